@@ -1,0 +1,31 @@
+"""Settings and fixtures that every test shares."""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+DATA = Path(os.environ.get("PROBCAT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+
+@pytest.fixture
+def data_path():
+    """Find a file of the reference data, or skip the test with a line that says so.
+
+    Returns
+    -------
+    callable
+        ``data_path("m2/m2_r.fits")`` is the absolute path of that file.
+    """
+
+    def find(name):
+        path = (DATA / name).resolve()
+        if not path.exists():
+            pytest.skip(f"reference data not found: {path} (set PROBCAT_DATA)")
+        return path
+
+    return find
