@@ -1,0 +1,86 @@
+"""Arrays of PSF samples: check, taper the border, find the centroid, shift."""
+
+import math
+
+import numpy as np
+
+from probcat.errors import InputError
+
+# Width in pixels over which the border of a PSF array is brought smoothly to zero.
+TAPER = 1.5
+_CENTROID_STEPS = 100
+
+
+def taper(depth):
+    """Smooth step from 0 (depth <= 0) to 1 (depth >= 1)."""
+    return np.sin(0.5 * np.pi * np.clip(depth, 0.0, 1.0)) ** 2
+
+
+def border_taper(n, oversampling):
+    """Taper of an axis of n samples, zero one sample outside the array."""
+    edge = np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1))
+    return taper(edge / (TAPER * oversampling))
+
+
+def checked(array, oversampling):
+    """Return the array as float64, or raise InputError."""
+    if oversampling != int(oversampling) or oversampling < 1:
+        raise InputError(f"PSF oversampling must be a positive whole number, not {oversampling}")
+    samples = np.array(array, dtype=float)
+    if samples.ndim != 2:
+        raise InputError(f"a PSF must be a two-dimensional array, not of shape {samples.shape}")
+    if min(samples.shape) < 3:
+        raise InputError(f"a PSF array of shape {samples.shape} is too small")
+    bad = np.count_nonzero(~np.isfinite(samples))
+    if bad:
+        raise InputError(f"the PSF has {bad} non-finite values")
+    if samples.sum() <= 0.0:
+        raise InputError(f"the sum of the PSF must be positive, not {samples.sum():g}")
+    return samples
+
+
+def flux_note(total, oversampling):
+    """Say so when the input is on neither of the two usual scales."""
+    if min(abs(total - 1.0), abs(total / oversampling**2 - 1.0)) <= 0.01:
+        return ()
+    return (f"PSF array summed to {total:.4g}; normalised to unit flux",)
+
+
+def centroid(samples):
+    """Gaussian-weighted centroid (y, x), in samples from the centre.
+
+    The weight is as wide as the core and follows it, so that noise in the wings has no say:
+    the fixed point of adaptive moments (Bernstein & Jarvis 2002, section 3.1).
+    """
+    y, x = (np.arange(n) - n // 2 for n in samples.shape)
+    padded = np.pad(samples, 1)
+    smooth = sum(padded[i : i + y.size, j : j + x.size] for i in range(3) for j in range(3))
+    row, col = np.unravel_index(np.argmax(smooth), smooth.shape)
+    centre = np.array([y[row], x[col]], float)
+    area = np.count_nonzero(samples > 0.5 * samples[row, col])
+    sigma = max(1.0, 2.0 * math.sqrt(area / math.pi) / math.sqrt(8.0 * math.log(2.0)))
+    for _ in range(_CENTROID_STEPS):
+        dy, dx = y - centre[0], x - centre[1]
+        weighted = samples * np.exp(-0.5 * np.add.outer(dy**2, dx**2) / sigma**2)
+        total = weighted.sum()
+        if not total > 0.0:
+            break
+        # A weight of the profile's own width halves the offset: hence the factor 2.
+        step = 2.0 * np.array([weighted.sum(1) @ dy, weighted.sum(0) @ dx]) / total
+        centre += step
+        if np.abs(step).max() < 1e-8:
+            return centre
+        if np.any(np.abs(centre) > np.array(samples.shape) / 2):
+            break
+    raise InputError("the PSF has no core: its centroid cannot be measured")
+
+
+def shifted(samples, offset_y, offset_x):
+    """Move the point (offset_y, offset_x) to the central sample, by a Fourier shift."""
+    margins = [(abs(round(offset)),) * 2 for offset in (offset_y, offset_x)]
+    samples = np.pad(samples, margins)
+    rows, cols = (
+        np.sinc(np.subtract.outer(np.arange(n) + offset, np.arange(n)))
+        for n, offset in zip(samples.shape, (offset_y, offset_x), strict=True)
+    )
+    return rows @ samples @ cols.T

@@ -1,0 +1,108 @@
+"""Low-rank separable tables of a PSF, for drawing point sources."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.points import PointTables
+from probcat.psf_samples import TAPER, taper
+
+_DEGREES = range(3, 10)
+# Sub-pixel offsets at which errors are looked for. No degree has its nodes at all of them.
+_CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
+
+
+def build(psf, radius, tolerance, degree=None):
+    """Tables of the least rank that meets the tolerance.
+
+    The factors are the singular vectors of the interpolated PSF on the footprint: with the
+    sinc interpolation S, ``P = S_y pixels S_x^T``. In each pixel a factor becomes the
+    polynomial through the Chebyshev-Lobatto nodes of the sub-pixel offset; they include both
+    ends, so that it is continuous from pixel to pixel.
+
+    Parameters
+    ----------
+    psf : probcat.psf.PSF
+    radius : int
+        Half side of the footprint in pixels.
+    tolerance : float
+        Greatest error as a fraction of the peak.
+    degree : int, optional
+        Degree of the polynomials, by default the least that takes up a quarter of the
+        tolerance.
+
+    Returns
+    -------
+    PointTables
+
+    Raises
+    ------
+    InputError
+        If `radius` is less than 1, or the tolerance cannot be met.
+    """
+    if radius < 1:
+        raise InputError(f"the footprint radius must be at least 1 px, not {radius}")
+    limit = tolerance * psf.peak
+    truth = _footprint(psf, radius)
+    for chosen in _DEGREES if degree is None else [degree]:
+        tables = _polynomials(psf, radius, chosen, 0.01 * limit)
+        rows, cols = (_on_check_offsets(table) for table in tables)
+        if np.abs(truth - rows.T @ cols).max() < 0.25 * limit:
+            break
+    residual = truth
+    for rank, (row, col) in enumerate(zip(rows, cols, strict=True), start=1):
+        residual = residual - np.multiply.outer(row, col)
+        if np.abs(residual).max() <= limit:
+            return PointTables(*(jnp.asarray(table[:, :rank], jnp.float32) for table in tables))
+    raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
+
+
+def error(psf, tables):
+    """Greatest error of tables as a fraction of the peak, over all displacements."""
+    rows, cols = (_on_check_offsets(np.asarray(table, float)) for table in tables[:2])
+    radius = tables.rows.shape[-1] // 2
+    return float(np.abs(_footprint(psf, radius) - rows.T @ cols).max() / psf.peak)
+
+
+def _factors(psf, radius, offsets, axis):
+    """Interpolation weights (offsets * D, samples), tapered to the footprint."""
+    where = (np.arange(-radius, radius + 1) - offsets[:, None]).ravel()
+    weights = psf.basis(where, axis)
+    if radius >= psf.radius:
+        return weights
+    return weights * taper((radius + 0.5 - np.abs(where)) / TAPER)[:, None]
+
+
+def _footprint(psf, radius):
+    """PSF, tapered to the footprint, at all its pixels and check offsets."""
+    rows, cols = (_factors(psf, radius, _CHECK_OFFSETS, axis) for axis in (0, 1))
+    return rows @ psf.pixels @ cols.T
+
+
+def _on_check_offsets(table):
+    """Values (K, offsets * D) of a polynomial table (degree + 1, K, D)."""
+    powers = np.vander(_CHECK_OFFSETS, len(table), increasing=True)
+    values = np.einsum("mj,jkd->kmd", powers, table)
+    return values.reshape(len(values), -1)
+
+
+def _polynomials(psf, radius, degree, negligible):
+    """Tables (degree + 1, K, D), float64, of all terms that are not negligible."""
+    nodes = 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
+    left, singular, right = np.linalg.svd(psf.pixels, full_matrices=False)
+    keep = max(1, np.count_nonzero(singular > negligible))
+    # The singular vectors on the footprint follow from those of a small matrix.
+    left, left_r = np.linalg.qr(
+        _factors(psf, radius, nodes, 0) @ (left[:, :keep] * singular[:keep])
+    )
+    right, right_r = np.linalg.qr(_factors(psf, radius, nodes, 1) @ right[:keep].T)
+    inner_left, singular, inner_right = np.linalg.svd(left_r @ right_r.T, full_matrices=False)
+    to_coefficients = np.linalg.inv(np.vander(nodes, increasing=True))
+    return tuple(
+        np.einsum(
+            "jm,mdk->jkd",
+            to_coefficients,
+            (vectors * np.sqrt(singular)).reshape(degree + 1, 2 * radius + 1, -1),
+        )
+        for vectors in (left @ inner_left, right @ inner_right.T)
+    )
