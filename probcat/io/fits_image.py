@@ -1,0 +1,186 @@
+"""An image from a FITS file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.image import Image
+from probcat.io.extensions import find_extensions, image_hdus, open_fits, pixels, read_psf
+from probcat.io.headers import (
+    find_band,
+    find_gain,
+    find_oversampling,
+    find_unit,
+    find_wcs,
+    find_zero_point,
+)
+from probcat.io.masks import bad_pixels
+from probcat.noise import build_variance
+
+
+def read_image(
+    path: str | os.PathLike[str],
+    band: str | None = None,
+    *,
+    sci: str | int | None = None,
+    var: str | int | None = None,
+    err: str | int | None = None,
+    ivar: str | int | None = None,
+    mask: str | int | None = None,
+    psf: Any = None,
+    psf_oversampling: int | None = None,
+    mask_bits: Sequence[int | str] | None = None,
+    gain: float | None = None,
+    read_noise: float | None = None,
+    zero_point: float | None = None,
+    plane: int | None = None,
+) -> Image:
+    """Read an image, its variance, mask and PSF from a FITS file.
+
+    Parameters
+    ----------
+    path : path_like
+        The file.
+    band : str, optional
+        Picks ``SCI_<band>``, ``VAR_<band>``, ... in upper or lower case where a file holds
+        several bands; otherwise it names the band.
+    sci, var, err, ivar, mask : str or int, optional
+        Name or number of an extension, in place of the usual names: pixels, and variance,
+        standard deviation or inverse variance, and flags.
+    psf : PSF, array_like, path_like or str, optional
+        A PSF, its samples, a FITS file of them, or the name of an extension.
+    psf_oversampling : int, optional
+        Samples of the PSF per pixel along an axis; by default what its header says
+        (``OVERSAMP``), or 1.
+    mask_bits : sequence of int or str, optional
+        What in the mask is bad, see `probcat.io.bad_pixels`.
+    gain, read_noise : float, optional
+        Electrons per unit, and electrons: the variance is built from them if the file has
+        none (`probcat.noise.build_variance`).
+    zero_point : float, optional
+        AB magnitude of one unit, in place of the header's.
+    plane : int, optional
+        Which plane to take of arrays with three axes, counted from 0.
+
+    Returns
+    -------
+    Image
+
+    Raises
+    ------
+    InputError
+        If the file, an extension or the PSF is missing or cannot be used.
+    """
+    name = Path(path).name
+    explicit = {"sci": sci, "var": var, "err": err, "ivar": ivar, "mask": mask}
+    with open_fits(path) as hdus:
+        found = find_extensions(hdus, band, explicit, name)
+        parts = {part: image_hdus(hdus)[extension] for part, extension in found.items()}
+        arrays = {
+            part: pixels(hdu, plane, f"{name}[{found[part]}]")
+            for part, hdu in parts.items()
+            if part != "psf"
+        }
+        head = parts["sci"].header
+        wcs, note = find_wcs(head, hdus)
+        samples, oversampling = _find_psf(psf, parts, found, path, band, plane)
+    notes = [note] if note else []
+    bad = np.zeros(arrays["sci"].shape, bool)
+    if "mask" in arrays:
+        where = f"{name}[{found['mask']}]"
+        bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_bits, where)
+        notes.append(note)
+    elif mask_bits:
+        raise InputError(f"{name}: mask bits {list(mask_bits)} asked for, but it has no MASK")
+    variance = _find_variance(arrays)
+    _check_shapes(arrays, found, name)
+    if variance is None:
+        variance, note = build_variance(
+            arrays["sci"],
+            bad,
+            gain=gain,
+            read_noise=read_noise,
+            header_gain=find_gain(head),
+            where=name,
+        )
+        notes.append(note)
+    unit = find_unit(head)
+    return Image.from_arrays(
+        arrays["sci"],
+        variance,
+        bad,
+        samples,
+        psf_oversampling=psf_oversampling or oversampling or 1,
+        wcs=wcs,
+        band=find_band(head) or (band or "").strip(),
+        zero_point=find_zero_point(head, unit) if zero_point is None else float(zero_point),
+        unit=unit,
+        name=name,
+        notes=tuple(notes),
+    )
+
+
+def _find_variance(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """Make a variance of whichever measure of the noise there is."""
+    if "var" in arrays:
+        return arrays["var"]
+    if "err" in arrays:
+        error = arrays["err"].astype(np.float64)
+        return np.where(error > 0, error, np.nan) ** 2
+    if "ivar" in arrays:
+        inverse = arrays["ivar"].astype(np.float64)
+        return np.where(inverse > 0, 1.0 / np.where(inverse > 0, inverse, 1.0), np.nan)
+    return None
+
+
+def _find_psf(
+    psf: Any,
+    parts: Mapping[str, Any],
+    found: Mapping[str, str],
+    path: str | os.PathLike[str],
+    band: str | None,
+    plane: int | None,
+) -> tuple[Any, int | None]:
+    """Give the samples of the PSF (or the PSF itself) and their oversampling, if stated."""
+    name = Path(path).name
+    if isinstance(psf, str | os.PathLike):
+        return _named_psf(psf, path, band, plane)
+    if psf is not None:
+        return psf, None
+    if "psf" not in parts:
+        raise InputError(f"{name}: no PSF extension; give a FITS file of the PSF with --psf FILE")
+    hdu = parts["psf"]
+    return pixels(hdu, plane, f"{name}[{found['psf']}]"), find_oversampling(hdu.header)
+
+
+def _named_psf(
+    psf: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    band: str | None,
+    plane: int | None,
+) -> tuple[Any, int | None]:
+    """Read a PSF from an extension of the image's own file, or from another file."""
+    with open_fits(path) as hdus:
+        images = image_hdus(hdus)
+        key = str(psf).strip().upper()
+        if key in images:
+            where = f"{Path(path).name}[{key}]"
+            return pixels(images[key], plane, where), find_oversampling(images[key].header)
+    return read_psf(psf, band, plane)
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], found: Mapping[str, str], name: str) -> None:
+    """Refuse arrays that do not cover the same pixels, by the names of their extensions."""
+    shape = arrays["sci"].shape
+    for part, array in arrays.items():
+        if array.shape != shape:
+            raise InputError(
+                f"{name}: {found[part]} has shape {array.shape}, {found['sci']} {shape}; "
+                "they must be the same"
+            )
