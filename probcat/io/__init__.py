@@ -1,7 +1,19 @@
 """Files in and out: FITS images, catalogs, models and pixel assignments."""
 
+from probcat.io.assignment import read_assignment, write_assignment
+from probcat.io.catalog import read_catalog, write_catalog
 from probcat.io.extensions import read_psf
 from probcat.io.fits_image import read_image
 from probcat.io.masks import bad_pixels
+from probcat.io.model import write_model
 
-__all__ = ["bad_pixels", "read_image", "read_psf"]
+__all__ = [
+    "bad_pixels",
+    "read_assignment",
+    "read_catalog",
+    "read_image",
+    "read_psf",
+    "write_assignment",
+    "write_catalog",
+    "write_model",
+]

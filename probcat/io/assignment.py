@@ -1,0 +1,123 @@
+"""Pixel-assignment maps as compressed FITS stamps."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.io.extensions import open_fits
+from probcat.io.files import Cards, write_hdus
+
+if TYPE_CHECKING:
+    from probcat.assign import Assignment
+
+_UNASSIGNED = "UNASSIGNED_"
+
+
+def write_assignment(
+    path: str | os.PathLike[str], assignment: Assignment, cards: Cards | None = None
+) -> None:
+    """Write pixel-assignment maps, compressed without loss.
+
+    The table ``OBJECTS`` has one row for each object: ``object_id``, and ``x0, y0``, the pixel
+    of the image (counted from 0) that is the first of the object's stamps. Every kind of map
+    has a cube of stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``), and
+    an image of what no object owns (``UNASSIGNED_LIGHT``, ...).
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced.
+    assignment : Assignment
+        The maps.
+    cards : mapping, optional
+        Keywords for the headers.
+    """
+    from astropy.io import fits
+
+    origins = np.asarray(assignment.origins, dtype=np.int32).reshape(-1, 2)
+    objects = fits.BinTableHDU.from_columns(
+        [
+            fits.Column("object_id", "K", array=np.asarray(assignment.object_ids)),
+            fits.Column("x0", "J", unit="pix", array=origins[:, 1]),
+            fits.Column("y0", "J", unit="pix", array=origins[:, 0]),
+        ],
+        name="OBJECTS",
+    )
+    objects.header["NY"] = assignment.shape[0], "rows of the image"
+    objects.header["NX"] = assignment.shape[1], "columns of the image"
+    objects.header["BAND"] = assignment.band
+    hdus = [objects]
+    for kind, stamps in assignment.stamps.items():
+        # FITS has no arrays of length zero: without objects there are no stamps.
+        if len(stamps):
+            hdus.append(_packed(stamps, kind.upper(), min(len(stamps), 16)))
+    for kind, values in assignment.unassigned.items():
+        hdus.append(_packed(values, _UNASSIGNED + kind.upper()))
+    objects.header["KINDS"] = " ".join(assignment.stamps)
+    write_hdus(path, hdus, cards)
+
+
+def read_assignment(path: str | os.PathLike[str]) -> Assignment:
+    """Read pixel-assignment maps.
+
+    Parameters
+    ----------
+    path : path_like
+        What `write_assignment` wrote.
+
+    Returns
+    -------
+    Assignment
+        Its ``object_ids`` and ``map(object_id, kind="light")``.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it holds no assignment.
+    """
+    from probcat.assign import Assignment
+
+    with open_fits(path) as hdus:
+        if "OBJECTS" not in hdus:
+            raise InputError(f"{path}: no table OBJECTS; is it an assignment of probcat?")
+        head, rows = hdus["OBJECTS"].header, hdus["OBJECTS"].data
+        kinds = str(head["KINDS"]).split()
+        stamps = {
+            kind: _native(hdus[kind.upper()].data)
+            if kind.upper() in hdus
+            else np.zeros((0, 1, 1), np.float32)
+            for kind in kinds
+        }
+        unassigned = {
+            hdu.name.removeprefix(_UNASSIGNED).lower(): _native(hdu.data)
+            for hdu in hdus
+            if hdu.name.startswith(_UNASSIGNED)
+        }
+        return Assignment(
+            object_ids=rows["object_id"].astype(np.int64),
+            origins=np.stack([rows["y0"], rows["x0"]], axis=-1).astype(np.int64),
+            stamps=stamps,
+            unassigned=unassigned,
+            shape=(int(head["NY"]), int(head["NX"])),
+            band=str(head["BAND"]).strip(),
+        )
+
+
+def _packed(values: Any, name: str, planes: int = 0) -> Any:
+    """Make a losslessly compressed extension; a tile is some whole planes, or rows."""
+    from astropy.io import fits
+
+    values = np.asarray(values, dtype=np.float32)
+    tile = (planes, *values.shape[1:]) if planes else (min(values.shape[0], 32), values.shape[1])
+    return fits.CompImageHDU(
+        values, name=name, compression_type="GZIP_2", quantize_level=0.0, tile_shape=tile
+    )
+
+
+def _native(values: Any) -> np.ndarray:
+    """Copy into native float32, which outlives the file."""
+    return np.array(values, dtype=np.float32)

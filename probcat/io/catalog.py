@@ -1,0 +1,100 @@
+"""The condensed catalog as a FITS table with units and UCDs."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any
+
+from probcat.io.files import Cards, write_hdus
+
+# IVOA UCD1+ by column, most special first. Of a percentile, the lower and upper end are the
+# minimum and maximum of an interval, as in Gaia's catalogs.
+_UCDS = (
+    (r"object_id", "meta.id;meta.main"),
+    (r"x", "pos.cartesian.x;instr.pixel"),
+    (r"y", "pos.cartesian.y;instr.pixel"),
+    (r"ra", "pos.eq.ra;meta.main"),
+    (r"dec", "pos.eq.dec;meta.main"),
+    (r"flux(_.+)?", "phot.flux"),
+    (r"mag(_.+)?", "phot.mag"),
+    (r"prob_star", "stat.probability;src.class.starGalaxy"),
+    (r"prob_.+", "stat.probability"),
+    (r"half_light_radius", "phys.angSize;src"),
+    (r"ellipticity_[12]", "src.ellipticity"),
+    (r"sersic_n", "src.morph.param"),
+)
+_ENDINGS = {
+    "_err": "stat.error;{}",
+    "_p16": "{};stat.min",
+    "_p50": "{};stat.median",
+    "_p84": "{};stat.max",
+}
+
+
+def find_ucd(column: str) -> str:
+    """Give the UCD of a column of the catalog, or an empty string."""
+    for ending, pattern in _ENDINGS.items():
+        if column.endswith(ending):
+            stem = find_ucd(column.removesuffix(ending)).split(";")[0]
+            return pattern.format(stem) if stem else ""
+    for name, ucd in _UCDS:
+        if re.fullmatch(name, column):
+            return ucd
+    return ""
+
+
+def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None = None) -> None:
+    """Write a table as the extension ``CATALOG`` of a FITS file.
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced.
+    table : astropy.table.Table
+        Its units become ``TUNITn`` and its descriptions comments; ``TUCDn`` is added.
+    cards : mapping, optional
+        Keywords for the header: the program's version, the seed, the inputs.
+    """
+    from astropy.io import fits
+
+    hdu = fits.table_to_hdu(table)
+    hdu.name = "CATALOG"
+    for number, name in enumerate(table.colnames, start=1):
+        ucd = find_ucd(name)
+        if ucd:
+            hdu.header.insert(f"TFORM{number}", (f"TUCD{number}", ucd), after=True)
+        description = table[name].description
+        if description:
+            # What does not fit on the card beside the name would be cut with a warning.
+            hdu.header.comments[f"TTYPE{number}"] = description[: 64 - max(len(name), 8)]
+    write_hdus(path, [hdu], cards)
+
+
+def read_catalog(path: str | os.PathLike[str]) -> Any:
+    """Read the table ``CATALOG`` of a FITS file.
+
+    Parameters
+    ----------
+    path : path_like
+        What `write_catalog` wrote.
+
+    Returns
+    -------
+    astropy.table.Table
+        With units; its ``meta`` holds the header.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no such table in it.
+    """
+    from astropy.table import Table
+
+    from probcat.errors import InputError
+    from probcat.io.extensions import open_fits
+
+    with open_fits(path) as hdus:
+        if "CATALOG" not in hdus:
+            raise InputError(f"{path}: no table CATALOG")
+        return Table.read(hdus["CATALOG"])
