@@ -77,7 +77,7 @@ def section_keys(section: str) -> set[str] | None:
         return set(RUN_KEYS) | {field.name for field in fields(SamplerSettings)}
     if section == "catalog":
         from probcat.assign import assign_pixels
-        from probcat.condense import condense
+        from probcat.condensing import condense
 
         options = {
             name

@@ -8,7 +8,7 @@ from typing import Any
 
 from probcat.io.files import Cards, write_hdus
 
-# IVOA UCD1+ by column, most special first. Of a percentile, the lower and upper end are the
+# IVOA UCD1+ by column, most special first. Of a quantile, the lower and upper end are the
 # minimum and maximum of an interval, as in Gaia's catalogs.
 _UCDS = (
     (r"object_id", "meta.id;meta.main"),
@@ -26,9 +26,9 @@ _UCDS = (
 )
 _ENDINGS = {
     "_err": "stat.error;{}",
-    "_p16": "{};stat.min",
-    "_p50": "{};stat.median",
-    "_p84": "{};stat.max",
+    "_q16": "{};stat.min",
+    "_q50": "{};stat.median",
+    "_q84": "{};stat.max",
 }
 
 

@@ -1,0 +1,156 @@
+"""The command line: ``probcat demo``, ``run``, ``condense`` and ``info``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from probcat import __version__
+from probcat.errors import InputError
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class _Group(click.Group):
+    """Commands whose input errors end in one message and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; print an `InputError` without a traceback."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            click.echo(f"probcat: error: {error}", err=True)
+            ctx.exit(2)
+
+
+def _sampling_options(command: Any) -> Any:
+    """Add the options that `run` and `demo` share."""
+    for option in reversed(
+        [
+            click.option("--seed", type=click.IntRange(0), help="Seed of all random numbers [0]."),
+            click.option("--num-chains", type=click.IntRange(1), help="Chains run side by side."),
+            click.option("--num-warmup", type=click.IntRange(0), help="Draws thrown away first."),
+            click.option("--num-samples", type=click.IntRange(1), help="Draws kept of each chain."),
+            click.option("--overwrite", is_flag=True, help="Replace a run that --out holds."),
+            click.option("--quiet", is_flag=True, help="No progress bar."),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="probcat")
+def main() -> None:
+    """Probabilistic cataloguing: a posterior over the catalogs of an astronomical image."""
+
+
+@main.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("probcat-demo"),
+    show_default=True,
+    help="Folder for the results.",
+)
+@_sampling_options
+def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
+    """Catalog a simulated blend of stars and galaxies, and compare with the truth."""
+    from probcat.demo import run_demo
+
+    with _resumable(out):
+        click.echo(run_demo(out, overwrite=overwrite, progress=not quiet, **sampling))
+
+
+@main.command()
+@click.argument("images", nargs=-1, metavar="IMAGE [IMAGE ...]", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the results."
+)
+@click.option("--band", help="Which band of a file of several: picks SCI_<band>, ...")
+@click.option("--psf", type=click.Path(path_type=Path), help="FITS file of the PSF.")
+@click.option("--gain", type=float, help="Electrons per unit, where there is no variance.")
+@click.option("--read-noise", type=float, help="Read noise in electrons, likewise.")
+@click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
+@click.option("--prior-only", is_flag=True, help="Sample the prior: the pixels weigh nothing.")
+@click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
+@_sampling_options
+def run(
+    images: tuple[Path, ...],
+    out: Path,
+    band: str | None,
+    psf: Path | None,
+    gain: float | None,
+    read_noise: float | None,
+    config: Path | None,
+    prior_only: bool,
+    resume: bool,
+    overwrite: bool,
+    quiet: bool,
+    **sampling: Any,
+) -> None:
+    """Catalog IMAGE, a FITS file with extensions SCI, VAR (or ERR, IVAR), MASK and PSF.
+
+    Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc, config.toml and
+    figures.
+    """
+    from probcat.config import RunConfig, read_config
+    from probcat.pipeline import resume_run, start_run
+
+    if resume:
+        given = [images, band, psf, gain, read_noise, config, *sampling.values()]
+        if overwrite or prior_only or any(given):
+            raise InputError("--resume takes all settings from --out; give no others with it")
+        with _resumable(out):
+            click.echo(resume_run(out, progress=not quiet))
+        return
+    settings = RunConfig() if config is None else read_config(config)
+    files = [str(path.resolve()) for path in images] or None
+    settings = settings.update(
+        "image",
+        files=files,
+        band=band,
+        psf=None if psf is None else str(psf.resolve()),
+        gain=gain,
+        read_noise=read_noise,
+    )
+    settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
+    with _resumable(out):
+        click.echo(start_run(settings, out, overwrite=overwrite, progress=not quiet))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def condense(directory: Path) -> None:
+    """Make catalog, maps and figures anew from the samples of a run in DIRECTORY."""
+    from probcat.pipeline import condense_run
+
+    click.echo(condense_run(directory))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def info(directory: Path) -> None:
+    """Print the settings and the closing table of a run in DIRECTORY."""
+    from probcat.pipeline import describe_run
+
+    click.echo(describe_run(directory))
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Turn an interruption into a line that says how to go on, and exit status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(
+            f"\nprobcat: stopped; what was sampled is kept in {out}. Go on with:\n"
+            f"  probcat run --out {out} --resume",
+            err=True,
+        )
+        sys.exit(130)

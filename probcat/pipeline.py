@@ -1,0 +1,319 @@
+"""A run from end to end: image, samples, catalog, maps, figures, in one directory."""
+
+from __future__ import annotations
+
+import inspect
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probcat import __version__
+from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
+from probcat.errors import InputError
+from probcat.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from probcat.image import Image
+    from probcat.samples import Samples
+
+CONFIG = "config.toml"
+SAMPLES = "samples.nc"
+CATALOG = "catalog.fits"
+ASSIGNMENT = "assignment.fits"
+MODEL = "model.fits"
+CHAIN = "chain"
+
+
+def start_run(
+    config: RunConfig,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    progress: bool = True,
+    say: Callable[[str], None] = print,
+) -> Summary:
+    """Sample an image and write all results.
+
+    Parameters
+    ----------
+    config : RunConfig
+        What to do; what it leaves out takes its default.
+    out : Path
+        Directory of the results, made if need be.
+    overwrite : bool
+        Replace a run that ``out`` holds.
+    progress : bool
+        Show a progress bar.
+    say : callable
+        Takes the lines that tell the user what was found and done.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+        If something is wrong with the input; then nothing was written.
+    """
+    out = Path(out)
+    _check_directory(out, overwrite)
+    image = read_input(config)
+    for note in image.notes:
+        say(f"{image.name}: {note}")
+    resolved, prior, settings = _resolve(config, image)
+    _clear(out)
+    write_config(out / CONFIG, resolved)
+    return _sample_and_write(resolved, image, prior, settings, out, progress, say)
+
+
+def resume_run(
+    out: Path, *, progress: bool = True, say: Callable[[str], None] = print
+) -> Summary:
+    """Go on with a run that was stopped.
+
+    Parameters
+    ----------
+    out : Path
+        Directory of the run.
+    progress, say
+        As in `start_run`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+        If the directory holds no run, or its input is gone.
+    """
+    out = Path(out)
+    config = _read_run(out)
+    image = read_input(config)
+    resolved, prior, settings = _resolve(config, image)
+    return _sample_and_write(resolved, image, prior, settings, out, progress, say)
+
+
+def condense_run(out: Path, *, say: Callable[[str], None] = print) -> Summary:
+    """Make catalog, maps and figures anew from the samples of a run.
+
+    Parameters
+    ----------
+    out : Path
+        Directory of the run; its ``[catalog]`` settings may have been edited.
+    say : callable
+        As in `start_run`.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    InputError
+        If the directory holds no samples, or they are of the prior alone.
+    """
+    from probcat.samples import Samples
+
+    out = Path(out)
+    config = _read_run(out)
+    samples = Samples.from_netcdf(out / SAMPLES)
+    if config.sampler.get("prior_only"):
+        raise InputError(f"{out}: samples of the prior alone have no objects to condense")
+    return write_results(samples, read_input(config), config, out, say)
+
+
+def describe_run(out: Path) -> str:
+    """Give the settings and the closing table of a run as text.
+
+    Raises
+    ------
+    InputError
+        If the directory holds no run.
+    """
+    from probcat.samples import Samples
+
+    out = Path(out)
+    _read_run(out)
+    text = [(out / CONFIG).read_text(encoding="utf-8").rstrip()]
+    if (out / SAMPLES).is_file():
+        text += ["", str(summarize(Samples.from_netcdf(out / SAMPLES)))]
+    else:
+        text += ["", f"not finished; go on with: probcat run --out {out} --resume"]
+    return "\n".join(text)
+
+
+def read_input(config: RunConfig) -> Image:
+    """Read the image that a configuration names.
+
+    Raises
+    ------
+    InputError
+        If it names none or several, or the image cannot be used.
+    """
+    from probcat.image import Image
+
+    options = dict(config.image)
+    files = options.pop("files", [])
+    files = [files] if isinstance(files, str) else list(files)
+    if not files:
+        raise InputError("no image; give a FITS file, or files = [...] in section [image]")
+    if len(files) > 1:
+        raise InputError(
+            f"{len(files)} images given; this version catalogs one image a run: "
+            f"run {', '.join(Path(name).name for name in files)} one by one"
+        )
+    return Image.read(files[0], **options)
+
+
+def write_results(
+    samples: Samples, image: Image, config: RunConfig, out: Path, say: Callable[[str], None]
+) -> Summary:
+    """Condense samples, assign pixels, and write catalog, maps, model and figures.
+
+    Parameters
+    ----------
+    samples : Samples
+        Compacted draws.
+    image : Image
+        The data.
+    config : RunConfig
+        Its ``[catalog]`` section is used, and its seed recorded.
+    out : Path
+        Directory of the results.
+    say : callable
+        As in `start_run`.
+
+    Returns
+    -------
+    Summary
+    """
+    from probcat.assign import assign_pixels
+    from probcat.condensing import condense
+    from probcat.io import write_assignment, write_catalog, write_model
+    from probcat.plots import write_figures
+
+    catalog = condense(samples, **_options_of(condense, config.catalog))
+    assignment = assign_pixels(samples, catalog, image, **_options_of(assign_pixels, config.catalog))
+    summary = summarize(samples, catalog)
+    cards = _provenance(config, image, summary)
+    zero_point = float("nan") if image.zero_point is None else image.zero_point
+    table = catalog.to_table(image.wcs, zero_point, _column_band(image.band), image.unit)
+    write_catalog(out / CATALOG, table, cards)
+    write_assignment(out / ASSIGNMENT, assignment, cards)
+    raise NotImplementedError
+
+
+def _sample_and_write(
+    config: RunConfig,
+    image: Image,
+    prior: Any,
+    settings: Any,
+    out: Path,
+    progress: bool,
+    say: Callable[[str], None],
+) -> Summary:
+    """Sample, save the samples, and write what follows from them."""
+    import jax
+
+    from probcat.sampling import sample
+
+    start = time.monotonic()
+    counts = {key: config.sampler[key] for key in RUN_KEYS if key != "seed"}
+    samples = sample(
+        image,
+        prior,
+        rng_key=jax.random.key(config.sampler["seed"]),
+        settings=settings,
+        directory=out / CHAIN,
+        progress=progress,
+        **counts,
+    ).compact()
+    about = {
+        "seed": config.sampler["seed"],
+        "version": __version__,
+        "files": list(config.image["files"]),
+        "seconds": time.monotonic() - start,
+    }
+    samples = replace(samples, attrs={**samples.attrs, **about})
+    samples.to_netcdf(out / SAMPLES)
+    if config.sampler["prior_only"]:
+        say("samples of the prior alone: no catalog or maps")
+        return summarize(samples)
+    return write_results(samples, image, config, out, say)
+
+
+def _resolve(config: RunConfig, image: Image) -> tuple[RunConfig, Any, Any]:
+    """Fill in every default: the configuration as used, the prior, the sampler's settings."""
+    from probcat.prior import Prior
+    from probcat.sampling import SamplerSettings, sample
+
+    prior = Prior.from_image(image, **config.prior)
+    given = {key: value for key, value in config.sampler.items() if key not in RUN_KEYS}
+    settings = SamplerSettings(**given)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(sample).parameters.items()
+        if name in RUN_KEYS
+    }
+    run = {**RUN_KEYS, **defaults}
+    run |= {key: value for key, value in config.sampler.items() if key in RUN_KEYS}
+    resolved = replace(config, prior=prior.to_config(), sampler={**run, **asdict(settings)})
+    return resolved, prior, settings
+
+
+def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options that a function takes."""
+    names = inspect.signature(function).parameters
+    return {key: value for key, value in options.items() if key in names}
+
+
+def _provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
+    """Give the header of every file: program, seed, inputs, and how well it went."""
+    cards: dict[str, Any] = {
+        "CREATOR": (f"probcat {__version__}", "program and version"),
+        "SEED": (config.sampler["seed"], "seed of all random numbers"),
+    }
+    for number, name in enumerate(config.image["files"], start=1):
+        cards[f"INPUT{number}"] = (Path(name).name, "input image")
+    if image.band:
+        cards["FILTER"] = (image.band, "band")
+    if image.zero_point is not None:
+        cards["MAGZERO"] = (image.zero_point, "AB magnitude of one unit of flux")
+    return cards | summary.cards()
+
+
+def _column_band(band: str) -> str:
+    """Make a filter's name fit for the name of a column."""
+    return "".join(letter if letter.isalnum() else "_" for letter in band)
+
+
+def _check_directory(out: Path, overwrite: bool) -> None:
+    """Refuse a directory that holds a run already."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file; --out must name a directory")
+    held = [name for name in (CONFIG, SAMPLES, CATALOG, CHAIN) if (out / name).exists()]
+    if held and not overwrite:
+        raise InputError(
+            f"{out}: already holds a run ({', '.join(held)}); "
+            "use --resume to go on with it, --overwrite to replace it, or another --out"
+        )
+
+
+def _clear(out: Path) -> None:
+    """Make the directory, and take away what an earlier run wrote into it, nothing else."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL):
+        (out / name).unlink(missing_ok=True)
+    shutil.rmtree(out / CHAIN, ignore_errors=True)
+
+
+def _read_run(out: Path) -> RunConfig:
+    """Read the configuration of a run."""
+    if not (out / CONFIG).is_file():
+        raise InputError(f"{out}: holds no run (no {CONFIG})")
+    return read_config(out / CONFIG)

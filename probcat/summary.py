@@ -1,0 +1,144 @@
+"""The closing table of a run."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probcat.diagnostics import import_arviz
+
+if TYPE_CHECKING:
+    from probcat.condensing import CondensedCatalog
+    from probcat.samples import Samples
+
+INTERVAL = (0.05, 0.95)
+_ACCEPTANCE = "accept"
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run found, and whether its samples can be trusted.
+
+    Parameters
+    ----------
+    num_objects : int or None
+        Objects of the condensed catalog that exist with more than even odds.
+    num_sources : tuple of float
+        Median of N, and the ends of its central 90 % interval.
+    chi2_per_pixel : float
+        Posterior mean over the pixels that count; NaN if not recorded.
+    rhat, ess : tuple of (str, float)
+        Name and value of the scalar with the largest split R-hat, and with the smallest
+        bulk effective sample size.
+    acceptance : dict of str to float
+        Share of proposals accepted, by move.
+    num_chains, num_draws : int
+        Size of the sample.
+    seconds : float
+        Time the run took; NaN if not recorded.
+    """
+
+    num_objects: int | None
+    num_sources: tuple[float, float, float]
+    chi2_per_pixel: float
+    rhat: tuple[str, float]
+    ess: tuple[str, float]
+    acceptance: dict[str, float]
+    num_chains: int
+    num_draws: int
+    seconds: float
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Give the table as pairs of a name and a value."""
+        median, low, high = self.num_sources
+        rows = [
+            ("sources N", f"{median:.0f} (median; 90 % between {low:.0f} and {high:.0f})"),
+            ("chi2 per pixel", f"{self.chi2_per_pixel:.3f}"),
+            ("R-hat, worst", f"{self.rhat[1]:.3f} ({self.rhat[0]})"),
+            ("ESS, least", f"{self.ess[1]:.0f} ({self.ess[0]})"),
+            ("draws", f"{self.num_draws} of each of {self.num_chains} chains"),
+        ]
+        if self.num_objects is not None:
+            rows.insert(0, ("objects", f"{self.num_objects} (prob_exist > 0.5)"))
+        if self.acceptance:
+            parts = [f"{name} {100 * share:.2g} %" for name, share in self.acceptance.items()]
+            rows.append(("accepted", ", ".join(parts)))
+        if math.isfinite(self.seconds):
+            rows.append(("time", f"{self.seconds:.0f} s"))
+        return rows
+
+    def __str__(self) -> str:
+        rows = self.rows()
+        width = max(len(name) for name, _ in rows)
+        return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
+
+    def cards(self) -> dict[str, Any]:
+        """Give the figures as FITS keywords with comments; what is not finite is left out."""
+        median, low, high = self.num_sources
+        cards = {
+            "NSRC": (median, "median number of sources"),
+            "NSRC_LO": (low, "5 % quantile of the number of sources"),
+            "NSRC_HI": (high, "95 % quantile of the number of sources"),
+            "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
+            "RHAT": (self.rhat[1], f"worst split R-hat: {self.rhat[0]}"),
+            "ESS": (self.ess[1], f"least effective samples: {self.ess[0]}"),
+            "NCHAIN": (self.num_chains, "chains"),
+            "NDRAW": (self.num_draws, "draws of each chain"),
+        }
+        return {key: card for key, card in cards.items() if math.isfinite(card[0])}
+
+
+def summarize(samples: Samples, catalog: CondensedCatalog | None = None) -> Summary:
+    """Sum up samples and, if there is one, their condensed catalog.
+
+    Parameters
+    ----------
+    samples : Samples
+        The draws.
+    catalog : CondensedCatalog, optional
+        What they were condensed to.
+
+    Returns
+    -------
+    Summary
+    """
+    counts = samples.num_sources
+    quantiles = np.quantile(counts, (0.5, *INTERVAL))
+    chi2 = samples.scalars.get("chi2_per_pixel")
+    rhat, ess = _convergence(samples)
+    return Summary(
+        num_objects=None if catalog is None else int(np.sum(catalog["prob_exist"] > 0.5)),
+        num_sources=(float(quantiles[0]), float(quantiles[1]), float(quantiles[2])),
+        chi2_per_pixel=math.nan if chi2 is None else float(np.mean(chi2)),
+        rhat=rhat,
+        ess=ess,
+        acceptance={
+            name.removeprefix(f"{_ACCEPTANCE}_"): float(np.nanmean(values))
+            for name, values in samples.stats.items()
+            if name.startswith(_ACCEPTANCE) and np.any(np.isfinite(values))
+        },
+        num_chains=samples.num_chains,
+        num_draws=samples.num_draws,
+        seconds=float(samples.attrs.get("seconds", math.nan)),
+    )
+
+
+def _convergence(samples: Samples) -> tuple[tuple[str, float], tuple[str, float]]:
+    """Find the worst split R-hat and the least effective sample size of the scalars."""
+    arviz = import_arviz()
+    posterior = samples.to_datatree()["posterior"].to_dataset()
+    # A scalar that never moves (a fixed background) says nothing about convergence.
+    moving = [name for name in posterior if np.ptp(posterior[name].values) > 0]
+    if not moving or samples.num_draws < 4:
+        return ("none", math.nan), ("none", math.nan)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        rhat = {str(k): float(v) for k, v in arviz.rhat(posterior[moving]).items()}
+        ess = {str(k): float(v) for k, v in arviz.ess(posterior[moving]).items()}
+    worst = max(rhat, key=lambda name: np.nan_to_num(rhat[name], nan=-1.0))
+    least = min(ess, key=lambda name: np.nan_to_num(ess[name], nan=np.inf))
+    return (worst, rhat[worst]), (least, ess[least])
