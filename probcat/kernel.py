@@ -1,0 +1,473 @@
+"""The trans-dimensional sampler as a numpyro kernel.
+
+One `sample` is one draw of every chain: passes over freshly placed windows, each
+visited with many moves, then the parameters common to the whole image.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.infer.mcmc import MCMCKernel
+
+from probcat.layout import Layout, PassPlan
+from probcat.moves import MOVES
+from probcat.moves.base import Window, WindowState
+from probcat.moves.hmc import hmc
+from probcat.scene import Scene, render_extended, render_points
+from probcat.windows import Sources, cut, draw_tiling, find_members, gather, paste, scatter
+
+TARGET_ACCEPTANCE = 0.8
+FIRST_STEP_SIZE = 0.2
+MOVE_NAMES = tuple(MOVES)
+
+
+class Draw(NamedTuple):
+    """What is kept of a draw; every array has a leading chain axis.
+
+    Attributes
+    ----------
+    points, extended : Sources
+    background, mu, extended_fraction : Array, shape (C,)
+    chi2, log_likelihood : Array, shape (C,)
+    step_size, hmc_acceptance, temperature : Array, shape (C,)
+    moves : Array, shape (C, num_moves, 2, 2)
+        Tried and accepted (last axis) counts, up and down, of every move.
+    overflow : Array, shape (C, 4), bool
+        Full: point and extended capacity, point and extended window slots.
+    """
+
+    points: Sources
+    extended: Sources
+    background: Array
+    mu: Array
+    extended_fraction: Array
+    chi2: Array
+    log_likelihood: Array
+    step_size: Array
+    hmc_acceptance: Array
+    temperature: Array
+    moves: Array
+    overflow: Array
+
+
+class CatalogState(NamedTuple):
+    """State of all chains.
+
+    Attributes
+    ----------
+    draw : Draw
+        The current catalogs.
+    residual : Array, shape (C, Hp, Wp)
+        Data minus background minus all sources.
+    log_step, log_step_mean : Array, shape (C,)
+        Step size of the Hamiltonian moves and its warm-up average.
+    i : Array, int32
+        Draws made so far, warm-up included.
+    rng_key : Array
+    """
+
+    draw: Draw
+    residual: Array
+    log_step: Array
+    log_step_mean: Array
+    i: Array
+    rng_key: Array
+
+
+class CatalogKernel(MCMCKernel):
+    """Sampler of catalogs under `numpyro.infer.MCMC`.
+
+    Runs as an ensemble kernel: all chains advance together and one key drives them.
+    The scene is the only argument of ``MCMC.run``.
+
+    Parameters
+    ----------
+    layout : Layout
+        Static sizes.
+    extended_radius : int
+        Half side in pixels of the footprint of extended sources.
+    first_temperature : float
+        Inverse temperature of the likelihood at the start of warm-up.
+    tempered_share : float
+        Share of the warm-up in which it rises to one.
+    """
+
+    model = None
+    sample_field = "draw"
+
+    def __init__(
+        self,
+        layout: Layout,
+        extended_radius: int,
+        first_temperature: float = 1.0,
+        tempered_share: float = 0.4,
+    ) -> None:
+        self.layout = layout
+        self.extended_radius = extended_radius
+        self.first_temperature = first_temperature
+        self.tempered_share = tempered_share
+        self._num_warmup = 0
+        self._sample_fn = None
+
+    @property
+    def is_ensemble_kernel(self) -> bool:
+        """All chains advance in one call."""
+        return True
+
+    def get_diagnostics_str(self, state: CatalogState) -> str:
+        """Short text for numpyro's own progress bar."""
+        count = jnp.mean(jnp.sum(state.draw.points.active, axis=-1, dtype=jnp.float32))
+        return f"N={float(count):.0f}"
+
+    def init(
+        self,
+        rng_key: Array,
+        num_warmup: int,
+        init_params: Any = None,
+        model_args: tuple = (),
+        model_kwargs: dict | None = None,
+    ) -> CatalogState:
+        """Empty catalogs, with mu, background and the rest drawn from their priors."""
+        del init_params, model_kwargs
+        self._num_warmup = num_warmup
+        self._sample_fn = self.sample
+        (scene,) = model_args
+        key = rng_key[0] if rng_key.ndim > (0 if _is_typed(rng_key) else 1) else rng_key
+        return initial_state(key, scene, self.layout)
+
+    def sample(self, state: CatalogState, model_args: tuple, model_kwargs: Any) -> CatalogState:
+        """One draw of every chain."""
+        del model_kwargs
+        (scene,) = model_args
+        warming = state.i < self._num_warmup
+        temperature = self._temperature(state.i)
+        key, key_passes, key_globals = jax.random.split(state.rng_key, 3)
+        state = refresh(state, scene, self.layout, self.extended_radius)
+        state = _reset_counts(state, temperature)
+        for number, plan in enumerate(self.layout.plans):
+            keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
+            run = partial(self._pass, scene=scene, plan=plan, number=number, warming=warming)
+            state, _ = jax.lax.scan(lambda carry, k, run=run: (run(carry, k), None), state, keys)
+        state = jax.vmap(partial(update_globals, scene=scene), in_axes=(0, 0))(
+            _PerChain(state.draw, state.residual), jax.random.split(key_globals, self._chains)
+        ).into(state)
+        return state._replace(i=state.i + 1, rng_key=key)
+
+    @property
+    def _chains(self) -> int:
+        return self.layout.num_chains
+
+    def _temperature(self, i: Array) -> Array:
+        span = max(1.0, self.tempered_share * self._num_warmup)
+        progress = jnp.minimum(i.astype(jnp.float32) / span, 1.0)
+        tempered = jnp.exp((1.0 - progress) * jnp.log(jnp.float32(self.first_temperature)))
+        return jnp.where(i < self._num_warmup, tempered, 1.0)
+
+    def _pass(
+        self,
+        state: CatalogState,
+        rng_key: Array,
+        scene: Scene,
+        plan: PassPlan,
+        number: int,
+        warming: Array,
+    ) -> CatalogState:
+        """Visit all windows of one placement."""
+        key_tiling, key_visit = jax.random.split(rng_key)
+        tiling = draw_tiling(key_tiling, self.layout, plan)
+        weight = cut(scene.weight, tiling, plan.size)
+        precision = _cut_search(scene.search_precision, tiling, plan)
+        keys = jax.random.split(key_visit, (self._chains, weight.shape[0]))
+        visit = partial(visit_window, scene=scene, plan=plan, number=number)
+        visit = partial(visit, num_leapfrog=self.layout.num_leapfrog)
+        step_size = jnp.exp(jnp.where(warming, state.log_step, state.log_step_mean))
+
+        def one_chain(draw: Draw, residual: Array, step: Array, chain_keys: Array) -> tuple:
+            members = [
+                find_members(sources, tiling, plan.size, slots)
+                for sources, slots in (
+                    (draw.points, plan.point_slots),
+                    (draw.extended, plan.extended_slots),
+                )
+            ]
+            windows = WindowState(
+                residual=cut(residual, tiling, plan.size),
+                points=gather(draw.points, tiling, members[0]),
+                extended=gather(draw.extended, tiling, members[1]),
+                overflow=jnp.zeros((weight.shape[0], 2), bool),
+            )
+            density = (draw.mu / scene.area) * jnp.stack(
+                [1.0 - draw.extended_fraction, draw.extended_fraction]
+            )
+
+            def one_window(key, window_state, weight, precision, lower, upper):
+                window = Window(
+                    weight=weight * draw.temperature,
+                    lower=lower,
+                    upper=upper,
+                    density=density,
+                    search_precision=precision,
+                    temperature=draw.temperature,
+                    step_size=step,
+                )
+                return visit(key, window, window_state)
+
+            windows, moves, acceptance, occupied = jax.vmap(one_window)(
+                chain_keys, windows, weight, precision, tiling.lower, tiling.upper
+            )
+            residual = paste(residual, windows.residual, tiling)
+            points, full_p = scatter(draw.points, tiling, members[0], windows.points)
+            extended, full_e = scatter(draw.extended, tiling, members[1], windows.extended)
+            slots = jnp.any(windows.overflow, axis=0)
+            slots |= jnp.stack(
+                [
+                    jnp.any(members[0].count > plan.point_slots),
+                    jnp.any(members[1].count > plan.extended_slots),
+                ]
+            )
+            overflow = draw.overflow | jnp.concatenate([jnp.stack([full_p, full_e]), slots])
+            weight_sum = jnp.sum(occupied.astype(jnp.float32))
+            mean = jnp.sum(jnp.where(occupied, acceptance, 0.0)) / jnp.maximum(weight_sum, 1.0)
+            draw = draw._replace(
+                points=points,
+                extended=extended,
+                overflow=overflow,
+                moves=draw.moves + jnp.sum(moves, axis=0),
+                hmc_acceptance=jnp.where(weight_sum > 0, mean, draw.hmc_acceptance),
+            )
+            return draw, residual, jnp.where(weight_sum > 0, mean, TARGET_ACCEPTANCE)
+
+        draw, residual, acceptance = jax.vmap(one_chain)(
+            state.draw, state.residual, step_size, keys
+        )
+        state = state._replace(draw=draw, residual=residual)
+        return _adapt(state, acceptance, warming)
+
+
+def _adapt(state: CatalogState, acceptance: Array, warming: Array) -> CatalogState:
+    """Robbins-Monro update of the step size during warm-up, with a running mean."""
+    gain = 0.5 / (1.0 + state.i.astype(jnp.float32)) ** 0.6
+    log_step = jnp.clip(state.log_step + gain * (acceptance - TARGET_ACCEPTANCE), -7.0, 0.5)
+    mean = state.log_step_mean + 0.05 * (log_step - state.log_step_mean)
+    return state._replace(
+        log_step=jnp.where(warming, log_step, state.log_step),
+        log_step_mean=jnp.where(warming, mean, state.log_step_mean),
+    )
+
+
+def visit_window(
+    rng_key: Array,
+    window: Window,
+    state: WindowState,
+    *,
+    scene: Scene,
+    plan: PassPlan,
+    number: int,
+    num_leapfrog: int,
+) -> tuple[WindowState, Array, Array, Array]:
+    """All moves of one visit: the schedule, then the Hamiltonian trajectories."""
+    names = tuple(dict.fromkeys(plan.schedule))
+    model, search = scene.model, scene.searches[number]
+    key_moves, key_hmc = jax.random.split(rng_key)
+    counts = jnp.zeros((len(MOVE_NAMES), 2, 2), jnp.float32)
+
+    def step(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        state, counts = carry
+        index, key = inputs
+        branches = [partial(_apply, name, model, search, window) for name in names]
+        state, outcome = jax.lax.switch(index, branches, key, state)
+        row = jnp.asarray([MOVE_NAMES.index(name) for name in names])[index]
+        both = jnp.stack([outcome.tried, outcome.accepted], axis=-1).astype(jnp.float32)
+        return (state, counts.at[row].add(both)), None
+
+    if plan.schedule:
+        order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
+        keys = jax.random.split(key_moves, len(plan.schedule))
+        (state, counts), _ = jax.lax.scan(step, (state, counts), (order, keys))
+
+    def trajectory(state: WindowState, key: Array) -> tuple[WindowState, tuple]:
+        state, acceptance, occupied = hmc(key, model, window, state, num_leapfrog)
+        return state, (acceptance, occupied)
+
+    if plan.num_hmc == 0:
+        return state, counts, jnp.float32(0.0), jnp.bool_(False)
+    state, (acceptance, occupied) = jax.lax.scan(
+        trajectory, state, jax.random.split(key_hmc, plan.num_hmc)
+    )
+    return state, counts, jnp.mean(acceptance), jnp.any(occupied)
+
+
+def _apply(name, model, search, window, key, state):
+    return MOVES[name](key, model, search, window, state)
+
+
+def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:
+    side = 2 * plan.interior
+    return jax.vmap(
+        lambda corner: jax.lax.dynamic_slice(
+            precision, (2 * (corner[1] + plan.margin), 2 * (corner[0] + plan.margin)), (side, side)
+        )
+    )(tiling.origin)
+
+
+class _PerChain(NamedTuple):
+    draw: Draw
+    residual: Array
+
+    def into(self, state: CatalogState) -> CatalogState:
+        return state._replace(draw=self.draw, residual=self.residual)
+
+
+def update_globals(chain: _PerChain, rng_key: Array, scene: Scene) -> _PerChain:
+    """Draw mu, the extended fraction and the background given everything else."""
+    draw, residual = chain
+    prior = scene.model.prior
+    key_mu, key_fraction, key_background = jax.random.split(rng_key, 3)
+    num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
+    num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
+    mu = draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu)
+    fraction = draw_fraction(
+        key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
+    )
+    background = draw_background(key_background, scene, draw, residual)
+    residual = residual + (draw.background - background)
+    chi2 = jnp.sum(jnp.sum(scene.weight * residual**2, axis=0))
+    draw = draw._replace(
+        mu=mu,
+        extended_fraction=fraction,
+        background=background,
+        chi2=chi2,
+        log_likelihood=scene.log_norm - 0.5 * chi2,
+    )
+    return _PerChain(draw, residual)
+
+
+def draw_mu(rng_key: Array, prior: dist.Distribution, count: Array, current: Array) -> Array:
+    """Draw the expected number of sources given their number.
+
+    Exact for a Gamma or Exponential hyperprior; for any other, an independence step
+    whose proposal is the posterior under a flat one.
+    """
+    key_gamma, key_accept = jax.random.split(rng_key)
+    if isinstance(prior, dist.Gamma | dist.Exponential):
+        shape = prior.concentration if isinstance(prior, dist.Gamma) else 1.0
+        return jax.random.gamma(key_gamma, shape + count) / (prior.rate + 1.0)
+    proposed = jax.random.gamma(key_gamma, 1.0 + count)
+    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
+    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
+
+
+def draw_fraction(
+    rng_key: Array, prior: Any, num_points: Array, num_extended: Array, current: Array
+) -> Array:
+    """Draw the share of extended sources given the counts; a fixed one stays."""
+    if not isinstance(prior, dist.Distribution):
+        return current
+    key_beta, key_accept = jax.random.split(rng_key)
+    limit = jnp.float32(1e-6)
+    if isinstance(prior, dist.Beta):
+        proposed = jax.random.beta(
+            key_beta, prior.concentration1 + num_extended, prior.concentration0 + num_points
+        )
+        return jnp.clip(proposed, limit, 1.0 - limit)
+    proposed = jax.random.beta(key_beta, 1.0 + num_extended, 1.0 + num_points)
+    proposed = jnp.clip(proposed, limit, 1.0 - limit)
+    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
+    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
+
+
+def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: Array) -> Array:
+    """Draw the background level from its conditional Gaussian; a fixed one stays."""
+    prior = scene.model.prior.background
+    if not isinstance(prior, dist.Distribution):
+        return draw.background
+    weight = scene.weight * draw.temperature
+    own = jnp.sum(jnp.sum(weight, axis=0))
+    precision = own + 1.0 / prior.scale**2
+    pull = jnp.sum(jnp.sum(weight * residual, axis=0)) + (prior.loc - draw.background) / (
+        prior.scale**2
+    )
+    noise = jax.random.normal(rng_key) / jnp.sqrt(precision)
+    return draw.background + pull / precision + noise
+
+
+def refresh(
+    state: CatalogState, scene: Scene, layout: Layout, extended_radius: int
+) -> CatalogState:
+    """Compute the residual afresh, so that rounding never accumulates."""
+
+    def one(draw: Draw) -> Array:
+        return fresh_residual(draw, scene, layout, extended_radius)
+
+    return state._replace(residual=jax.vmap(one)(state.draw))
+
+
+def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: int) -> Array:
+    """Data minus background minus all sources of one chain, rendered from scratch."""
+    shape = layout.padded_shape
+    image = render_points(scene.model.point_tables, draw.points, shape)
+    if scene.model.extended_tables is not None:
+        image = image + render_extended(scene.model, extended_radius, draw.extended, shape)
+    return scene.data - draw.background - image
+
+
+def _reset_counts(state: CatalogState, temperature: Array) -> CatalogState:
+    draw = state.draw._replace(
+        moves=jnp.zeros_like(state.draw.moves),
+        temperature=jnp.full_like(state.draw.temperature, temperature),
+        step_size=jnp.exp(state.log_step),
+    )
+    return state._replace(draw=draw)
+
+
+def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
+    """Empty catalogs; the common parameters from their priors."""
+    chains = layout.num_chains
+    prior = scene.model.prior
+    keys = jax.random.split(rng_key, 4)
+
+    def empty(capacity: int, columns: int) -> Sources:
+        return Sources(
+            jnp.full((chains, capacity, 2), layout.pad, jnp.int32),
+            jnp.zeros((chains, capacity, columns), jnp.float32),
+        )
+
+    def drawn(key: Array, value: Any) -> Array:
+        if isinstance(value, dist.Distribution):
+            return value.sample(key, (chains,)).astype(jnp.float32)
+        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
+
+    background = prior.background
+    level = background.loc if isinstance(background, dist.Distribution) else background
+    zeros = jnp.zeros((chains,), jnp.float32)
+    draw = Draw(
+        points=empty(layout.point_capacity, 3),
+        extended=empty(layout.extended_capacity, 7),
+        background=jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)),
+        mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
+        extended_fraction=drawn(keys[1], prior.extended_fraction),
+        chi2=zeros,
+        log_likelihood=zeros,
+        step_size=zeros,
+        hmc_acceptance=zeros,
+        temperature=zeros + 1.0,
+        moves=jnp.zeros((chains, len(MOVE_NAMES), 2, 2), jnp.float32),
+        overflow=jnp.zeros((chains, 4), bool),
+    )
+    log_step = jnp.full((chains,), jnp.log(jnp.float32(FIRST_STEP_SIZE)))
+    return CatalogState(
+        draw=draw,
+        residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),
+        log_step=log_step,
+        log_step_mean=log_step,
+        i=jnp.int32(0),
+        rng_key=keys[3],
+    )
+
+
+def _is_typed(key: Array) -> bool:
+    return jnp.issubdtype(key.dtype, jax.dtypes.prng_key)

@@ -1,0 +1,111 @@
+"""Static sizes of a run: the padded image, the windows, the slots.
+
+Everything here is hashable and known before compilation.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One class of windows and what is done in them.
+
+    Attributes
+    ----------
+    interior : int
+        Side in pixels of the square whose sources may move.
+    margin : int
+        Footprint half side of what may move.
+    point_slots, extended_slots : int
+        Sources a window can hold.
+    schedule : tuple of str
+        Names of the moves of one visit, in order.
+    num_hmc : int
+        Hamiltonian trajectories at the end of a visit.
+    passes : int
+        Passes of this class per draw.
+    """
+
+    interior: int
+    margin: int
+    point_slots: int
+    extended_slots: int
+    schedule: tuple[str, ...]
+    num_hmc: int
+    passes: int
+
+    @property
+    def size(self) -> int:
+        """Side of a window in pixels."""
+        return self.interior + 2 * self.margin
+
+    def num_windows(self, layout: "Layout", axis: int) -> int:
+        """Number of windows along an axis (0 is x)."""
+        return max(1, (layout.region_pixels(axis) + self.interior - 1) // self.size)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a run.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        (ny, nx) of the image.
+    pad : int
+        Empty pixels around the image in all padded arrays.
+    border : float
+        How far outside the image a source's centre may lie, in pixels.
+    point_capacity, extended_capacity : int
+        Sources a catalog can hold.
+    plans : tuple of PassPlan
+    num_leapfrog : int
+    num_chains : int
+    """
+
+    image_shape: tuple[int, int]
+    pad: int
+    border: float
+    point_capacity: int
+    extended_capacity: int
+    plans: tuple[PassPlan, ...]
+    num_leapfrog: int
+    num_chains: int
+
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        """Shape of padded arrays."""
+        return (self.image_shape[0] + 2 * self.pad, self.image_shape[1] + 2 * self.pad)
+
+    def region_bounds(self, axis: int) -> tuple[float, float]:
+        """Where centres may lie along an axis (0 is x), in padded pixels."""
+        length = self.image_shape[1 - axis]
+        return (self.pad - 0.5 - self.border, self.pad + length - 0.5 + self.border)
+
+    def region_start(self, axis: int) -> int:
+        """First padded pixel that a centre can fall on."""
+        del axis
+        return self.pad - math.ceil(self.border)
+
+    def region_pixels(self, axis: int) -> int:
+        """Number of pixels along an axis that a centre can fall on."""
+        return self.image_shape[1 - axis] + 2 * math.ceil(self.border)
+
+    @property
+    def area(self) -> float:
+        """Area of the region in square pixels."""
+        sides = [upper - lower for lower, upper in map(self.region_bounds, (0, 1))]
+        return sides[0] * sides[1]
+
+    def grown(self, kind: int, windows: bool) -> "Layout":
+        """Layout with twice the slots of a kind (0 points, 1 extended)."""
+        name = ("point", "extended")[kind]
+        if not windows:
+            field = f"{name}_capacity"
+            return replace(self, **{field: 2 * getattr(self, field)})
+        field = f"{name}_slots"
+        plans = tuple(
+            replace(plan, **{field: 2 * getattr(plan, field)}) for plan in self.plans
+        )
+        return replace(self, plans=plans)

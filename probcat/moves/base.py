@@ -1,0 +1,211 @@
+"""What every move shares: the window, the two kinds of sources, one accept step."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from probcat.extended import ExtendedTables, extended_image
+from probcat.points import PointTables, point_patch
+from probcat.prior import Prior
+
+POINT, EXTENDED = 0, 1
+X, Y, FLUX = 0, 1, 2
+NUM_COLUMNS = (3, 7)
+EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
+
+
+class Search(NamedTuple):
+    """Matched filter on the half-pixel grid, used to propose positions.
+
+    Attributes
+    ----------
+    rows, cols : Array, shape (rank, 2 * interior, window)
+        Leading PSF factors centred on every half-pixel cell of the interior.
+    """
+
+    rows: Array
+    cols: Array
+
+
+class Model(NamedTuple):
+    """What is fixed during a run and common to all windows.
+
+    Attributes
+    ----------
+    point_tables : PointTables
+    extended_tables : ExtendedTables or None
+    extended_radius : Array, shape (), int32
+        Half side of the footprint of extended sources in pixels.
+    prior : Prior
+    fwhm : Array, shape ()
+        Of the PSF, in pixels; sets the scale of displacements.
+    point_norm, point_slope_norm : Array, shape ()
+        Sums over pixels of ``P^2`` and ``(dP/dx)^2``.
+    """
+
+    point_tables: PointTables
+    extended_tables: ExtendedTables | None
+    extended_radius: Array
+    prior: Prior
+    fwhm: Array
+    point_norm: Array
+    point_slope_norm: Array
+
+
+class Window(NamedTuple):
+    """What is fixed during the visit of one window.
+
+    Attributes
+    ----------
+    weight : Array, shape (W, W)
+        Inverse variance times the inverse temperature; zero where masked.
+    lower, upper : Array, shape (2,)
+        Bounds (x, y) in window pixels of the area where sources may move.
+    density : Array, shape (2,)
+        Intensity of point and of extended sources per square pixel.
+    search_precision : Array, shape (2 * interior, 2 * interior)
+        ``sum w P^2`` on the half-pixel grid, before tempering.
+    temperature : Array, shape ()
+        Inverse temperature of the likelihood.
+    step_size : Array, shape ()
+        Of the Hamiltonian moves.
+    """
+
+    weight: Array
+    lower: Array
+    upper: Array
+    density: Array
+    search_precision: Array
+    temperature: Array
+    step_size: Array
+
+
+class WindowState(NamedTuple):
+    """What moves change.
+
+    Attributes
+    ----------
+    residual : Array, shape (W, W)
+        Data minus background minus all sources.
+    points : Array, shape (S_p, 3)
+        x, y in window pixels and flux of movable point sources; flux 0 is empty.
+    extended : Array, shape (S_e, 7)
+        The same with half-light radius, two ellipticity components, Sersic index.
+    overflow : Array, shape (2,), bool
+        A birth of this kind found no empty slot.
+    """
+
+    residual: Array
+    points: Array
+    extended: Array
+    overflow: Array
+
+
+class Outcome(NamedTuple):
+    """Bookkeeping of one move: what was tried and what was accepted, up and down."""
+
+    tried: Array
+    accepted: Array
+
+
+class Proposal(NamedTuple):
+    """A pair of states that differ by a move, and how to get from one to the other.
+
+    `lower` is the state of lower dimension (before a birth, after a death).
+
+    Attributes
+    ----------
+    upward : Array, bool
+        Whether the current state is the lower one.
+    possible : Array, bool
+        Whether the proposal exists at all.
+    log_ratio : Array
+        Of prior, proposal densities and Jacobian, upper over lower state,
+        without the likelihood.
+    residual : tuple of Array
+        Residuals of the lower and of the upper state.
+    sources : tuple of (Array, Array)
+        (points, extended) of the proposed state.
+    """
+
+    upward: Array
+    possible: Array
+    log_ratio: Array
+    residual: tuple[Array, Array]
+    sources: tuple[Array, Array]
+
+
+def sources_of(state: WindowState, kind: int) -> Array:
+    """Array of the sources of a kind."""
+    return state.points if kind == POINT else state.extended
+
+
+def active(sources: Array) -> Array:
+    """Which slots hold a source."""
+    return sources[:, FLUX] > 0.0
+
+
+def patch(model: Model, kind: int, source: Array, size: int) -> Array:
+    """Unit-flux image of one source in a window, shape (size, size)."""
+    if kind == POINT:
+        return point_patch(model.point_tables, source[X], source[Y], size)
+    return extended_patch(model, source[X], source[Y], source[3:], size)
+
+
+def extended_patch(model: Model, x: Array, y: Array, shape: Array, size: int) -> Array:
+    """Unit-flux image of an extended source, cut to its square footprint."""
+    assert model.extended_tables is not None
+    shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
+    image = extended_image(model.extended_tables, x, y, shape)[:size, :size]
+    pixel = jnp.arange(size, dtype=jnp.int32)
+    radius = model.extended_radius
+    in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
+    in_col = jnp.abs(pixel - jnp.round(x).astype(jnp.int32)) <= radius
+    return jnp.where(in_row[:, None] & in_col[None, :], image, 0.0)
+
+
+def contains(window: Window, x: Array, y: Array) -> Array:
+    """Whether a position is where sources of this window may be."""
+    return (
+        (x >= window.lower[0])
+        & (x <= window.upper[0])
+        & (y >= window.lower[1])
+        & (y <= window.upper[1])
+    )
+
+
+def total(image: Array) -> Array:
+    """Sum of an image; columns first, which vectorises."""
+    return jnp.sum(jnp.sum(image, axis=0))
+
+
+def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
+    """Log likelihood of the upper minus that of the lower state.
+
+    Written as a product of difference and sum so that it stays exact in single
+    precision for sources of any brightness.
+    """
+    return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
+
+
+def decide(
+    rng_key: Array, window: Window, state: WindowState, proposal: Proposal
+) -> tuple[WindowState, Outcome]:
+    """Metropolis-Hastings-Green step; the only place where anything is accepted."""
+    lower, upper = proposal.residual
+    log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
+    log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
+    log_uniform = -jax.random.exponential(rng_key)
+    accepted = proposal.possible & (log_uniform < log_ratio)
+    residual = jnp.where(proposal.upward, upper, lower)
+    state = state._replace(
+        residual=jnp.where(accepted, residual, state.residual),
+        points=jnp.where(accepted, proposal.sources[POINT], state.points),
+        extended=jnp.where(accepted, proposal.sources[EXTENDED], state.extended),
+    )
+    direction = jnp.stack([proposal.upward, ~proposal.upward])
+    tried = direction & proposal.possible
+    return state, Outcome(tried, tried & accepted)

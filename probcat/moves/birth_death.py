@@ -1,0 +1,115 @@
+"""Birth and death of a source, informed by the residual, flux collapsed.
+
+A position comes from the matched-filter map of the residual, the flux from its
+conditional Gaussian; the reverse densities need the same map with the source
+taken out, so both directions are computed from the state without the source.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import (
+    EXTENDED,
+    FLUX,
+    POINT,
+    Model,
+    Outcome,
+    Proposal,
+    Search,
+    Window,
+    WindowState,
+    X,
+    Y,
+    active,
+    contains,
+    decide,
+    patch,
+    sources_of,
+    total,
+)
+from probcat.moves.proposals import (
+    choose,
+    empty_slot,
+    flux_conditional,
+    log_flux_density,
+    log_probability,
+    sample_flux,
+)
+from probcat.moves.search import log_cells, log_position_density, sample_position
+from probcat.moves.shapes import try_shapes
+from probcat.prior import log_flux_prior
+
+DEATH_SLOPE = 3.0
+
+
+def log_death_weight(model: Model, flux: Array) -> Array:
+    """Log weight of a source to be picked for death: faint ones first."""
+    low, _ = model.prior.flux_limits
+    weight = -DEATH_SLOPE * jnp.log(jnp.maximum(flux, low) / low)
+    return jnp.where(flux > 0.0, weight, -jnp.inf)
+
+
+def birth_death(
+    rng_key: Array,
+    model: Model,
+    search: Search,
+    window: Window,
+    state: WindowState,
+    kind: int,
+) -> tuple[WindowState, Outcome]:
+    """One birth or death of a source of the given kind."""
+    keys = jax.random.split(rng_key, 6)
+    sources = sources_of(state, kind)
+    size = state.residual.shape[-1]
+    upward = jax.random.bernoulli(keys[0])
+    log_weight = log_death_weight(model, sources[:, FLUX])
+    dying, _ = choose(keys[1], log_weight)
+    slot, has_room = empty_slot(active(sources))
+    slot = jnp.where(upward, slot, dying)
+
+    current = sources[slot]
+    lower = state.residual + jnp.where(upward, 0.0, current[FLUX]) * patch(
+        model, kind, current, size
+    )
+    log_cell = log_cells(model.prior, search, window, lower)
+    position = sample_position(keys[2], search, log_cell)
+    source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
+
+    log_shape_ratio = jnp.float32(0.0)
+    if kind == EXTENDED:
+        shape, image, log_shape_ratio = try_shapes(keys[3], model, window, lower, source, upward)
+        source = source.at[FLUX + 1 :].set(shape)
+    else:
+        image = patch(model, POINT, source, size)
+
+    score = total(window.weight * lower * image)
+    information = total(window.weight * image**2)
+    mean, precision = flux_conditional(model.prior, score, information)
+    flux = jnp.where(upward, sample_flux(keys[4], model.prior, mean, precision), current[FLUX])
+    source = source.at[FLUX].set(flux)
+
+    with_source = log_weight.at[slot].set(log_death_weight(model, flux))
+    log_ratio = (
+        jnp.log(window.density[kind])
+        + log_flux_prior(model.prior, flux)
+        - log_position_density(search, log_cell, source[X], source[Y])
+        - log_flux_density(model.prior, flux, mean, precision)
+        - log_shape_ratio
+        + log_probability(with_source, slot)
+    )
+    proposed = sources.at[slot].set(jnp.where(upward, source, jnp.zeros_like(source)))
+    proposal = Proposal(
+        upward=upward,
+        possible=jnp.where(
+            upward, has_room & contains(window, source[X], source[Y]), jnp.any(active(sources))
+        ),
+        log_ratio=log_ratio,
+        residual=(lower, lower - flux * image),
+        sources=(
+            proposed if kind == POINT else state.points,
+            proposed if kind == EXTENDED else state.extended,
+        ),
+    )
+    overflow = state.overflow.at[kind].set(state.overflow[kind] | (upward & ~has_room))
+    return decide(keys[5], window, state._replace(overflow=overflow), proposal)

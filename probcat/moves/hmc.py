@@ -1,0 +1,278 @@
+"""Joint Hamiltonian move of every source in a window.
+
+Positions, log fluxes and shapes move together along a leapfrog trajectory that is
+reflected at the walls of the window and at the flux limits (Neal 2011, Handbook of
+MCMC, sec. 5.5.1.5).  A source's step scale depends on its flux; to keep the mass
+fixed along a trajectory, auxiliary scales ``s ~ N(log flux, tau^2)`` and
+``N(log radius, tau^2)`` are drawn first, set the mass, and enter the potential.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import (
+    FLUX,
+    Model,
+    Window,
+    WindowState,
+    X,
+    Y,
+    active,
+    extended_patch,
+    log_likelihood_gain,
+)
+from probcat.points import points_image
+from probcat.prior import Prior, from_shape, log_flux_prior, log_shape_prior, to_shape
+
+TAU = 0.3
+
+
+class Coordinates(NamedTuple):
+    """Coordinates of a trajectory: x, y, log flux and, if extended, a free shape."""
+
+    points: Array
+    extended: Array
+
+
+class Trajectory(NamedTuple):
+    """What stays fixed along a trajectory."""
+
+    window: Window
+    bare: Array
+    mask: Coordinates
+    scales: Coordinates
+    mass: Coordinates
+    lower: Array
+    upper: Array
+
+
+def hmc(
+    rng_key: Array, model: Model, window: Window, state: WindowState, num_steps: int
+) -> tuple[WindowState, Array, Array]:
+    """One trajectory of all sources.
+
+    Returns
+    -------
+    state : WindowState
+    acceptance : Array
+        Acceptance probability.
+    occupied : Array, bool
+        Whether there was anything to move.
+    """
+    key_scale, key_momentum, key_jitter, key_accept = jax.random.split(rng_key, 4)
+    start = _coordinates(model, state)
+    path = _prepare(key_scale, model, window, state, start)
+    keys = Coordinates(*jax.random.split(key_momentum))
+    momentum = jax.tree.map(
+        lambda key, mass, mask: jnp.where(
+            mask, jnp.sqrt(mass) * jax.random.normal(key, mass.shape), 0.0
+        ),
+        keys,
+        path.mass,
+        path.mask,
+    )
+    step = window.step_size * jax.random.uniform(key_jitter, minval=0.7, maxval=1.3)
+    end, end_momentum = _leapfrog(model, path, start, momentum, step, num_steps)
+
+    start_residual = state.residual
+    end_residual = path.bare - _image(model, path, end)
+    energy = _log_prior(model, path, end) - _log_prior(model, path, start)
+    energy = energy + log_likelihood_gain(window, start_residual, end_residual)
+    energy = energy + _kinetic(path, momentum) - _kinetic(path, end_momentum)
+    acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
+    accepted = jax.random.uniform(key_accept) < acceptance
+    points, extended = _sources(model, path, end)
+    state = state._replace(
+        residual=jnp.where(accepted, end_residual, start_residual),
+        points=jnp.where(accepted, points, state.points),
+        extended=jnp.where(accepted, extended, state.extended),
+    )
+    return state, acceptance, jnp.any(active(points)) | jnp.any(active(extended))
+
+
+def _coordinates(model: Model, state: WindowState) -> Coordinates:
+    def with_log_flux(sources: Array) -> Array:
+        flux = jnp.where(active(sources), sources[:, FLUX], 1.0)
+        return jnp.concatenate([sources[:, :FLUX], jnp.log(flux)[:, None]], axis=1)
+
+    extended = with_log_flux(state.extended)
+    if model.extended_tables is not None:
+        free = from_shape(model.prior, state.extended[:, FLUX + 1 :])
+        free = jnp.where(active(state.extended)[:, None], free, 0.0)
+        extended = jnp.concatenate([extended, free], axis=1)
+    else:
+        extended = jnp.zeros_like(state.extended)
+    return Coordinates(with_log_flux(state.points), extended)
+
+
+def _prepare(
+    rng_key: Array, model: Model, window: Window, state: WindowState, start: Coordinates
+) -> Trajectory:
+    key_points, key_extended = jax.random.split(rng_key)
+    in_points = active(state.points)
+    in_extended = active(state.extended)
+    mask = Coordinates(
+        jnp.broadcast_to(in_points[:, None], start.points.shape),
+        jnp.broadcast_to(in_extended[:, None], start.extended.shape),
+    )
+    noise = TAU * jax.random.normal(key_points, start.points.shape[:1])
+    scale = start.points[:, FLUX] + noise
+    radius = jnp.where(in_extended, state.extended[:, FLUX + 1], 1.0)
+    extended_scale = jnp.stack([start.extended[:, FLUX], jnp.log(radius)], axis=1)
+    extended_scale += TAU * jax.random.normal(key_extended, extended_scale.shape)
+
+    level = jnp.sum(window.weight) / window.weight.size
+    low, high = model.prior.flux_limits
+    huge = jnp.float32(1e30)
+    mass = Coordinates(
+        _point_mass(model, level, scale), _extended_mass(model, level, extended_scale)
+    )
+    path = Trajectory(
+        window=window,
+        bare=state.residual,
+        mask=mask,
+        scales=Coordinates(scale, extended_scale),
+        mass=mass,
+        lower=jnp.append(window.lower, jnp.log(low)),
+        upper=jnp.append(window.upper, jnp.log(jnp.minimum(high, huge))),
+    )
+    return path._replace(bare=state.residual + _image(model, path, start))
+
+
+def _point_mass(model: Model, level: Array, scale: Array) -> Array:
+    """Fisher information of position and log flux of isolated stars, floored."""
+    signal = jnp.exp(2.0 * scale) * level
+    position = signal * model.point_slope_norm + 0.05
+    return jnp.stack([position, position, signal * model.point_norm + 1.0], axis=1)
+
+
+def _extended_mass(model: Model, level: Array, scale: Array) -> Array:
+    """The same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
+    signal = jnp.exp(2.0 * scale[:, 0]) * level
+    psf_square = (model.fwhm / 2.355) ** 2
+    share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, 1]))
+    position = signal * model.point_slope_norm * share**2 + 0.05
+    norm = signal * model.point_norm * share
+    shape = norm * (1.0 - share) ** 2 + 1.0
+    index = 0.1 * norm * (1.0 - share) ** 2 + 1.0
+    columns = [position, position, norm + 1.0, shape, shape, shape, index]
+    return jnp.stack(columns, axis=1)
+
+
+def _bounded_flux(prior: Prior, log_flux: Array) -> Array:
+    """Flux, held within the limits where rounding would put it outside."""
+    low, high = prior.flux_limits
+    return jnp.clip(jnp.exp(log_flux), low, high)
+
+
+def _fluxes(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Array]:
+    point = _bounded_flux(model.prior, at.points[:, FLUX])
+    extended = _bounded_flux(model.prior, at.extended[:, FLUX])
+    return (
+        jnp.where(path.mask.points[:, 0], point, 0.0),
+        jnp.where(path.mask.extended[:, 0], extended, 0.0),
+    )
+
+
+def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
+    size = path.window.weight.shape[-1]
+    point_flux, extended_flux = _fluxes(model, path, at)
+    image = points_image(
+        model.point_tables, at.points[:, X], at.points[:, Y], point_flux, size
+    )
+    if model.extended_tables is None:
+        return image
+    shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
+    patches = jax.vmap(lambda x, y, shape: extended_patch(model, x, y, shape, size))(
+        at.extended[:, X], at.extended[:, Y], shapes
+    )
+    return image + jnp.sum(extended_flux[:, None, None] * patches, axis=0)
+
+
+def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
+    """Log prior in the coordinates of the trajectory, auxiliary scales included."""
+
+    def log_flux_terms(log_flux: Array, scale: Array) -> Array:
+        slack = (scale - log_flux) / TAU
+        flux = _bounded_flux(model.prior, log_flux)
+        return log_flux_prior(model.prior, flux) + log_flux - 0.5 * slack**2
+
+    terms = log_flux_terms(at.points[:, FLUX], path.scales.points)
+    value = jnp.sum(jnp.where(path.mask.points[:, 0], terms, 0.0))
+    if model.extended_tables is None:
+        return value
+    shapes, log_jacobian = to_shape(model.prior, at.extended[:, FLUX + 1 :])
+    slack = (path.scales.extended[:, 1] - jnp.log(shapes[:, 0])) / TAU
+    terms = log_flux_terms(at.extended[:, FLUX], path.scales.extended[:, 0])
+    terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * slack**2
+    return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
+
+
+def _log_density(at: Coordinates, model: Model, path: Trajectory) -> Array:
+    residual = path.bare - _image(model, path, at)
+    return _log_prior(model, path, at) - 0.5 * jnp.sum(path.window.weight * residual**2)
+
+
+def _kinetic(path: Trajectory, momentum: Coordinates) -> Array:
+    energy = jax.tree.map(lambda p, mass: 0.5 * jnp.sum(p**2 / mass), momentum, path.mass)
+    return energy.points + energy.extended
+
+
+def _leapfrog(
+    model: Model,
+    path: Trajectory,
+    start: Coordinates,
+    momentum: Coordinates,
+    step: Array,
+    num_steps: int,
+) -> tuple[Coordinates, Coordinates]:
+    gradient = jax.grad(_log_density)
+
+    def kick(at: Coordinates, momentum: Coordinates, size: Array) -> Coordinates:
+        force = gradient(at, model, path)
+        return jax.tree.map(
+            lambda p, g, mask: jnp.where(mask, p + size * g, 0.0), momentum, force, path.mask
+        )
+
+    def drift(at: Array, momentum: Array, mass: Array) -> tuple[Array, Array]:
+        moved = at + step * momentum / mass
+        bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower, path.upper)
+        turned = momentum.at[:, : FLUX + 1].multiply(sign)
+        return moved.at[:, : FLUX + 1].set(bounded), turned
+
+    def body(carry: tuple, _: None) -> tuple[tuple, None]:
+        at, momentum = carry
+        points, point_momentum = drift(at.points, momentum.points, path.mass.points)
+        extended, extended_momentum = drift(at.extended, momentum.extended, path.mass.extended)
+        at = Coordinates(points, extended)
+        momentum = kick(at, Coordinates(point_momentum, extended_momentum), step)
+        return (at, momentum), None
+
+    momentum = kick(start, momentum, 0.5 * step)
+    (end, momentum), _ = jax.lax.scan(body, (start, momentum), None, length=num_steps)
+    return end, kick(end, momentum, -0.5 * step)
+
+
+def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Fold values into [lower, upper]; the sign flips with every odd reflection."""
+    width = jnp.maximum(upper - lower, 1e-6)
+    phase = jnp.mod(value - lower, 2.0 * width)
+    folded = jnp.where(phase <= width, phase, 2.0 * width - phase)
+    sign = jnp.where(phase <= width, 1.0, -1.0)
+    return jnp.clip(lower + folded, lower, jnp.maximum(upper, lower)), sign
+
+
+def _sources(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Array]:
+    point_flux, extended_flux = _fluxes(model, path, at)
+    points = jnp.concatenate([at.points[:, :FLUX], point_flux[:, None]], axis=1)
+    points = jnp.where(path.mask.points, points, 0.0)
+    if model.extended_tables is None:
+        return points, jnp.zeros_like(at.extended)
+    shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
+    extended = jnp.concatenate(
+        [at.extended[:, :FLUX], extended_flux[:, None], shapes], axis=1
+    )
+    return points, jnp.where(path.mask.extended, extended, 0.0)

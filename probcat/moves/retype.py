@@ -1,0 +1,110 @@
+"""Turn a point source into an extended one and back, in place, flux collapsed."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import (
+    EXTENDED,
+    FLUX,
+    POINT,
+    Model,
+    Outcome,
+    Proposal,
+    Search,
+    Window,
+    WindowState,
+    active,
+    decide,
+    patch,
+    total,
+)
+from probcat.moves.proposals import (
+    choose_uniformly,
+    empty_slot,
+    flux_conditional,
+    log_flux_density,
+    sample_flux,
+)
+from probcat.moves.shapes import try_shapes
+from probcat.prior import log_flux_prior
+
+
+def retype(
+    rng_key: Array, model: Model, search: Search, window: Window, state: WindowState
+) -> tuple[WindowState, Outcome]:
+    """Change the type of one source; upward is point to extended."""
+    del search
+    keys = jax.random.split(rng_key, 6)
+    prior = model.prior
+    size = state.residual.shape[-1]
+    upward = jax.random.bernoulli(keys[0])
+
+    free_point, point_room = empty_slot(active(state.points))
+    free_extended, extended_room = empty_slot(active(state.extended))
+    chosen_point = choose_uniformly(keys[1], active(state.points))
+    chosen_extended = choose_uniformly(keys[2], active(state.extended))
+    point_slot = jnp.where(upward, chosen_point, free_point)
+    extended_slot = jnp.where(upward, free_extended, chosen_extended)
+
+    current = state.extended[extended_slot]
+    flux_now = jnp.where(upward, state.points[point_slot, FLUX], current[FLUX])
+    position = jnp.where(upward, state.points[point_slot, :FLUX], current[:FLUX])
+    source = current.at[:FLUX].set(position)
+    point_image = patch(model, POINT, source, size)
+    own = patch(model, EXTENDED, source, size)
+    bare = state.residual + flux_now * jnp.where(upward, point_image, own)
+    shape, image, log_shape_ratio = try_shapes(keys[3], model, window, bare, source, upward)
+
+    weighted = window.weight * bare
+    as_point = flux_conditional(
+        prior, total(weighted * point_image), total(window.weight * point_image**2)
+    )
+    as_extended = flux_conditional(
+        prior, total(weighted * image), total(window.weight * image**2)
+    )
+    drawn = sample_flux(
+        keys[4],
+        prior,
+        jnp.where(upward, as_extended[0], as_point[0]),
+        jnp.where(upward, as_extended[1], as_point[1]),
+    )
+    point_flux = jnp.where(upward, flux_now, drawn)
+    extended_flux = jnp.where(upward, drawn, flux_now)
+
+    num_points = jnp.sum(active(state.points)) + jnp.where(upward, 0, 1)
+    num_extended = jnp.sum(active(state.extended)) + jnp.where(upward, 1, 0)
+    log_ratio = (
+        jnp.log(window.density[EXTENDED])
+        - jnp.log(window.density[POINT])
+        + log_flux_prior(prior, extended_flux)
+        - log_flux_prior(prior, point_flux)
+        + log_flux_density(prior, point_flux, *as_point)
+        - log_flux_density(prior, extended_flux, *as_extended)
+        - log_shape_ratio
+        + jnp.log(num_points.astype(jnp.float32))
+        - jnp.log(num_extended.astype(jnp.float32))
+    )
+    as_star = jnp.append(position, point_flux)
+    as_galaxy = jnp.concatenate([position, extended_flux[None], shape])
+    points = state.points.at[point_slot].set(jnp.where(upward, 0.0, as_star))
+    extended = state.extended.at[extended_slot].set(jnp.where(upward, as_galaxy, 0.0))
+    proposal = Proposal(
+        upward=upward,
+        possible=jnp.where(
+            upward,
+            jnp.any(active(state.points)) & extended_room,
+            jnp.any(active(state.extended)) & point_room,
+        ),
+        log_ratio=log_ratio,
+        residual=(bare - point_flux * point_image, bare - extended_flux * image),
+        sources=(points, extended),
+    )
+    full = jnp.stack(
+        [
+            ~upward & ~point_room & jnp.any(active(state.extended)),
+            upward & ~extended_room & jnp.any(active(state.points)),
+        ]
+    )
+    state = state._replace(overflow=state.overflow | full)
+    return decide(keys[5], window, state, proposal)

@@ -1,0 +1,99 @@
+"""Where a new source could go: the matched-filter map of a residual."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import Search, Window
+from probcat.points import PointTables, factors
+from probcat.prior import Prior
+
+UNIFORM_SHARE = 0.1
+CELL = 0.5
+
+
+def build_search(tables: PointTables, interior: int, margin: int, rank: int = 3) -> Search:
+    """PSF factors centred on every half-pixel cell of a window's interior.
+
+    Parameters
+    ----------
+    tables : PointTables
+    interior, margin : int
+        Side of the interior and width of the margin around it, in pixels.
+    rank : int
+        Terms kept; a proposal need not be exact.
+    """
+    size = interior + 2 * margin
+    cell = jnp.arange(2 * interior, dtype=jnp.int32)
+    pixel = cell // 2 + margin
+    offset = jnp.where(cell % 2 == 0, jnp.float32(-0.25), jnp.float32(0.25))
+    column = jnp.arange(size, dtype=jnp.int32)[None, :] - pixel[:, None] + tables.radius
+    inside = (column >= 0) & (column <= 2 * tables.radius)
+    safe = jnp.clip(column, 0, 2 * tables.radius)
+
+    def centred(table: Array) -> Array:
+        value, _ = factors(table[:, :rank], offset)
+        gathered = jnp.take_along_axis(value, safe[:, None, :], axis=2)
+        placed = jnp.where(inside[:, None, :], gathered, 0.0)
+        return jnp.swapaxes(placed, 0, 1)
+
+    return Search(centred(tables.rows), centred(tables.cols))
+
+
+def score_map(search: Search, weighted: Array) -> Array:
+    """``sum r w P`` on the half-pixel grid for a weighted residual (W, W)."""
+    rank, cells, size = search.rows.shape
+    along = (search.rows.reshape(rank * cells, size) @ weighted).reshape(rank, cells, size)
+    left = jnp.swapaxes(along, 0, 1).reshape(cells, rank * size)
+    right = jnp.swapaxes(search.cols, 0, 1).reshape(cells, rank * size)
+    return left @ right.T
+
+
+def log_cells(prior: Prior, search: Search, window: Window, residual: Array) -> Array:
+    """Log probability of every half-pixel cell for a new source, flattened.
+
+    A cell's weight is the best likelihood gain of a flux above the limit,
+    ``max_f (f a - f^2 b / 2)``, with ``a`` and ``b`` of the matched filter.
+    """
+    low, _ = prior.flux_limits
+    score = score_map(search, window.weight * residual)
+    information = window.search_precision * window.temperature + 1e-6 / low**2
+    flux = jnp.maximum(score / information, low)
+    gain = flux * score - 0.5 * flux**2 * information
+    cells = gain.shape[0]
+    centre = (jnp.arange(cells, dtype=jnp.float32) + 0.5) * CELL + _edge(search)
+    in_x = (centre > window.lower[0] - CELL) & (centre < window.upper[0] + CELL)
+    in_y = (centre > window.lower[1] - CELL) & (centre < window.upper[1] + CELL)
+    allowed = in_y[:, None] & in_x[None, :]
+    return jax.nn.log_softmax(jnp.where(allowed, gain, -1e30).reshape(-1))
+
+
+def _edge(search: Search) -> float:
+    _, cells, size = search.rows.shape
+    return 0.5 * (size - cells // 2) - 0.5
+
+
+def sample_position(rng_key: Array, search: Search, log_cell: Array) -> Array:
+    """Draw a position (x, y): uniform in a chosen cell, or anywhere in the interior."""
+    cells = search.rows.shape[1]
+    key_cell, key_inside, key_choice = jax.random.split(rng_key, 3)
+    index = jax.random.categorical(key_cell, log_cell)
+    corner = jnp.stack([index % cells, index // cells]).astype(jnp.float32) * CELL
+    uniform = jax.random.uniform(key_inside, (2,))
+    informed = corner + CELL * uniform
+    anywhere = uniform * (cells * CELL)
+    uninformed = jax.random.uniform(key_choice) < UNIFORM_SHARE
+    return _edge(search) + jnp.where(uninformed, anywhere, informed)
+
+
+def log_position_density(search: Search, log_cell: Array, x: Array, y: Array) -> Array:
+    """Log density per square pixel of `sample_position`."""
+    cells = search.rows.shape[1]
+    edge = _edge(search)
+    column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
+    row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
+    informed = log_cell[row * cells + column] - 2.0 * jnp.log(CELL)
+    uniform = -2.0 * jnp.log(cells * CELL)
+    return jnp.logaddexp(
+        jnp.log1p(-UNIFORM_SHARE) + informed, jnp.log(UNIFORM_SHARE) + uniform
+    )

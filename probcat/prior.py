@@ -1,0 +1,192 @@
+"""The prior: a marked Poisson process of point and extended sources.
+
+With intensity ``mu / |A|`` over the region ``A``,
+
+.. math::
+    p(\\mathrm{catalog} \\mid \\mu) \\propto e^{-\\mu}
+        \\prod_i \\frac{\\mu}{|A|}\\, p(\\mathrm{marks}_i),
+
+and every mark has a numpyro distribution that can be replaced.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import constraints
+from numpyro.distributions.transforms import ExpTransform, biject_to
+
+from probcat.errors import InputError
+
+SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Prior:
+    """Prior of a scene.
+
+    Parameters
+    ----------
+    flux : Distribution
+        Of a source's flux in image units; its support must have a positive lower
+        bound, the flux limit.
+    half_light_radius : Distribution
+        Of extended sources, in pixels.
+    ellipticity : Distribution
+        Of the modulus ``(1 - q) / (1 + q)``, on (0, 1); the direction is uniform.
+    sersic_n : Distribution
+        Of the Sersic index, within [0.5, 6].
+    num_sources : Distribution
+        Hyperprior of the expected number of sources ``mu``.
+    extended_fraction : Distribution or float
+        Share of extended sources: a hyperprior on (0, 1), or a fixed number.
+    background : Distribution or float
+        Normal prior of the background level per pixel, or a fixed number.
+    """
+
+    flux: dist.Distribution
+    half_light_radius: dist.Distribution
+    ellipticity: dist.Distribution
+    sersic_n: dist.Distribution
+    num_sources: dist.Distribution
+    extended_fraction: dist.Distribution | float
+    background: dist.Distribution | float
+
+    @property
+    def flux_limits(self) -> tuple[Array, Array]:
+        """Lower and upper bound of the flux prior's support."""
+        support = self.flux.support
+        upper = getattr(support, "upper_bound", jnp.inf)
+        return jnp.float32(support.lower_bound), jnp.float32(upper)
+
+    @property
+    def has_extended(self) -> bool:
+        """Whether extended sources are part of the model."""
+        fraction = self.extended_fraction
+        return isinstance(fraction, dist.Distribution) or float(fraction) > 0.0
+
+    @property
+    def has_points(self) -> bool:
+        """Whether point sources are part of the model."""
+        fraction = self.extended_fraction
+        return isinstance(fraction, dist.Distribution) or float(fraction) < 1.0
+
+    def replace(self, **changes: object) -> "Prior":
+        """Copy with some distributions replaced."""
+        known = [field.name for field in fields(self)]
+        for name in changes:
+            if name not in known:
+                raise InputError(f"prior: unknown name '{name}'; known are {', '.join(known)}")
+        return replace(self, **changes)
+
+    def validate(self) -> "Prior":
+        """Check the supports; return the prior itself.
+
+        Raises
+        ------
+        InputError
+            If a support does not fit the model.
+        """
+        lower = getattr(self.flux.support, "lower_bound", None)
+        if lower is None or not float(lower) > 0.0:
+            raise InputError(
+                f"prior flux: the flux limit must be above zero, found {lower}; "
+                "set flux_min, or use a distribution with a positive lower bound"
+            )
+        fraction = self.extended_fraction
+        if not isinstance(fraction, dist.Distribution) and not 0.0 <= float(fraction) <= 1.0:
+            raise InputError(f"prior extended_fraction: must lie in [0, 1], found {fraction}")
+        if isinstance(self.background, dist.Distribution) and not isinstance(
+            self.background, dist.Normal
+        ):
+            raise InputError("prior background: must be a Normal distribution or a number")
+        for name in ("flux", "half_light_radius", "ellipticity", "sersic_n", "num_sources"):
+            if not isinstance(getattr(self, name), dist.Distribution):
+                raise InputError(f"prior {name}: must be a numpyro distribution")
+        return self
+
+
+def log_flux_prior(prior: Prior, flux: Array) -> Array:
+    """Log density of a flux; minus infinity outside the limits."""
+    lower, upper = prior.flux_limits
+    inside = (flux >= lower) & (flux <= upper)
+    safe = jnp.clip(flux, lower, jnp.minimum(upper, jnp.float32(3e37)))
+    return jnp.where(inside, prior.flux.log_prob(safe), -jnp.inf)
+
+
+def to_shape(prior: Prior, free: Array) -> tuple[Array, Array]:
+    """Map free coordinates to shapes.
+
+    Radius and index go through numpyro's bijection onto their support; the
+    ellipticity is the open disc image ``eta / sqrt(1 + |eta|^2)`` of the plane.
+
+    Parameters
+    ----------
+    prior : Prior
+    free : Array, shape (..., 4)
+
+    Returns
+    -------
+    shape : Array, shape (..., 4)
+        Half-light radius, two ellipticity components, Sersic index.
+    log_jacobian : Array, shape (...,)
+    """
+    to_radius = biject_to(prior.half_light_radius.support)
+    to_index = biject_to(prior.sersic_n.support)
+    radius = to_radius(free[..., 0])
+    index = to_index(free[..., 3])
+    square = free[..., 1] ** 2 + free[..., 2] ** 2
+    shrink = jax.lax.rsqrt(1.0 + square)
+    log_jacobian = (
+        to_radius.log_abs_det_jacobian(free[..., 0], radius)
+        + to_index.log_abs_det_jacobian(free[..., 3], index)
+        - 2.0 * jnp.log1p(square)
+    )
+    shape = jnp.stack([radius, free[..., 1] * shrink, free[..., 2] * shrink, index], axis=-1)
+    return shape, log_jacobian
+
+
+def from_shape(prior: Prior, shape: Array) -> Array:
+    """Inverse of `to_shape`: free coordinates of shapes, shape (..., 4)."""
+    stretch = jax.lax.rsqrt(
+        jnp.maximum(1.0 - shape[..., 1] ** 2 - shape[..., 2] ** 2, jnp.float32(1e-6))
+    )
+    radius = biject_to(prior.half_light_radius.support).inv(shape[..., 0])
+    index = biject_to(prior.sersic_n.support).inv(shape[..., 3])
+    return jnp.stack([radius, shape[..., 1] * stretch, shape[..., 2] * stretch, index], axis=-1)
+
+
+def log_shape_prior(prior: Prior, shape: Array) -> Array:
+    """Log density of shapes (..., 4) in radius, ellipticity components and index."""
+    square = jnp.maximum(shape[..., 1] ** 2 + shape[..., 2] ** 2, jnp.float32(1e-12))
+    modulus = jnp.clip(jnp.sqrt(square), jnp.float32(1e-6), jnp.float32(1.0 - 1e-6))
+    return (
+        prior.half_light_radius.log_prob(shape[..., 0])
+        + prior.ellipticity.log_prob(modulus)
+        - jnp.log(2.0 * jnp.pi * modulus)
+        + prior.sersic_n.log_prob(shape[..., 3])
+    )
+
+
+def sample_shape(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
+    """Draw shapes from the prior, shape (*sample_shape, 4)."""
+    keys = jax.random.split(rng_key, 4)
+    radius = prior.half_light_radius.sample(keys[0], sample_shape)
+    modulus = prior.ellipticity.sample(keys[1], sample_shape)
+    angle = jax.random.uniform(keys[2], sample_shape, maxval=2.0 * jnp.pi)
+    index = prior.sersic_n.sample(keys[3], sample_shape)
+    first, second = modulus * jnp.cos(angle), modulus * jnp.sin(angle)
+    return jnp.stack([radius, first, second, index], axis=-1)
+
+
+def log_normal_within(median: float, scatter: float, low: float, high: float) -> dist.Distribution:
+    """Log-normal distribution truncated to [low, high]."""
+    log_low, log_high = jnp.log(jnp.float32(low)), jnp.log(jnp.float32(high))
+    base = dist.TruncatedNormal(
+        jnp.log(jnp.float32(median)), jnp.float32(scatter), low=log_low, high=log_high
+    )
+    transform = ExpTransform(domain=constraints.interval(log_low, log_high))
+    return dist.TransformedDistribution(base, transform)

@@ -1,0 +1,191 @@
+"""Cut the plane into windows that do not touch; gather sources into them and back.
+
+Windows of one pass share no pixel, and what may move in a window keeps its whole
+footprint inside it, so that given everything else windows are independent.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.layout import Layout, PassPlan
+
+WALL = 1e-3
+FLUX = 2
+
+
+class Sources(NamedTuple):
+    """Sources of one kind, positions split so that precision does not depend on place.
+
+    Attributes
+    ----------
+    pixel : Array, shape (..., N, 2), int32
+        Nearest pixel (column, row) of the padded image.
+    marks : Array, shape (..., N, 3 or 7), float32
+        Sub-pixel offsets (x, y), flux, and for extended sources the shape.  Flux 0
+        means an empty slot.
+    """
+
+    pixel: Array
+    marks: Array
+
+    @property
+    def active(self) -> Array:
+        """Which slots hold a source."""
+        return self.marks[..., FLUX] > 0.0
+
+
+class Tiling(NamedTuple):
+    """Placement of the windows of one pass.
+
+    Attributes
+    ----------
+    origin : Array, shape (num_windows, 2), int32
+        Padded pixel (column, row) of every window's first pixel.
+    lower, upper : Array, shape (num_windows, 2), float32
+        Where sources may be, in window pixels.
+    grid : Array, shape (2,), int32
+        Number of windows along x and y; windows are listed row by row.
+    """
+
+    origin: Array
+    lower: Array
+    upper: Array
+    grid: Array
+
+
+class Membership(NamedTuple):
+    """Which global slots sit in which window.
+
+    Attributes
+    ----------
+    index : Array, shape (num_windows, slots), int32
+        Global slot of every window slot; meaningless beyond `count`.
+    count : Array, shape (num_windows,), int32
+    order : Array, shape (N,), int32
+        Global slots sorted: members by window, other sources, empty slots.
+    num_active : Array, shape (), int32
+    """
+
+    index: Array
+    count: Array
+    order: Array
+    num_active: Array
+
+
+def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
+    """Random placement of the windows.
+
+    The train of windows slides from where its first interior just touches the
+    region's start to where its last one just touches its end, so that every
+    position is covered with positive probability and few windows lie idle.
+    """
+    keys = jax.random.split(rng_key)
+    margin, interior, size = plan.margin, plan.interior, plan.size
+    starts, limits, counts = [], [], []
+    for axis in (0, 1):
+        count = plan.num_windows(layout, axis)
+        length = layout.region_pixels(axis)
+        slide = length + interior - 1 - size * (count - 1)
+        shift = jax.random.randint(keys[axis], (), 0, slide)
+        first = layout.region_start(axis) - interior + 1 + shift
+        starts.append(first - margin + size * jnp.arange(count, dtype=jnp.int32))
+        limits.append(layout.region_bounds(axis))
+        counts.append(count)
+    columns, rows = jnp.meshgrid(starts[0], starts[1])
+    origin = jnp.stack([columns.reshape(-1), rows.reshape(-1)], axis=1).astype(jnp.int32)
+    region = jnp.asarray(limits, dtype=jnp.float32)
+    lower = jnp.maximum(margin - 0.5 + WALL, region[:, 0] - origin)
+    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[:, 1] - origin)
+    return Tiling(origin, lower, upper, jnp.asarray(counts, dtype=jnp.int32))
+
+
+def cut(image: Array, tiling: Tiling, size: int) -> Array:
+    """Cut windows out of a padded image, shape (num_windows, size, size)."""
+    return jax.vmap(
+        lambda corner: jax.lax.dynamic_slice(image, (corner[1], corner[0]), (size, size))
+    )(tiling.origin)
+
+
+def paste(image: Array, windows: Array, tiling: Tiling) -> Array:
+    """Write windows back into a padded image."""
+
+    def write(index: Array, canvas: Array) -> Array:
+        corner = tiling.origin[index]
+        return jax.lax.dynamic_update_slice(canvas, windows[index], (corner[1], corner[0]))
+
+    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+
+
+def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Membership:
+    """Which sources of one chain sit in the interior of which window.
+
+    Parameters
+    ----------
+    sources : Sources
+    tiling : Tiling
+    size, slots : int
+        Side of a window in pixels, and sources that it can hold.
+    """
+    num_windows = tiling.origin.shape[0]
+    capacity = sources.marks.shape[0]
+    cell = jnp.floor_divide(sources.pixel - tiling.origin[0], size)
+    cell = jnp.clip(cell, 0, tiling.grid - 1)
+    window = cell[:, 1] * tiling.grid[0] + cell[:, 0]
+    local = (sources.pixel - tiling.origin[window]).astype(jnp.float32)
+    local = local + sources.marks[:, :FLUX]
+    above = jnp.all(local >= tiling.lower[window], axis=-1)
+    below = jnp.all(local <= tiling.upper[window], axis=-1)
+    inside = above & below & sources.active
+    group = jnp.where(inside, window, num_windows)
+    group = jnp.where(sources.active, group, num_windows + 1)
+    order = jnp.argsort(group).astype(jnp.int32)
+    count = jnp.zeros(num_windows, jnp.int32).at[window].add(inside.astype(jnp.int32))
+    start = jnp.cumsum(count) - count
+    slot = jnp.arange(slots, dtype=jnp.int32)
+    index = order[jnp.clip(start[:, None] + slot[None], 0, capacity - 1)]
+    return Membership(index, count, order, jnp.sum(sources.active, dtype=jnp.int32))
+
+
+def gather(sources: Sources, tiling: Tiling, members: Membership) -> Array:
+    """Members in window coordinates, shape (num_windows, slots, 3 or 7)."""
+    slots = members.index.shape[1]
+    valid = jnp.arange(slots, dtype=jnp.int32)[None] < members.count[:, None]
+    marks = sources.marks[members.index]
+    local = (sources.pixel[members.index] - tiling.origin[:, None]).astype(jnp.float32)
+    marks = marks.at[..., :FLUX].add(local)
+    return jnp.where(valid[..., None], marks, 0.0)
+
+
+def scatter(
+    sources: Sources, tiling: Tiling, members: Membership, moved: Array
+) -> tuple[Sources, Array]:
+    """Write window sources back; new ones take empty slots.
+
+    Returns
+    -------
+    sources : Sources
+    overflow : Array, bool
+        Whether a window held more than its slots or the catalog is full.
+    """
+    num_windows, slots = members.index.shape
+    capacity = sources.marks.shape[0]
+    slot = jnp.arange(slots, dtype=jnp.int32)
+    old = slot[None] < members.count[:, None]
+    born = ~old & (moved[..., FLUX] > 0.0)
+    rank = jnp.cumsum(born.reshape(-1).astype(jnp.int32)).reshape(born.shape) - 1
+    place = members.num_active + rank
+    fresh = members.order[jnp.clip(place, 0, capacity - 1)]
+    target = jnp.where(old, members.index, jnp.where(born, fresh, capacity))
+    target = jnp.where(born & (place >= capacity), capacity, target).reshape(-1)
+
+    nearest = jnp.round(moved[..., :FLUX])
+    marks = moved.at[..., :FLUX].add(-nearest)
+    pixel = nearest.astype(jnp.int32) + tiling.origin[:, None]
+    full = jnp.any(members.count > slots) | jnp.any(born & (place >= capacity))
+    return Sources(
+        sources.pixel.at[target].set(pixel.reshape(-1, 2), mode="drop"),
+        sources.marks.at[target].set(marks.reshape(num_windows * slots, -1), mode="drop"),
+    ), full
