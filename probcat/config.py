@@ -83,7 +83,7 @@ def section_keys(section: str) -> set[str] | None:
             name
             for function in (condense, assign_pixels)
             for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.default is not inspect.Parameter.empty
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
         }
         return options
     return None

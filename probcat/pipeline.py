@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any
 from probcat import __version__
 from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
 from probcat.errors import InputError
+from probcat.results import ASSIGNMENT, CATALOG, FIGURES, MODEL, write_results
 from probcat.summary import Summary, summarize
 
 if TYPE_CHECKING:
     from probcat.image import Image
-    from probcat.samples import Samples
 
 CONFIG = "config.toml"
 SAMPLES = "samples.nc"
-CATALOG = "catalog.fits"
-ASSIGNMENT = "assignment.fits"
-MODEL = "model.fits"
 CHAIN = "chain"
 
 
@@ -70,9 +67,7 @@ def start_run(
     return _sample_and_write(resolved, image, prior, settings, out, progress, say)
 
 
-def resume_run(
-    out: Path, *, progress: bool = True, say: Callable[[str], None] = print
-) -> Summary:
+def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> Summary:
     """Go on with a run that was stopped.
 
     Parameters
@@ -98,15 +93,13 @@ def resume_run(
     return _sample_and_write(resolved, image, prior, settings, out, progress, say)
 
 
-def condense_run(out: Path, *, say: Callable[[str], None] = print) -> Summary:
+def condense_run(out: Path) -> Summary:
     """Make catalog, maps and figures anew from the samples of a run.
 
     Parameters
     ----------
     out : Path
         Directory of the run; its ``[catalog]`` settings may have been edited.
-    say : callable
-        As in `start_run`.
 
     Returns
     -------
@@ -124,7 +117,7 @@ def condense_run(out: Path, *, say: Callable[[str], None] = print) -> Summary:
     samples = Samples.from_netcdf(out / SAMPLES)
     if config.sampler.get("prior_only"):
         raise InputError(f"{out}: samples of the prior alone have no objects to condense")
-    return write_results(samples, read_input(config), config, out, say)
+    return write_results(samples, read_input(config), config, out)
 
 
 def describe_run(out: Path) -> str:
@@ -170,44 +163,6 @@ def read_input(config: RunConfig) -> Image:
     return Image.read(files[0], **options)
 
 
-def write_results(
-    samples: Samples, image: Image, config: RunConfig, out: Path, say: Callable[[str], None]
-) -> Summary:
-    """Condense samples, assign pixels, and write catalog, maps, model and figures.
-
-    Parameters
-    ----------
-    samples : Samples
-        Compacted draws.
-    image : Image
-        The data.
-    config : RunConfig
-        Its ``[catalog]`` section is used, and its seed recorded.
-    out : Path
-        Directory of the results.
-    say : callable
-        As in `start_run`.
-
-    Returns
-    -------
-    Summary
-    """
-    from probcat.assign import assign_pixels
-    from probcat.condensing import condense
-    from probcat.io import write_assignment, write_catalog, write_model
-    from probcat.plots import write_figures
-
-    catalog = condense(samples, **_options_of(condense, config.catalog))
-    assignment = assign_pixels(samples, catalog, image, **_options_of(assign_pixels, config.catalog))
-    summary = summarize(samples, catalog)
-    cards = _provenance(config, image, summary)
-    zero_point = float("nan") if image.zero_point is None else image.zero_point
-    table = catalog.to_table(image.wcs, zero_point, _column_band(image.band), image.unit)
-    write_catalog(out / CATALOG, table, cards)
-    write_assignment(out / ASSIGNMENT, assignment, cards)
-    raise NotImplementedError
-
-
 def _sample_and_write(
     config: RunConfig,
     image: Image,
@@ -244,7 +199,7 @@ def _sample_and_write(
     if config.sampler["prior_only"]:
         say("samples of the prior alone: no catalog or maps")
         return summarize(samples)
-    return write_results(samples, image, config, out, say)
+    return write_results(samples, image, config, out)
 
 
 def _resolve(config: RunConfig, image: Image) -> tuple[RunConfig, Any, Any]:
@@ -266,32 +221,6 @@ def _resolve(config: RunConfig, image: Image) -> tuple[RunConfig, Any, Any]:
     return resolved, prior, settings
 
 
-def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options that a function takes."""
-    names = inspect.signature(function).parameters
-    return {key: value for key, value in options.items() if key in names}
-
-
-def _provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
-    """Give the header of every file: program, seed, inputs, and how well it went."""
-    cards: dict[str, Any] = {
-        "CREATOR": (f"probcat {__version__}", "program and version"),
-        "SEED": (config.sampler["seed"], "seed of all random numbers"),
-    }
-    for number, name in enumerate(config.image["files"], start=1):
-        cards[f"INPUT{number}"] = (Path(name).name, "input image")
-    if image.band:
-        cards["FILTER"] = (image.band, "band")
-    if image.zero_point is not None:
-        cards["MAGZERO"] = (image.zero_point, "AB magnitude of one unit of flux")
-    return cards | summary.cards()
-
-
-def _column_band(band: str) -> str:
-    """Make a filter's name fit for the name of a column."""
-    return "".join(letter if letter.isalnum() else "_" for letter in band)
-
-
 def _check_directory(out: Path, overwrite: bool) -> None:
     """Refuse a directory that holds a run already."""
     if out.exists() and not out.is_dir():
@@ -307,7 +236,7 @@ def _check_directory(out: Path, overwrite: bool) -> None:
 def _clear(out: Path) -> None:
     """Make the directory, and take away what an earlier run wrote into it, nothing else."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL):
+    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL, *FIGURES):
         (out / name).unlink(missing_ok=True)
     shutil.rmtree(out / CHAIN, ignore_errors=True)
 

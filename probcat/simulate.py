@@ -70,23 +70,25 @@ def draw_sources(
     if num_sources is None:
         mu = prior.num_sources.sample(keys[0])
         num_sources = int(jax.random.poisson(keys[1], mu))
+    # Drawing a power of two and cutting compiles once for many numbers of sources.
+    length = 1 << max(num_sources - 1, 0).bit_length()
     fraction = prior.extended_fraction
     share = fraction if isinstance(fraction, int | float) else fraction.sample(keys[2])
     low = jnp.float32(-0.5)
     high = jnp.asarray([shape[1], shape[0]], jnp.float32) + low
-    position = jax.random.uniform(keys[3], (num_sources, 2), minval=low, maxval=high)
-    extended = np.asarray(jax.random.uniform(keys[4], (num_sources,)) < share)
+    position = jax.random.uniform(keys[3], (length, 2), minval=low, maxval=high)
+    extended = np.asarray(jax.random.uniform(keys[4], (length,)) < share)
     key_flux, key_shape = jax.random.split(keys[5])
-    marks = np.asarray(sample_shape(prior, key_shape, (num_sources,)))
+    marks = np.asarray(sample_shape(prior, key_shape, (length,)))
     sources = {
         "x": np.asarray(position[:, 0]),
         "y": np.asarray(position[:, 1]),
-        "flux": np.asarray(prior.flux.sample(key_flux, (num_sources,)), dtype=np.float32),
+        "flux": np.asarray(prior.flux.sample(key_flux, (length,)), dtype=np.float32),
         "extended": extended,
     }
     for column, name in enumerate(SHAPE_NAMES):
         sources[name] = np.where(extended, marks[:, column], np.nan).astype(np.float32)
-    return sources
+    return {name: values[:num_sources] for name, values in sources.items()}
 
 
 def render_light(sources: Mapping[str, np.ndarray], psf: PSF, shape: tuple[int, int]) -> np.ndarray:

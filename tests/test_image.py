@@ -8,6 +8,7 @@ from astropy.wcs import WCS
 
 from probcat.errors import InputError
 from probcat.image import Image
+from probcat.io import write_image
 from probcat.noise import build_variance, sky_sigma
 from probcat.psf import PSF
 
@@ -345,3 +346,13 @@ def test_real_image_of_hsc_keeps_detected_pixels(data_path):
         flags = hdus["MASK_I"].data
     np.testing.assert_array_equal(image.mask, (flags & 8) > 0)
     assert image.mask.mean() < 0.06
+
+
+def test_written_image_reads_back(tmp_path, good):
+    image = Image.read(good(MASK=np.eye(*SHAPE, dtype=np.uint8)))
+    write_image(tmp_path / "again.fits", image)
+    back = Image.read(tmp_path / "again.fits")
+    for name in ("data", "variance", "mask"):
+        np.testing.assert_array_equal(getattr(back, name), getattr(image, name))
+    assert (back.band, back.unit, back.zero_point) == ("r", "adu", 28.0)
+    np.testing.assert_allclose(back.psf.pixels, image.psf.pixels, atol=1e-4)

@@ -3,7 +3,7 @@
 from probcat.io.assignment import read_assignment, write_assignment
 from probcat.io.catalog import read_catalog, write_catalog
 from probcat.io.extensions import read_psf
-from probcat.io.fits_image import read_image
+from probcat.io.fits_image import read_image, write_image
 from probcat.io.masks import bad_pixels
 from probcat.io.model import write_model
 
@@ -15,5 +15,6 @@ __all__ = [
     "read_psf",
     "write_assignment",
     "write_catalog",
+    "write_image",
     "write_model",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from typing import Any
 
 from probcat.io.files import Cards, write_hdus
@@ -58,16 +59,22 @@ def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None 
     """
     from astropy.io import fits
 
-    hdu = fits.table_to_hdu(table)
+    with warnings.catch_warnings():
+        # Units such as DN or nanomaggies are none of FITS's: kept below as they are.
+        warnings.simplefilter("ignore")
+        hdu = fits.table_to_hdu(table)
     hdu.name = "CATALOG"
     for number, name in enumerate(table.colnames, start=1):
+        unit = table[name].unit
+        if unit is not None and str(unit) and f"TUNIT{number}" not in hdu.header:
+            hdu.header.insert(f"TFORM{number}", (f"TUNIT{number}", str(unit)), after=True)
         ucd = find_ucd(name)
         if ucd:
             hdu.header.insert(f"TFORM{number}", (f"TUCD{number}", ucd), after=True)
         description = table[name].description
         if description:
             # What does not fit on the card beside the name would be cut with a warning.
-            hdu.header.comments[f"TTYPE{number}"] = description[: 64 - max(len(name), 8)]
+            hdu.header.comments[f"TTYPE{number}"] = description[: 67 - max(len(name) + 2, 20)]
     write_hdus(path, [hdu], cards)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.image import Image
 from probcat.io.extensions import find_extensions, image_hdus, open_fits, pixels, read_psf
+from probcat.io.files import Cards, write_hdus
 from probcat.io.headers import (
     find_band,
     find_gain,
@@ -184,3 +185,35 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], found: Mapping[str, str], na
                 f"{name}: {found[part]} has shape {array.shape}, {found['sci']} {shape}; "
                 "they must be the same"
             )
+
+
+def write_image(path: str | os.PathLike[str], image: Image, cards: Cards | None = None) -> None:
+    """Write an image as a FITS file that `read_image` reads.
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced. It gets the extensions ``SCI``, ``VAR``, ``MASK`` (1 is
+        bad) and ``PSF``.
+    image : Image
+        What to write.
+    cards : mapping, optional
+        Keywords for the headers.
+    """
+    from astropy.io import fits
+
+    header = fits.Header() if image.wcs is None else image.wcs.to_header(relax=True)
+    for key, value in (("BUNIT", image.unit), ("FILTER", image.band)):
+        if value:
+            header[key] = value
+    if image.zero_point is not None:
+        header["MAGZERO"] = image.zero_point, "AB magnitude of one unit"
+    psf = fits.ImageHDU(np.asarray(image.psf.pixels, np.float32), name="PSF")
+    psf.header["OVERSAMP"] = image.psf.oversampling, "samples per pixel, each axis"
+    hdus = [
+        fits.ImageHDU(image.data, header, name="SCI"),
+        fits.ImageHDU(image.variance, name="VAR"),
+        fits.ImageHDU(image.mask.astype(np.uint8), name="MASK"),
+        psf,
+    ]
+    write_hdus(path, hdus, cards)

@@ -1,0 +1,118 @@
+"""What follows from the samples of a run: catalog, maps, model and figures, as files."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probcat import __version__
+from probcat.config import RunConfig
+from probcat.summary import Summary, summarize
+
+if TYPE_CHECKING:
+    from probcat.assign import Assignment
+    from probcat.condensing import CondensedCatalog
+    from probcat.image import Image
+    from probcat.posterior import PosteriorModel
+    from probcat.samples import Samples
+
+CATALOG = "catalog.fits"
+ASSIGNMENT = "assignment.fits"
+MODEL = "model.fits"
+FIGURES = ("objects.png", "residual.png", "traces.png", "blend.png")
+
+
+def write_results(samples: Samples, image: Image, config: RunConfig, out: Path) -> Summary:
+    """Condense samples, assign pixels, and write catalog, maps, model and figures.
+
+    Parameters
+    ----------
+    samples : Samples
+        Compacted draws.
+    image : Image
+        The data.
+    config : RunConfig
+        Its ``[catalog]`` section is used, and seed and inputs are recorded.
+    out : Path
+        Directory of the results.
+
+    Returns
+    -------
+    Summary
+    """
+    from probcat.assign import assign_pixels
+    from probcat.condensing import condense
+    from probcat.io import write_assignment, write_catalog, write_model
+    from probcat.posterior import posterior_model
+
+    catalog = condense(samples, **_options_of(condense, config.catalog))
+    options = _options_of(assign_pixels, config.catalog)
+    assignment = assign_pixels(samples, catalog, image, **options)
+    model = posterior_model(samples, image)
+    summary = summarize(samples, catalog)
+    cards = provenance(config, image, summary)
+    write_catalog(out / CATALOG, catalog_table(catalog, image), cards)
+    write_assignment(out / ASSIGNMENT, assignment, cards)
+    write_model(out / MODEL, image, model, cards)
+    write_figures(samples, image, catalog, assignment, model, out)
+    return summary
+
+
+def catalog_table(catalog: CondensedCatalog, image: Image) -> Any:
+    """Give the condensed catalog in the columns of ``catalog.fits``.
+
+    Parameters
+    ----------
+    catalog : CondensedCatalog
+        Objects.
+    image : Image
+        Gives band, unit, WCS and zero point; without a zero point magnitudes are NaN.
+
+    Returns
+    -------
+    astropy.table.Table
+    """
+    zero_point = float("nan") if image.zero_point is None else image.zero_point
+    band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
+    return catalog.to_table(image.wcs, zero_point, band, image.unit)
+
+
+def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
+    """Give the header of every file: program, seed, inputs, and how well the run went.
+
+    Returns
+    -------
+    dict
+        FITS keyword to (value, comment).
+    """
+    cards: dict[str, Any] = {
+        "CREATOR": (f"probcat {__version__}", "program and version"),
+        "SEED": (config.sampler["seed"], "seed of all random numbers"),
+    }
+    for number, name in enumerate(config.image["files"], start=1):
+        cards[f"INPUT{number}"] = (Path(name).name, "input image")
+    if image.band:
+        cards["FILTER"] = (image.band, "band")
+    if image.zero_point is not None:
+        cards["MAGZERO"] = (image.zero_point, "AB magnitude of one unit of flux")
+    return cards | summary.cards()
+
+
+def write_figures(
+    samples: Samples,
+    image: Image,
+    catalog: CondensedCatalog,
+    assignment: Assignment,
+    model: PosteriorModel,
+    out: Path,
+) -> None:
+    """Draw the figures of a run as PNG files."""
+    raise NotImplementedError
+
+
+def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the options that a function takes."""
+    names = inspect.signature(function).parameters
+    return {key: value for key, value in options.items() if key in names}
