@@ -14,7 +14,7 @@ from probcat.posterior import choose_draws, default_renderer, thin_draws
 from probcat.samples import Samples
 
 if TYPE_CHECKING:
-    from probcat.condense import CondensedCatalog
+    from probcat.condensing import CondensedCatalog
     from probcat.image import Image
     from probcat.render import Renderer
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from probcat.assign import Assignment, assign_pixels
-from probcat.condense import CondensedCatalog, condense
+from probcat.condensing import CondensedCatalog, condense
 from probcat.errors import InputError
 from probcat.ownership import FOOTPRINT_SIGMA, KINDS, LIT_SIGMA
 from probcat.posterior import posterior_model

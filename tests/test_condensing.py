@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from probcat.condense import condense
+from probcat.condensing import condense
 from probcat.errors import InputError
 from probcat.matching import auction
 from probcat.samples import SHAPE_NAMES, Samples
