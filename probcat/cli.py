@@ -110,14 +110,10 @@ def run(
             click.echo(resume_run(out, progress=not quiet))
         return
     settings = RunConfig() if config is None else read_config(config)
-    files = [str(path.resolve()) for path in images] or None
+    files = [str(path) for path in images] or None
+    psf_file = None if psf is None else str(psf)
     settings = settings.update(
-        "image",
-        files=files,
-        band=band,
-        psf=None if psf is None else str(psf.resolve()),
-        gain=gain,
-        read_noise=read_noise,
+        "image", files=files, band=band, psf=psf_file, gain=gain, read_noise=read_noise
     )
     settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
     with _resumable(out):

@@ -80,8 +80,8 @@ class Image:
         """Inverse variance, float32 (ny, nx); 0 where the pixel cannot be used."""
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             weight = 1.0 / np.asarray(self.variance, dtype=np.float64)
-        good = ~self.mask & np.isfinite(self.data) & (self.variance > 0) & np.isfinite(weight)
-        return np.where(good, weight, 0.0).astype(np.float32)
+            good = ~self.mask & np.isfinite(self.data) & (self.variance > 0) & np.isfinite(weight)
+            return np.where(good, weight, 0.0).astype(np.float32)
 
     @cached_property
     def clean_data(self) -> np.ndarray:
@@ -275,6 +275,11 @@ def _count_unusable(image: Image) -> list[str]:
         if bad.any():
             share = 100 * bad.mean()
             lines.append(f"{int(bad.sum())} pixels ({share:.1f} %) {what}: weighed zero")
+    if np.isinf(image.weight).any():
+        raise InputError(
+            f"{where}: the variance, about {np.nanmedian(image.variance):.3g}, is too small for "
+            "single precision; multiply the image by a power of ten"
+        )
     if not (image.weight > 0).any():
         raise InputError(f"{where}: no pixel can be used: {'; '.join(lines)}")
     return lines

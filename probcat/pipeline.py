@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,7 +57,7 @@ def start_run(
         If something is wrong with the input; then nothing was written.
     """
     out = Path(out)
-    _check_directory(out, overwrite)
+    check_directory(out, overwrite)
     image = read_input(config)
     for note in image.notes:
         say(f"{image.name}: {note}")
@@ -151,8 +151,8 @@ def read_input(config: RunConfig) -> Image:
     from probcat.image import Image
 
     options = dict(config.image)
-    files = options.pop("files", [])
-    files = [files] if isinstance(files, str) else list(files)
+    options.pop("files", None)
+    files = _files(config.image)
     if not files:
         raise InputError("no image; give a FITS file, or files = [...] in section [image]")
     if len(files) > 1:
@@ -217,11 +217,32 @@ def _resolve(config: RunConfig, image: Image) -> tuple[RunConfig, Any, Any]:
     }
     run = {**RUN_KEYS, **defaults}
     run |= {key: value for key, value in config.sampler.items() if key in RUN_KEYS}
-    resolved = replace(config, prior=prior.to_config(), sampler={**run, **asdict(settings)})
+    resolved = replace(
+        config,
+        image=_absolute(config.image),
+        prior=prior.to_config(),
+        sampler={**run, **asdict(settings)},
+    )
     return resolved, prior, settings
 
 
-def _check_directory(out: Path, overwrite: bool) -> None:
+def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Make file names absolute, so that the run can be read from anywhere."""
+    resolved = dict(options)
+    resolved["files"] = [str(Path(name).resolve()) for name in _files(options)]
+    psf = options.get("psf")
+    if psf is not None and Path(psf).is_file():
+        resolved["psf"] = str(Path(psf).resolve())
+    return resolved
+
+
+def _files(options: Mapping[str, Any]) -> list[str]:
+    """List the image files of a section [image]."""
+    files = options.get("files", [])
+    return [files] if isinstance(files, str) else list(files)
+
+
+def check_directory(out: Path, overwrite: bool) -> None:
     """Refuse a directory that holds a run already."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; --out must name a directory")

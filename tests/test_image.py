@@ -202,6 +202,7 @@ BAD_FILES = [
     ({"VAR": None}, {"gain": 2.0, "read_noise": -1.0}, r"read noise -1\.0"),
     ({"VAR": None}, {"read_noise": 5.0}, r"needs a gain"),
     ({}, {"mask_bits": ["SAT"]}, r"it has no MASK"),
+    ({"SCI": 1e-30 * flat_image(), "VAR": np.full(SHAPE, 1e-58)}, {}, r"single precision"),
 ]
 
 

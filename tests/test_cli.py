@@ -1,0 +1,249 @@
+"""The command line: exit codes, messages, files; the sampler is replaced by a quick one."""
+
+import subprocess
+import sys
+import tomllib
+
+import jax
+import numpy as np
+import pytest
+from astropy.io import fits
+from click.testing import CliRunner
+
+import probcat
+from probcat.cli import main
+from probcat.io import write_image
+from probcat.psf import PSF
+from probcat.samples import FLOAT_NAMES, Samples
+from probcat.simulate import simulate_image
+
+OUTPUTS = ["assignment.fits", "catalog.fits", "config.toml", "model.fits", "samples.nc"]
+TRUTH = {"x": [10.0, 21.5, 14.0], "y": [12.0, 8.25, 24.0], "flux": [900.0, 600.0, 400.0]}
+
+
+@pytest.fixture
+def image_path(tmp_path):
+    made = simulate_image(
+        TRUTH,
+        PSF.moffat(3.0, 3.5),
+        (32, 30),
+        jax.random.key(0),
+        noise=2.0,
+        band="r",
+        zero_point=27.0,
+        unit="adu",
+    )
+    write_image(tmp_path / "image.fits", made.image)
+    return tmp_path / "image.fits"
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Replace the sampler by scatter about the truth; give what it was called with."""
+    calls = []
+
+    def sample(image, prior, *, rng_key, num_chains=2, num_warmup=7, num_samples=20, **rest):
+        calls.append({"num_chains": num_chains, "num_samples": num_samples, **rest})
+        rng = np.random.default_rng(int(jax.random.key_data(rng_key)[-1]))
+        shape = (num_chains, num_samples, 3)
+        sources = {name: np.full(shape, np.nan, np.float32) for name in FLOAT_NAMES}
+        for name, values in TRUTH.items():
+            scatter = 0.05 if name != "flux" else 20.0
+            sources[name] = (values + scatter * rng.normal(size=shape)).astype(np.float32)
+        sources |= {"extended": np.zeros(shape, bool), "active": np.ones(shape, bool)}
+        scalars = {
+            "log_likelihood": rng.normal(size=shape[:2]),
+            "background": 0.1 * rng.normal(size=shape[:2]),
+            "chi2_per_pixel": np.ones(shape[:2]),
+        }
+        return Samples(sources, scalars, {"accept_birth": np.full(shape[:2], 0.01)})
+
+    monkeypatch.setattr("probcat.sampling.sample", sample)
+    return calls
+
+
+def probcat_command(*arguments):
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def test_run_writes_every_file_and_ends_with_the_table(image_path, calls, tmp_path):
+    out = tmp_path / "out"
+    result = probcat_command("run", image_path, "--out", out, "--seed", 5, "--num-samples", 30)
+    assert result.exit_code == 0, result.output
+    for name in OUTPUTS:
+        assert (out / name).stat().st_size > 0
+    assert len(list(out.glob("*.png"))) >= 4
+    for word in ("objects", "sources N", "chi2 per pixel", "R-hat", "ESS", "accepted", "time"):
+        assert word in result.output
+    with open(out / "config.toml", "rb") as handle:
+        config = tomllib.load(handle)
+    assert config["sampler"]["seed"] == 5
+    assert config["sampler"]["num_samples"] == calls[0]["num_samples"] == 30
+    assert config["image"]["files"] == [str(image_path)]
+    assert config["prior"]
+    with fits.open(out / "catalog.fits") as hdus:
+        header, table = hdus["CATALOG"].header, hdus["CATALOG"].data
+        assert header["SEED"] == 5
+        assert header["CREATOR"] == f"probcat {probcat.__version__}"
+        assert header["INPUT1"] == "image.fits"
+        assert len(table) == 3
+        np.testing.assert_allclose(table["x"], TRUTH["x"], atol=0.1)
+        np.testing.assert_allclose(
+            table["mag_r"], 27.0 - 2.5 * np.log10(table["flux_r"]), rtol=1e-6
+        )
+        assert {"prob_exist", "prob_star", "flux_r_err", "sersic_n"} <= set(table.names)
+    assignment = probcat.read_assignment(out / "assignment.fits")
+    assert assignment.map(1, "light").shape == (32, 30)
+
+
+def test_condense_and_info_work_on_the_directory(image_path, calls, tmp_path):
+    out = tmp_path / "out"
+    assert probcat_command("run", image_path, "--out", out).exit_code == 0
+    before = fits.getdata(out / "catalog.fits")
+    (out / "catalog.fits").unlink()
+    result = probcat_command("condense", out)
+    assert result.exit_code == 0, result.output
+    np.testing.assert_array_equal(fits.getdata(out / "catalog.fits")["x"], before["x"])
+    result = probcat_command("info", out)
+    assert result.exit_code == 0, result.output
+    assert "num_chains" in result.output
+    assert "R-hat" in result.output
+
+
+def test_written_configuration_repeats_the_run(image_path, calls, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    options = ["--seed", 3, "--num-chains", 3, "--num-samples", 12, "--num-warmup", 4]
+    assert probcat_command("run", image_path, "--out", first, *options).exit_code == 0
+    result = probcat_command("run", "--config", first / "config.toml", "--out", second)
+    assert result.exit_code == 0, result.output
+    assert (first / "config.toml").read_text() == (second / "config.toml").read_text()
+    drop = {"directory"}
+    assert {k: v for k, v in calls[0].items() if k not in drop} == {
+        k: v for k, v in calls[1].items() if k not in drop
+    }
+    with fits.open(first / "catalog.fits") as a, fits.open(second / "catalog.fits") as b:
+        np.testing.assert_array_equal(a["CATALOG"].data["x"], b["CATALOG"].data["x"])
+
+
+def test_prior_only_keeps_samples_and_makes_no_catalog(image_path, calls, tmp_path):
+    out = tmp_path / "out"
+    result = probcat_command("run", image_path, "--out", out, "--prior-only")
+    assert result.exit_code == 0, result.output
+    assert calls[0]["prior_only"] is True
+    assert (out / "samples.nc").exists()
+    assert not (out / "catalog.fits").exists()
+    assert probcat_command("condense", out).exit_code == 2
+
+
+def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, tmp_path):
+    out = tmp_path / "out"
+    assert probcat_command("run", image_path, "--out", out).exit_code == 0
+    (out / "mine.txt").write_text("a file of the user's")
+    result = probcat_command("run", image_path, "--out", out)
+    assert result.exit_code == 2
+    assert "already holds a run" in result.output
+    assert "--overwrite" in result.output
+    assert len(calls) == 1
+    result = probcat_command("run", tmp_path / "absent.fits", "--out", out, "--overwrite")
+    assert result.exit_code == 2
+    assert (out / "samples.nc").exists()
+    assert probcat_command("run", image_path, "--out", out, "--overwrite").exit_code == 0
+    assert (out / "mine.txt").exists()
+
+
+def test_interruption_says_how_to_go_on(image_path, calls, tmp_path, monkeypatch):
+    import probcat.sampling
+
+    quick = probcat.sampling.sample
+    out = tmp_path / "out"
+
+    def stop(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probcat.sampling.sample", stop)
+    result = probcat_command("run", image_path, "--out", out, "--num-samples", 15)
+    assert result.exit_code == 130
+    assert f"probcat run --out {out} --resume" in result.output
+    assert "not finished" in probcat_command("info", out).output
+    monkeypatch.setattr("probcat.sampling.sample", quick)
+    assert probcat_command("run", "--out", out, "--resume", "--seed", 1).exit_code == 2
+    result = probcat_command("run", "--out", out, "--resume")
+    assert result.exit_code == 0, result.output
+    assert calls[-1]["num_samples"] == 15
+    assert (out / "catalog.fits").exists()
+
+
+BAD_RUNS = [
+    (["none.fits"], "none.fits: no such file"),
+    ([], "no image"),
+    (["image.fits", "image.fits"], "one image a run"),
+    (["image.fits", "--psf", "none.fits"], "none.fits: no such file"),
+    (["image.fits", "--config", "none.toml"], "none.toml"),
+    (["image.fits", "--config", "unknown.toml"], "unknown key 'flux_mni'"),
+    (["image.fits", "--config", "limit.toml"], "flux"),
+    (["plain.fits"], "no PSF"),
+    (["masked.fits"], "no pixel can be used"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD_RUNS)
+def test_bad_input_ends_in_one_message_and_status_2(
+    arguments, message, image_path, calls, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "unknown.toml").write_text("[prior]\nflux_mni = 3.0\n")
+    (tmp_path / "limit.toml").write_text("[prior]\nflux_min = 0.0\n")
+    fits.PrimaryHDU(np.random.default_rng(0).normal(size=(20, 20))).writeto("plain.fits")
+    with fits.open(image_path) as hdus:
+        hdus["MASK"].data[:] = 1
+        hdus.writeto("masked.fits")
+    result = probcat_command("run", *arguments, "--out", tmp_path / "out")
+    assert result.exit_code == 2, result.output
+    lines = [line for line in result.output.splitlines() if line.startswith("probcat: error:")]
+    assert len(lines) == 1
+    assert message in result.output
+    assert "Traceback" not in result.output
+    assert not calls
+    assert not (tmp_path / "out").exists()
+
+
+def test_commands_on_a_directory_without_a_run(tmp_path):
+    for command in ("condense", "info"):
+        result = probcat_command(command, tmp_path)
+        assert result.exit_code == 2
+        assert "holds no run" in result.output
+
+
+def test_help_and_version():
+    for arguments in (["--help"], ["run", "--help"], ["demo", "--help"]):
+        assert probcat_command(*arguments).exit_code == 0
+    assert probcat.__version__ in probcat_command("--version").output
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, probcat, probcat.cli\n"
+        "heavy = {'jax', 'numpyro', 'astropy', 'arviz', 'matplotlib', 'scipy', 'xarray'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_sampler_needs_jax_and_numpyro_only():
+    code = (
+        "import sys, probcat\n"
+        "probcat.sample, probcat.Image, probcat.PSF, probcat.Prior\n"
+        "heavy = {'astropy', 'arviz', 'matplotlib', 'corner', 'xarray', 'dask', 'click'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_every_public_name_exists():
+    for name in probcat.__all__:
+        assert getattr(probcat, name) is not None
+    assert set(probcat.__all__) <= set(dir(probcat))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = probcat.nothing
