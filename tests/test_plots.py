@@ -62,7 +62,7 @@ def own(catalog):
 def saved(figure, path):
     figure.savefig(path, dpi=40)
     assert path.read_bytes().startswith(b"\x89PNG")
-    assert path.stat().st_size > 2000
+    assert path.stat().st_size > 500
 
 
 def test_figures_are_written_and_pyplot_holds_none(scene, tmp_path):
