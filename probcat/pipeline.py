@@ -128,13 +128,15 @@ def describe_run(out: Path) -> str:
     InputError
         If the directory holds no run.
     """
+    from probcat.diagnostics import diagnose
     from probcat.samples import Samples
 
     out = Path(out)
     _read_run(out)
     text = [(out / CONFIG).read_text(encoding="utf-8").rstrip()]
     if (out / SAMPLES).is_file():
-        text += ["", str(summarize(Samples.from_netcdf(out / SAMPLES)))]
+        samples = Samples.from_netcdf(out / SAMPLES)
+        text += ["", str(diagnose(samples)), "", str(summarize(samples))]
     else:
         text += ["", f"not finished; go on with: probcat run --out {out} --resume"]
     return "\n".join(text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 CATALOG = "catalog.fits"
 ASSIGNMENT = "assignment.fits"
 MODEL = "model.fits"
-FIGURES = ("objects.png", "residual.png", "traces.png", "blend.png")
+FIGURES = ("objects.png", "residual.png", "traces.png", "blend.png", "pixels.png")
 
 
 def write_results(samples: Samples, image: Image, config: RunConfig, out: Path) -> Summary:
@@ -108,8 +108,18 @@ def write_figures(
     model: PosteriorModel,
     out: Path,
 ) -> None:
-    """Draw the figures of a run as PNG files."""
-    raise NotImplementedError
+    """Draw the figures of a run as PNG files, see `FIGURES`."""
+    from probcat import plots
+
+    figures = {
+        "objects": plots.plot_scene(image, catalog).figure,
+        "residual": plots.plot_residual(image, model),
+        "traces": plots.plot_trace(samples),
+        "blend": plots.plot_corner(samples, catalog, assignment),
+        "pixels": plots.plot_assignment(assignment, image),
+    }
+    for name in FIGURES:
+        figures[name.removesuffix(".png")].savefig(out / name, dpi=120)
 
 
 def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:

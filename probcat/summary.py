@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probcat.diagnostics import import_arviz
+from probcat.diagnostics import diagnose
 
 if TYPE_CHECKING:
     from probcat.condensing import CondensedCatalog
@@ -32,8 +31,8 @@ class Summary:
     chi2_per_pixel : float
         Posterior mean over the pixels that count; NaN if not recorded.
     rhat, ess : tuple of (str, float)
-        Name and value of the scalar with the largest split R-hat, and with the smallest
-        bulk effective sample size.
+        Name and value of the quantity with the largest R-hat, and of that with the smallest
+        bulk effective sample size (`probcat.diagnostics.diagnose`).
     acceptance : dict of str to float
         Share of proposals accepted, by move.
     num_chains, num_draws : int
@@ -84,7 +83,7 @@ class Summary:
             "NSRC_LO": (low, "5 % quantile of the number of sources"),
             "NSRC_HI": (high, "95 % quantile of the number of sources"),
             "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
-            "RHAT": (self.rhat[1], f"worst split R-hat: {self.rhat[0]}"),
+            "RHAT": (self.rhat[1], f"worst R-hat: {self.rhat[0]}"),
             "ESS": (self.ess[1], f"least effective samples: {self.ess[0]}"),
             "NCHAIN": (self.num_chains, "chains"),
             "NDRAW": (self.num_draws, "draws of each chain"),
@@ -109,13 +108,13 @@ def summarize(samples: Samples, catalog: CondensedCatalog | None = None) -> Summ
     counts = samples.num_sources
     quantiles = np.quantile(counts, (0.5, *INTERVAL))
     chi2 = samples.scalars.get("chi2_per_pixel")
-    rhat, ess = _convergence(samples)
+    diagnostics = diagnose(samples)
     return Summary(
         num_objects=None if catalog is None else int(np.sum(catalog["prob_exist"] > 0.5)),
         num_sources=(float(quantiles[0]), float(quantiles[1]), float(quantiles[2])),
         chi2_per_pixel=math.nan if chi2 is None else float(np.mean(chi2)),
-        rhat=rhat,
-        ess=ess,
+        rhat=diagnostics.worst_rhat,
+        ess=diagnostics.least_ess,
         acceptance={
             name.removeprefix(f"{_ACCEPTANCE}_"): float(np.nanmean(values))
             for name, values in samples.stats.items()
@@ -125,20 +124,3 @@ def summarize(samples: Samples, catalog: CondensedCatalog | None = None) -> Summ
         num_draws=samples.num_draws,
         seconds=float(samples.attrs.get("seconds", math.nan)),
     )
-
-
-def _convergence(samples: Samples) -> tuple[tuple[str, float], tuple[str, float]]:
-    """Find the worst split R-hat and the least effective sample size of the scalars."""
-    arviz = import_arviz()
-    posterior = samples.to_datatree()["posterior"].to_dataset()
-    # A scalar that never moves (a fixed background) says nothing about convergence.
-    moving = [name for name in posterior if np.ptp(posterior[name].values) > 0]
-    if not moving or samples.num_draws < 4:
-        return ("none", math.nan), ("none", math.nan)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")
-        rhat = {str(k): float(v) for k, v in arviz.rhat(posterior[moving]).items()}
-        ess = {str(k): float(v) for k, v in arviz.ess(posterior[moving]).items()}
-    worst = max(rhat, key=lambda name: np.nan_to_num(rhat[name], nan=-1.0))
-    least = min(ess, key=lambda name: np.nan_to_num(ess[name], nan=np.inf))
-    return (worst, rhat[worst]), (least, ess[least])
