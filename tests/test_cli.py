@@ -62,6 +62,12 @@ def calls(monkeypatch):
     return calls
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Leave out the figures, which take longer than all the rest."""
+    monkeypatch.setattr("probcat.results.write_figures", lambda *arguments: None)
+
+
 def probcat_command(*arguments):
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
@@ -96,7 +102,7 @@ def test_run_writes_every_file_and_ends_with_the_table(image_path, calls, tmp_pa
     assert assignment.map(1, "light").shape == (32, 30)
 
 
-def test_condense_and_info_work_on_the_directory(image_path, calls, tmp_path):
+def test_condense_and_info_work_on_the_directory(image_path, calls, no_figures, tmp_path):
     out = tmp_path / "out"
     assert probcat_command("run", image_path, "--out", out).exit_code == 0
     before = fits.getdata(out / "catalog.fits")
@@ -110,7 +116,7 @@ def test_condense_and_info_work_on_the_directory(image_path, calls, tmp_path):
     assert "R-hat" in result.output
 
 
-def test_written_configuration_repeats_the_run(image_path, calls, tmp_path):
+def test_written_configuration_repeats_the_run(image_path, calls, no_figures, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--seed", 3, "--num-chains", 3, "--num-samples", 12, "--num-warmup", 4]
     assert probcat_command("run", image_path, "--out", first, *options).exit_code == 0
@@ -135,7 +141,7 @@ def test_prior_only_keeps_samples_and_makes_no_catalog(image_path, calls, tmp_pa
     assert probcat_command("condense", out).exit_code == 2
 
 
-def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, tmp_path):
+def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, no_figures, tmp_path):
     out = tmp_path / "out"
     assert probcat_command("run", image_path, "--out", out).exit_code == 0
     (out / "mine.txt").write_text("a file of the user's")
@@ -151,7 +157,7 @@ def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, tmp_path):
     assert (out / "mine.txt").exists()
 
 
-def test_interruption_says_how_to_go_on(image_path, calls, tmp_path, monkeypatch):
+def test_interruption_says_how_to_go_on(image_path, calls, no_figures, tmp_path, monkeypatch):
     import probcat.sampling
 
     quick = probcat.sampling.sample
