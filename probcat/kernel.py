@@ -14,8 +14,8 @@ from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 
 from probcat.layout import Layout, PassPlan
-from probcat.moves import MOVES
-from probcat.moves.base import Window, WindowState
+from probcat.moves import MOVES, POINT_MOVES
+from probcat.moves.base import Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
 from probcat.windows import Sources, cut, draw_tiling, find_members, gather, paste, scatter
@@ -277,17 +277,18 @@ def visit_window(
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         state, counts = carry
-        index, key = inputs
+        index, draws = inputs
         branches = [partial(_apply, name, model, search, window) for name in names]
-        state, outcome = jax.lax.switch(index, branches, key, state)
+        state, outcome = jax.lax.switch(index, branches, draws, state)
         row = jnp.asarray([MOVE_NAMES.index(name) for name in names])[index]
         both = jnp.stack([outcome.tried, outcome.accepted], axis=-1).astype(jnp.float32)
         return (state, counts.at[row].add(both)), None
 
     if plan.schedule:
         order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
-        keys = jax.random.split(key_moves, len(plan.schedule))
-        (state, counts), _ = jax.lax.scan(step, (state, counts), (order, keys))
+        with_shapes = not POINT_MOVES.issuperset(names)
+        draws = draw(key_moves, model.prior, len(plan.schedule), with_shapes)
+        (state, counts), _ = jax.lax.scan(step, (state, counts), (order, draws))
 
     def trajectory(state: WindowState, key: Array) -> tuple[WindowState, tuple]:
         state, acceptance, occupied = hmc(key, model, window, state, num_leapfrog)
@@ -301,8 +302,8 @@ def visit_window(
     return state, counts, jnp.mean(acceptance), jnp.any(occupied)
 
 
-def _apply(name, model, search, window, key, state):
-    return MOVES[name](key, model, search, window, state)
+def _apply(name, model, search, window, draws, state):
+    return MOVES[name](draws, model, search, window, state)
 
 
 def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:

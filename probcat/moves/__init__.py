@@ -17,13 +17,12 @@ MOVES: dict[str, Callable] = {
     "birth_death_point": partial(birth_death, kind=POINT),
     "birth_death_extended": partial(birth_death, kind=EXTENDED),
     "split_merge": split_merge,
-    "companion_point": partial(companion, primary_kind=POINT, kind=POINT),
-    "companion_point_of_extended": partial(companion, primary_kind=EXTENDED, kind=POINT),
-    "companion_extended_of_point": partial(companion, primary_kind=POINT, kind=EXTENDED),
-    "companion_extended": partial(companion, primary_kind=EXTENDED, kind=EXTENDED),
+    "companion_point": partial(companion, kind=POINT, any_host=False),
+    "companion_point_of_any": partial(companion, kind=POINT, any_host=True),
+    "companion_extended": partial(companion, kind=EXTENDED, any_host=True),
     "retype": retype,
 }
 
 POINT_MOVES = frozenset({"birth_death_point", "split_merge", "companion_point"})
-EXTENDED_MOVES = frozenset({"birth_death_extended", "companion_extended"})
+EXTENDED_MOVES = frozenset({"birth_death_extended"})
 """Moves that need nothing but point sources, and nothing but extended sources."""

@@ -9,11 +9,13 @@ from jax import Array
 
 from probcat.extended import ExtendedTables, extended_image
 from probcat.points import PointTables, point_patch
-from probcat.prior import Prior
+from probcat.prior import Prior, sample_shape
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
 NUM_COLUMNS = (3, 7)
+NUM_UNIFORMS = 14
+NUM_TRIES = 4
 EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
 
 
@@ -81,6 +83,24 @@ class Window(NamedTuple):
     search_precision: Array
     temperature: Array
     step_size: Array
+
+
+class Draws(NamedTuple):
+    """Randomness of one move, drawn for all moves at once.
+
+    Attributes
+    ----------
+    uniform : Array, shape (NUM_UNIFORMS,)
+        In (0, 1].
+    flux : Array, shape (2,)
+        From the prior.
+    shapes : Array, shape (NUM_TRIES, 4)
+        From the prior.
+    """
+
+    uniform: Array
+    flux: Array
+    shapes: Array
 
 
 class WindowState(NamedTuple):
@@ -191,15 +211,30 @@ def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
     return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
 
 
+def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
+    """Randomness of a number of moves, with a leading axis of that length.
+
+    Samplers of a prior may be long to compile, so there is one of each.
+    """
+    key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
+    shapes = jnp.zeros((number, NUM_TRIES, 4), jnp.float32)
+    if with_shapes:
+        shapes = sample_shape(prior, key_shape, shapes.shape[:2])
+    return Draws(
+        1.0 - jax.random.uniform(key_uniform, (number, NUM_UNIFORMS)),
+        prior.flux.sample(key_flux, (number, 2)),
+        shapes,
+    )
+
+
 def decide(
-    rng_key: Array, window: Window, state: WindowState, proposal: Proposal
+    uniform: Array, window: Window, state: WindowState, proposal: Proposal
 ) -> tuple[WindowState, Outcome]:
     """Metropolis-Hastings-Green step; the only place where anything is accepted."""
     lower, upper = proposal.residual
     log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
     log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
-    log_uniform = -jax.random.exponential(rng_key)
-    accepted = proposal.possible & (log_uniform < log_ratio)
+    accepted = proposal.possible & (jnp.log(uniform) < log_ratio)
     residual = jnp.where(proposal.upward, upper, lower)
     state = state._replace(
         residual=jnp.where(accepted, residual, state.residual),

@@ -5,7 +5,6 @@ conditional Gaussian; the reverse densities need the same map with the source
 taken out, so both directions are computed from the state without the source.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -13,6 +12,7 @@ from probcat.moves.base import (
     EXTENDED,
     FLUX,
     POINT,
+    Draws,
     Model,
     Outcome,
     Proposal,
@@ -37,7 +37,7 @@ from probcat.moves.proposals import (
     sample_flux,
 )
 from probcat.moves.search import log_cells, log_position_density, sample_position
-from probcat.moves.shapes import try_shapes
+from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
 DEATH_SLOPE = 3.0
@@ -51,7 +51,7 @@ def log_death_weight(model: Model, flux: Array) -> Array:
 
 
 def birth_death(
-    rng_key: Array,
+    draws: Draws,
     model: Model,
     search: Search,
     window: Window,
@@ -59,34 +59,41 @@ def birth_death(
     kind: int,
 ) -> tuple[WindowState, Outcome]:
     """One birth or death of a source of the given kind."""
-    keys = jax.random.split(rng_key, 6)
+    u = draws.uniform
     sources = sources_of(state, kind)
     size = state.residual.shape[-1]
-    upward = jax.random.bernoulli(keys[0])
+    upward = u[0] < 0.5
     log_weight = log_death_weight(model, sources[:, FLUX])
-    dying, _ = choose(keys[1], log_weight)
+    dying = choose(u[1], log_weight)
     slot, has_room = empty_slot(active(sources))
     slot = jnp.where(upward, slot, dying)
 
     current = sources[slot]
-    lower = state.residual + jnp.where(upward, 0.0, current[FLUX]) * patch(
-        model, kind, current, size
-    )
-    log_cell = log_cells(model.prior, search, window, lower)
-    position = sample_position(keys[2], search, log_cell)
-    source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
-
-    log_shape_ratio = jnp.float32(0.0)
+    flux_now = jnp.where(upward, 0.0, current[FLUX])
     if kind == EXTENDED:
-        shape, image, log_shape_ratio = try_shapes(keys[3], model, window, lower, source, upward)
+        log_cell = log_cells(model.prior, search, window, state.residual)
+        position = sample_position(u[2:7], search, log_cell)
+        source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
+        shapes, images = tries(draws, model, window, source, upward)
+        lower = state.residual + flux_now * images[0]
+        log_cell = log_cells(model.prior, search, window, lower)
+        shape, image, log_shape_ratio = choose_shape(
+            u[7], model, window, lower, shapes, images, upward
+        )
         source = source.at[FLUX + 1 :].set(shape)
     else:
+        lower = state.residual + flux_now * patch(model, POINT, current, size)
+        log_cell = log_cells(model.prior, search, window, lower)
+        position = sample_position(u[2:7], search, log_cell)
+        source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
         image = patch(model, POINT, source, size)
+        log_shape_ratio = jnp.float32(0.0)
 
     score = total(window.weight * lower * image)
     information = total(window.weight * image**2)
     mean, precision = flux_conditional(model.prior, score, information)
-    flux = jnp.where(upward, sample_flux(keys[4], model.prior, mean, precision), current[FLUX])
+    drawn = sample_flux(u[8:10], draws.flux[0], model.prior, mean, precision)
+    flux = jnp.where(upward, drawn, current[FLUX])
     source = source.at[FLUX].set(flux)
 
     with_source = log_weight.at[slot].set(log_death_weight(model, flux))
@@ -112,4 +119,4 @@ def birth_death(
         ),
     )
     overflow = state.overflow.at[kind].set(state.overflow[kind] | (upward & ~has_room))
-    return decide(keys[5], window, state._replace(overflow=overflow), proposal)
+    return decide(u[10], window, state._replace(overflow=overflow), proposal)

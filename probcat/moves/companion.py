@@ -3,11 +3,10 @@
 The primary stays where it is.  Attaching draws a displacement, then both fluxes
 from their joint conditional Gaussian given the Gram matrix of the two images;
 detaching draws the primary's flux from its conditional Gaussian without the
-companion.  Primary and companion may be of any kind, which makes star + galaxy
-<-> galaxy and galaxy + galaxy <-> galaxy the same move.
+companion.  The primary may be of any kind, which makes star + galaxy <-> galaxy and
+galaxy + galaxy <-> galaxy the same move.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -15,6 +14,7 @@ from probcat.moves.base import (
     EXTENDED,
     FLUX,
     POINT,
+    Draws,
     Model,
     Outcome,
     Proposal,
@@ -26,6 +26,7 @@ from probcat.moves.base import (
     active,
     contains,
     decide,
+    extended_patch,
     patch,
     sources_of,
     total,
@@ -43,7 +44,7 @@ from probcat.moves.proposals import (
     sample_displacement,
     sample_flux,
 )
-from probcat.moves.shapes import try_shapes
+from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
 
@@ -58,52 +59,65 @@ def neighbour_weights(
 
 
 def companion(
-    rng_key: Array,
+    draws: Draws,
     model: Model,
     search: Search,
     window: Window,
     state: WindowState,
-    primary_kind: int,
     kind: int,
+    any_host: bool,
 ) -> tuple[WindowState, Outcome]:
-    """Attach or detach one companion of `kind` to a source of `primary_kind`."""
+    """Attach or detach one companion of `kind` to a source, of any kind or a point."""
     del search
-    keys = jax.random.split(rng_key, 9)
-    same = primary_kind == kind
+    if kind == EXTENDED and not any_host:
+        raise ValueError("an extended companion takes hosts of any kind")
+    u = draws.uniform
+    prior = model.prior
     size = state.residual.shape[-1]
-    hosts, others = sources_of(state, primary_kind), sources_of(state, kind)
-    upward = jax.random.bernoulli(keys[0])
+    others = sources_of(state, kind)
+    # Hosts are listed points first, so a companion's own place among them is known.
+    columns = others.shape[1] if not any_host else state.extended.shape[1]
+    hosts = _widened(state.points, columns)
+    if any_host:
+        hosts = jnp.concatenate([hosts, state.extended])
+    first_own = 0 if kind == POINT else state.points.shape[0]
+    upward = u[0] < 0.5
 
     log_weight = log_death_weight(model, others[:, FLUX])
-    leaving, _ = choose(keys[1], log_weight)
+    leaving = choose(u[1], log_weight)
     free, has_room = empty_slot(active(others))
     slot = jnp.where(upward, free, leaving)
-    excluded = jnp.where(upward, -1, slot) if same else jnp.int32(-1)
+    excluded = jnp.where(upward, -1, first_own + slot)
     current = others[slot]
+    flux_now = jnp.where(upward, 0.0, current[FLUX])
 
     nearby = neighbour_weights(hosts, current[X], current[Y], model.fwhm, excluded)
-    host_down = jax.random.categorical(keys[2], nearby)
-    host_up = choose_uniformly(keys[3], active(hosts))
+    host_down = choose(u[2], nearby)
+    host_up = choose_uniformly(u[3], active(hosts))
     host_slot = jnp.where(upward, host_up, host_down)
     host = hosts[host_slot]
-    step = sample_displacement(keys[4], model.fwhm)
+    step = sample_displacement(u[4:7], model.fwhm)
     source = current.at[:FLUX].set(jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
 
-    host_image = patch(model, primary_kind, host, size)
-    log_shape_ratio = jnp.float32(0.0)
+    host_image = patch(model, POINT, host, size)
+    if any_host:
+        as_extended = extended_patch(model, host[X], host[Y], host[FLUX + 1 :], size)
+        is_point = host_slot < state.points.shape[0]
+        host_image = jnp.where(is_point, host_image, as_extended)
+    base = state.residual + host[FLUX] * host_image
     if kind == EXTENDED:
         # Shapes are compared on the residual without either source, which is the
         # same in both directions.
-        base = state.residual + host[FLUX] * host_image
-        own = patch(model, kind, current, size) * jnp.where(upward, 0.0, current[FLUX])
-        bare = base + own
-        shape, image, log_shape_ratio = try_shapes(keys[5], model, window, bare, source, upward)
+        shapes, images = tries(draws, model, window, source, upward)
+        bare = base + flux_now * images[0]
+        shape, image, log_shape_ratio = choose_shape(
+            u[7], model, window, bare, shapes, images, upward
+        )
         source = source.at[FLUX + 1 :].set(shape)
-        bare = base + jnp.where(upward, 0.0, current[FLUX]) * image
     else:
         image = patch(model, POINT, source, size)
-        bare = state.residual + host[FLUX] * host_image
-        bare = bare + jnp.where(upward, 0.0, current[FLUX]) * image
+        bare = base + flux_now * image
+        log_shape_ratio = jnp.float32(0.0)
 
     weighted = window.weight * bare
     host_score, score = total(weighted * host_image), total(weighted * image)
@@ -112,23 +126,29 @@ def companion(
     information = total(window.weight * image**2)
     gram = jnp.stack([jnp.stack([host_information, overlap]), jnp.stack([overlap, information])])
 
-    prior = model.prior
     alone = flux_conditional(prior, host_score, host_information)
     mean, precision, regression = pair_conditional(prior, jnp.stack([host_score, score]), gram)
-    flux = jnp.where(upward, sample_flux(keys[6], prior, mean, precision), current[FLUX])
-    host_mean = regression[0] - regression[1] * flux
-    drawn_up = sample_flux(keys[7], prior, host_mean, alone[1])
-    drawn_down = sample_flux(keys[7], prior, *alone)
-    flux_alone = jnp.where(upward, host[FLUX], drawn_down)
-    flux_beside = jnp.where(upward, drawn_up, host[FLUX])
+    drawn = sample_flux(u[8:10], draws.flux[0], prior, mean, precision)
+    flux = jnp.where(upward, drawn, current[FLUX])
+    beside_mean = regression[0] - regression[1] * flux
+    host_mean = jnp.where(upward, beside_mean, alone[0])
+    drawn = sample_flux(u[10:12], draws.flux[1], prior, host_mean, alone[1])
+    flux_alone = jnp.where(upward, host[FLUX], drawn)
+    flux_beside = jnp.where(upward, drawn, host[FLUX])
     source = source.at[FLUX].set(flux)
 
+    updated_hosts = hosts.at[host_slot, FLUX].set(jnp.where(upward, flux_beside, flux_alone))
+    points = updated_hosts[: state.points.shape[0], : FLUX + 1]
+    extended = updated_hosts[state.points.shape[0] :] if any_host else state.extended
+    updated = points if kind == POINT else extended
+    with_source = log_death_weight(model, updated[:, FLUX])
+    with_source = jnp.where(upward, with_source, log_weight)
+    with_source = with_source.at[slot].set(log_death_weight(model, flux))
+    updated = updated.at[slot].set(jnp.where(upward, source, jnp.zeros_like(source)))
+
     distance = jnp.sum((source[:FLUX] - host[:FLUX]) ** 2)
-    with_source = log_weight.at[slot].set(log_death_weight(model, flux))
-    if same:
-        with_source = with_source.at[host_slot].set(log_death_weight(model, flux_beside))
     beside = neighbour_weights(hosts, source[X], source[Y], model.fwhm, excluded)
-    count = jnp.sum(active(hosts)) - (jnp.where(upward, 0, 1) if same else 0)
+    count = jnp.sum(active(hosts)) - jnp.where(upward, 0, 1)
     log_ratio = (
         jnp.log(window.density[kind])
         + log_flux_prior(prior, flux)
@@ -141,18 +161,8 @@ def companion(
         + jnp.log(count.astype(jnp.float32))
         - log_displacement(distance, model.fwhm)
         - log_flux_density(prior, flux, mean, precision)
-        - log_flux_density(prior, flux_beside, host_mean, alone[1])
+        - log_flux_density(prior, flux_beside, beside_mean, alone[1])
     )
-
-    changed = others.at[slot].set(jnp.where(upward, source, jnp.zeros_like(source)))
-    host_flux = jnp.where(upward, flux_beside, flux_alone)
-    if same:
-        changed = changed.at[host_slot, FLUX].set(host_flux)
-        sources = (changed, state.extended) if kind == POINT else (state.points, changed)
-    else:
-        new_hosts = hosts.at[host_slot, FLUX].set(host_flux)
-        sources = (changed, new_hosts) if kind == POINT else (new_hosts, changed)
-
     possible = (count > 0) & jnp.where(
         upward,
         has_room & contains(window, source[X], source[Y]),
@@ -166,9 +176,12 @@ def companion(
             bare - flux_alone * host_image,
             bare - flux_beside * host_image - flux * image,
         ),
-        sources=sources,
+        sources=(updated, extended) if kind == POINT else (points, updated),
     )
-    overflow = state.overflow.at[kind].set(
-        state.overflow[kind] | (upward & ~has_room & (count > 0))
-    )
-    return decide(keys[8], window, state._replace(overflow=overflow), proposal)
+    full = upward & ~has_room & (count > 0)
+    overflow = state.overflow.at[kind].set(state.overflow[kind] | full)
+    return decide(u[12], window, state._replace(overflow=overflow), proposal)
+
+
+def _widened(points: Array, columns: int) -> Array:
+    return jnp.pad(points, ((0, 0), (0, columns - points.shape[1])))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from probcat.moves.base import (
@@ -37,11 +38,20 @@ class Coordinates(NamedTuple):
     extended: Array
 
 
+class Phase(NamedTuple):
+    """A point of a trajectory."""
+
+    at: Coordinates
+    momentum: Coordinates
+    bare: Array
+    residual: Array
+    log_prior_gain: Array
+
+
 class Trajectory(NamedTuple):
     """What stays fixed along a trajectory."""
 
     window: Window
-    bare: Array
     mask: Coordinates
     scales: Coordinates
     mass: Coordinates
@@ -62,35 +72,37 @@ def hmc(
     occupied : Array, bool
         Whether there was anything to move.
     """
-    key_scale, key_momentum, key_jitter, key_accept = jax.random.split(rng_key, 4)
+    key_normal, key_uniform = jax.random.split(rng_key)
+    uniform = jax.random.uniform(key_uniform, (2,))
     start = _coordinates(model, state)
-    path = _prepare(key_scale, model, window, state, start)
-    keys = Coordinates(*jax.random.split(key_momentum))
+    counts = [start.points.size, start.extended.size, start.points.shape[0]]
+    normal = jax.random.normal(key_normal, (sum(counts) + 2 * start.extended.shape[0],))
+    parts = jnp.split(normal, np.cumsum(counts))
+    path = _prepare(parts[2], parts[3], model, window, state, start)
+    noise = Coordinates(
+        parts[0].reshape(start.points.shape), parts[1].reshape(start.extended.shape)
+    )
     momentum = jax.tree.map(
-        lambda key, mass, mask: jnp.where(
-            mask, jnp.sqrt(mass) * jax.random.normal(key, mass.shape), 0.0
-        ),
-        keys,
+        lambda z, mass, mask: jnp.where(mask, jnp.sqrt(mass) * z, 0.0),
+        noise,
         path.mass,
         path.mask,
     )
-    step = window.step_size * jax.random.uniform(key_jitter, minval=0.7, maxval=1.3)
-    end, end_momentum = _leapfrog(model, path, start, momentum, step, num_steps)
+    step = window.step_size * (0.7 + 0.6 * uniform[0])
+    end = _leapfrog(model, path, start, momentum, state.residual, step, num_steps)
 
-    start_residual = state.residual
-    end_residual = path.bare - _image(model, path, end)
-    energy = _log_prior(model, path, end) - _log_prior(model, path, start)
-    energy = energy + log_likelihood_gain(window, start_residual, end_residual)
-    energy = energy + _kinetic(path, momentum) - _kinetic(path, end_momentum)
+    energy = log_likelihood_gain(window, state.residual, end.residual) + end.log_prior_gain
+    energy = energy + _kinetic(path, momentum) - _kinetic(path, end.momentum)
     acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
-    accepted = jax.random.uniform(key_accept) < acceptance
-    points, extended = _sources(model, path, end)
+    accepted = uniform[1] < acceptance
+    points, extended = _sources(model, path, end.at)
+    occupied = jnp.any(active(state.points)) | jnp.any(active(state.extended))
     state = state._replace(
-        residual=jnp.where(accepted, end_residual, start_residual),
+        residual=jnp.where(accepted, end.residual, state.residual),
         points=jnp.where(accepted, points, state.points),
         extended=jnp.where(accepted, extended, state.extended),
     )
-    return state, acceptance, jnp.any(active(points)) | jnp.any(active(extended))
+    return state, acceptance, occupied
 
 
 def _coordinates(model: Model, state: WindowState) -> Coordinates:
@@ -109,20 +121,23 @@ def _coordinates(model: Model, state: WindowState) -> Coordinates:
 
 
 def _prepare(
-    rng_key: Array, model: Model, window: Window, state: WindowState, start: Coordinates
+    point_noise: Array,
+    extended_noise: Array,
+    model: Model,
+    window: Window,
+    state: WindowState,
+    start: Coordinates,
 ) -> Trajectory:
-    key_points, key_extended = jax.random.split(rng_key)
     in_points = active(state.points)
     in_extended = active(state.extended)
     mask = Coordinates(
         jnp.broadcast_to(in_points[:, None], start.points.shape),
         jnp.broadcast_to(in_extended[:, None], start.extended.shape),
     )
-    noise = TAU * jax.random.normal(key_points, start.points.shape[:1])
-    scale = start.points[:, FLUX] + noise
+    scale = start.points[:, FLUX] + TAU * point_noise
     radius = jnp.where(in_extended, state.extended[:, FLUX + 1], 1.0)
     extended_scale = jnp.stack([start.extended[:, FLUX], jnp.log(radius)], axis=1)
-    extended_scale += TAU * jax.random.normal(key_extended, extended_scale.shape)
+    extended_scale += TAU * extended_noise.reshape(extended_scale.shape)
 
     level = jnp.sum(window.weight) / window.weight.size
     low, high = model.prior.flux_limits
@@ -130,16 +145,14 @@ def _prepare(
     mass = Coordinates(
         _point_mass(model, level, scale), _extended_mass(model, level, extended_scale)
     )
-    path = Trajectory(
+    return Trajectory(
         window=window,
-        bare=state.residual,
         mask=mask,
         scales=Coordinates(scale, extended_scale),
         mass=mass,
         lower=jnp.append(window.lower, jnp.log(low)),
         upper=jnp.append(window.upper, jnp.log(jnp.minimum(high, huge))),
     )
-    return path._replace(bare=state.residual + _image(model, path, start))
 
 
 def _point_mass(model: Model, level: Array, scale: Array) -> Array:
@@ -211,11 +224,6 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
 
 
-def _log_density(at: Coordinates, model: Model, path: Trajectory) -> Array:
-    residual = path.bare - _image(model, path, at)
-    return _log_prior(model, path, at) - 0.5 * jnp.sum(path.window.weight * residual**2)
-
-
 def _kinetic(path: Trajectory, momentum: Coordinates) -> Array:
     energy = jax.tree.map(lambda p, mass: 0.5 * jnp.sum(p**2 / mass), momentum, path.mass)
     return energy.points + energy.extended
@@ -226,34 +234,54 @@ def _leapfrog(
     path: Trajectory,
     start: Coordinates,
     momentum: Coordinates,
+    residual: Array,
     step: Array,
     num_steps: int,
-) -> tuple[Coordinates, Coordinates]:
-    gradient = jax.grad(_log_density)
+) -> Phase:
+    """Leapfrog steps; images are evaluated in one place so that they compile once."""
 
-    def kick(at: Coordinates, momentum: Coordinates, size: Array) -> Coordinates:
-        force = gradient(at, model, path)
-        return jax.tree.map(
-            lambda p, g, mask: jnp.where(mask, p + size * g, 0.0), momentum, force, path.mask
-        )
-
-    def drift(at: Array, momentum: Array, mass: Array) -> tuple[Array, Array]:
-        moved = at + step * momentum / mass
+    def drift(at: Array, momentum: Array, mass: Array, time: Array) -> tuple[Array, Array]:
+        moved = at + time * momentum / mass
         bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower, path.upper)
         turned = momentum.at[:, : FLUX + 1].multiply(sign)
         return moved.at[:, : FLUX + 1].set(bounded), turned
 
-    def body(carry: tuple, _: None) -> tuple[tuple, None]:
-        at, momentum = carry
-        points, point_momentum = drift(at.points, momentum.points, path.mass.points)
-        extended, extended_momentum = drift(at.extended, momentum.extended, path.mass.extended)
+    def body(phase: Phase, index: Array) -> tuple[Phase, None]:
+        first, last = index == 0, index == num_steps
+        time = jnp.where(first, 0.0, step)
+        points, point_turned = drift(
+            phase.at.points, phase.momentum.points, path.mass.points, time
+        )
+        extended, extended_turned = drift(
+            phase.at.extended, phase.momentum.extended, path.mass.extended, time
+        )
         at = Coordinates(points, extended)
-        momentum = kick(at, Coordinates(point_momentum, extended_momentum), step)
-        return (at, momentum), None
+        at = jax.tree.map(lambda new, old: jnp.where(first, old, new), at, phase.at)
+        turned = Coordinates(point_turned, extended_turned)
+        turned = jax.tree.map(lambda new, old: jnp.where(first, old, new), turned, phase.momentum)
 
-    momentum = kick(start, momentum, 0.5 * step)
-    (end, momentum), _ = jax.lax.scan(body, (start, momentum), None, length=num_steps)
-    return end, kick(end, momentum, -0.5 * step)
+        image, pull_back = jax.vjp(lambda at: _image(model, path, at), at)
+        bare = jnp.where(first, phase.residual + image, phase.bare)
+        residual = jnp.where(first, phase.residual, bare - image)
+        (force,) = pull_back(path.window.weight * residual)
+        log_prior, prior_force = jax.value_and_grad(
+            lambda at: _log_prior(model, path, at)
+        )(at)
+        kick = step * jnp.where(first | last, 0.5, 1.0)
+        momentum = jax.tree.map(
+            lambda p, g, h, mask: jnp.where(mask, p + kick * (g + h), 0.0),
+            turned,
+            force,
+            prior_force,
+            path.mask,
+        )
+        gain = jnp.where(first, -log_prior, phase.log_prior_gain)
+        gain = jnp.where(last, gain + log_prior, gain)
+        return Phase(at, momentum, bare, residual, gain), None
+
+    begin = Phase(start, momentum, residual, residual, jnp.zeros_like(step))
+    steps = jnp.arange(num_steps + 1, dtype=jnp.int32)
+    return jax.lax.scan(body, begin, steps)[0]
 
 
 def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:

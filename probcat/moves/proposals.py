@@ -58,14 +58,23 @@ def flux_conditional(prior: Prior, score: Array, information: Array) -> tuple[Ar
     return score / precision, precision
 
 
-def sample_flux(rng_key: Array, prior: Prior, mean: Array, precision: Array) -> Array:
-    """Draw a flux: conditional Gaussian above the flux limit, or rarely the prior."""
-    key_flux, key_prior, key_choice = jax.random.split(rng_key, 3)
+def sample_flux(
+    uniform: Array, from_prior: Array, prior: Prior, mean: Array, precision: Array
+) -> Array:
+    """Draw a flux: conditional Gaussian above the flux limit, or rarely the prior.
+
+    Parameters
+    ----------
+    uniform : Array, shape (2,)
+    from_prior : Array
+        A draw from the prior.
+    prior : Prior
+    mean, precision : Array
+        As `flux_conditional` returns them.
+    """
     low, _ = prior.flux_limits
-    uniform = 1.0 - jax.random.uniform(key_flux)
-    informed = sample_above(uniform, mean, precision, low)
-    from_prior = prior.flux.sample(key_prior)
-    return jnp.where(jax.random.uniform(key_choice) < PRIOR_SHARE, from_prior, informed)
+    informed = sample_above(uniform[0], mean, precision, low)
+    return jnp.where(uniform[1] < PRIOR_SHARE, from_prior, informed)
 
 
 def log_flux_density(prior: Prior, flux: Array, mean: Array, precision: Array) -> Array:
@@ -106,11 +115,12 @@ def pair_conditional(
     return mean, precision, jnp.stack([scores[0] / first_precision, coupling])
 
 
-def sample_displacement(rng_key: Array, scale: Array) -> Array:
-    """Isotropic displacement (2,): equal mixture of a near and a far Gaussian."""
-    key_choice, key_normal = jax.random.split(rng_key)
-    width = jnp.where(jax.random.bernoulli(key_choice), 0.3, 0.8) * scale
-    return width * jax.random.normal(key_normal, (2,))
+def sample_displacement(uniform: Array, scale: Array) -> Array:
+    """Isotropic displacement (2,) from uniforms (3,): a near and a far Gaussian, mixed."""
+    width = jnp.where(uniform[0] < 0.5, 0.3, 0.8) * scale
+    length = width * jnp.sqrt(-2.0 * jnp.log(uniform[1]))
+    angle = 2.0 * jnp.pi * uniform[2]
+    return length * jnp.stack([jnp.cos(angle), jnp.sin(angle)])
 
 
 def log_displacement(square: Array, scale: Array) -> Array:
@@ -122,20 +132,22 @@ def log_displacement(square: Array, scale: Array) -> Array:
     return jnp.logaddexp(normal(0.3 * scale), normal(0.8 * scale)) - jnp.log(2.0)
 
 
-def choose(rng_key: Array, log_weight: Array) -> tuple[Array, Array]:
-    """Choose an index with the given log weights; also its log probability."""
-    index = jax.random.categorical(rng_key, log_weight)
-    return index, log_probability(log_weight, index)
+def choose(uniform: Array, log_weight: Array) -> Array:
+    """Choose an index with the given log weights, by inversion."""
+    weight = jnp.exp(log_weight - jnp.max(log_weight))
+    cumulative = jnp.cumsum(weight)
+    return jnp.sum(cumulative < uniform * cumulative[-1], dtype=jnp.int32)
+
+
+def choose_uniformly(uniform: Array, possible: Array) -> Array:
+    """Choose one of the possible indices uniformly (any index if there is none)."""
+    cumulative = jnp.cumsum(possible.astype(jnp.float32))
+    return jnp.sum(cumulative < uniform * cumulative[-1], dtype=jnp.int32)
 
 
 def log_probability(log_weight: Array, index: Array) -> Array:
     """Log probability of an index under log weights."""
     return log_weight[index] - jax.scipy.special.logsumexp(log_weight)
-
-
-def choose_uniformly(rng_key: Array, possible: Array) -> Array:
-    """Choose one of the possible indices uniformly (any index if there is none)."""
-    return jax.random.categorical(rng_key, jnp.where(possible, 0.0, -jnp.inf))
 
 
 def empty_slot(occupied: Array) -> tuple[Array, Array]:

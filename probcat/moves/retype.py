@@ -1,13 +1,12 @@
 """Turn a point source into an extended one and back, in place, flux collapsed."""
 
-import jax
 import jax.numpy as jnp
-from jax import Array
 
 from probcat.moves.base import (
     EXTENDED,
     FLUX,
     POINT,
+    Draws,
     Model,
     Outcome,
     Proposal,
@@ -26,24 +25,24 @@ from probcat.moves.proposals import (
     log_flux_density,
     sample_flux,
 )
-from probcat.moves.shapes import try_shapes
+from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
 
 def retype(
-    rng_key: Array, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """Change the type of one source; upward is point to extended."""
     del search
-    keys = jax.random.split(rng_key, 6)
+    u = draws.uniform
     prior = model.prior
     size = state.residual.shape[-1]
-    upward = jax.random.bernoulli(keys[0])
+    upward = u[0] < 0.5
 
     free_point, point_room = empty_slot(active(state.points))
     free_extended, extended_room = empty_slot(active(state.extended))
-    chosen_point = choose_uniformly(keys[1], active(state.points))
-    chosen_extended = choose_uniformly(keys[2], active(state.extended))
+    chosen_point = choose_uniformly(u[1], active(state.points))
+    chosen_extended = choose_uniformly(u[2], active(state.extended))
     point_slot = jnp.where(upward, chosen_point, free_point)
     extended_slot = jnp.where(upward, free_extended, chosen_extended)
 
@@ -52,9 +51,11 @@ def retype(
     position = jnp.where(upward, state.points[point_slot, :FLUX], current[:FLUX])
     source = current.at[:FLUX].set(position)
     point_image = patch(model, POINT, source, size)
-    own = patch(model, EXTENDED, source, size)
-    bare = state.residual + flux_now * jnp.where(upward, point_image, own)
-    shape, image, log_shape_ratio = try_shapes(keys[3], model, window, bare, source, upward)
+    shapes, images = tries(draws, model, window, source, upward)
+    bare = state.residual + flux_now * jnp.where(upward, point_image, images[0])
+    shape, image, log_shape_ratio = choose_shape(
+        u[3], model, window, bare, shapes, images, upward
+    )
 
     weighted = window.weight * bare
     as_point = flux_conditional(
@@ -64,7 +65,8 @@ def retype(
         prior, total(weighted * image), total(window.weight * image**2)
     )
     drawn = sample_flux(
-        keys[4],
+        u[4:6],
+        draws.flux[0],
         prior,
         jnp.where(upward, as_extended[0], as_point[0]),
         jnp.where(upward, as_extended[1], as_point[1]),
@@ -107,4 +109,4 @@ def retype(
         ]
     )
     state = state._replace(overflow=state.overflow | full)
-    return decide(keys[5], window, state, proposal)
+    return decide(u[6], window, state, proposal)

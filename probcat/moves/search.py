@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from probcat.moves.base import Search, Window
+from probcat.moves.proposals import choose
 from probcat.points import PointTables, factors
 from probcat.prior import Prior
 
@@ -50,7 +51,7 @@ def score_map(search: Search, weighted: Array) -> Array:
 
 
 def log_cells(prior: Prior, search: Search, window: Window, residual: Array) -> Array:
-    """Log probability of every half-pixel cell for a new source, flattened.
+    """Log probability of every half-pixel cell for a new source, shape (cells, cells).
 
     A cell's weight is the best likelihood gain of a flux above the limit,
     ``max_f (f a - f^2 b / 2)``, with ``a`` and ``b`` of the matched filter.
@@ -65,7 +66,7 @@ def log_cells(prior: Prior, search: Search, window: Window, residual: Array) -> 
     in_x = (centre > window.lower[0] - CELL) & (centre < window.upper[0] + CELL)
     in_y = (centre > window.lower[1] - CELL) & (centre < window.upper[1] + CELL)
     allowed = in_y[:, None] & in_x[None, :]
-    return jax.nn.log_softmax(jnp.where(allowed, gain, -1e30).reshape(-1))
+    return jax.nn.log_softmax(jnp.where(allowed, gain, -1e30), axis=(0, 1))
 
 
 def _edge(search: Search) -> float:
@@ -73,16 +74,24 @@ def _edge(search: Search) -> float:
     return 0.5 * (size - cells // 2) - 0.5
 
 
-def sample_position(rng_key: Array, search: Search, log_cell: Array) -> Array:
-    """Draw a position (x, y): uniform in a chosen cell, or anywhere in the interior."""
+def sample_position(uniform: Array, search: Search, log_cell: Array) -> Array:
+    """Draw a position (x, y): uniform in a chosen cell, or anywhere in the interior.
+
+    Parameters
+    ----------
+    uniform : Array, shape (5,)
+    search : Search
+    log_cell : Array, shape (cells, cells)
+        As `log_cells` returns it.
+    """
     cells = search.rows.shape[1]
-    key_cell, key_inside, key_choice = jax.random.split(rng_key, 3)
-    index = jax.random.categorical(key_cell, log_cell)
-    corner = jnp.stack([index % cells, index // cells]).astype(jnp.float32) * CELL
-    uniform = jax.random.uniform(key_inside, (2,))
-    informed = corner + CELL * uniform
-    anywhere = uniform * (cells * CELL)
-    uninformed = jax.random.uniform(key_choice) < UNIFORM_SHARE
+    row_weight = jax.scipy.special.logsumexp(log_cell, axis=1)
+    row = choose(uniform[0], row_weight)
+    column = choose(uniform[1], log_cell[row])
+    corner = jnp.stack([column, row]).astype(jnp.float32) * CELL
+    informed = corner + CELL * uniform[2:4]
+    anywhere = uniform[2:4] * (cells * CELL)
+    uninformed = uniform[4] < UNIFORM_SHARE
     return _edge(search) + jnp.where(uninformed, anywhere, informed)
 
 
@@ -92,7 +101,7 @@ def log_position_density(search: Search, log_cell: Array, x: Array, y: Array) ->
     edge = _edge(search)
     column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
     row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
-    informed = log_cell[row * cells + column] - 2.0 * jnp.log(CELL)
+    informed = log_cell[row, column] - 2.0 * jnp.log(CELL)
     uniform = -2.0 * jnp.log(cells * CELL)
     return jnp.logaddexp(
         jnp.log1p(-UNIFORM_SHARE) + informed, jnp.log(UNIFORM_SHARE) + uniform

@@ -6,13 +6,12 @@ Jacobian of (x, d, phi, F) -> (x1, x2, f1, f2) is F.  Both ways the total flux i
 drawn from its conditional Gaussian given the image that it multiplies.
 """
 
-import jax
 import jax.numpy as jnp
-from jax import Array
 
 from probcat.moves.base import (
     FLUX,
     POINT,
+    Draws,
     Model,
     Outcome,
     Proposal,
@@ -44,30 +43,30 @@ from probcat.prior import log_flux_prior
 
 
 def split_merge(
-    rng_key: Array, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """One split or merge of point sources."""
     del search
-    keys = jax.random.split(rng_key, 8)
+    u = draws.uniform
     prior, sources = model.prior, state.points
     size = state.residual.shape[-1]
-    upward = jax.random.bernoulli(keys[0])
+    upward = u[0] < 0.5
 
     log_weight = log_death_weight(model, sources[:, FLUX])
-    leaving, _ = choose(keys[1], log_weight)
+    leaving = choose(u[1], log_weight)
     free, has_room = empty_slot(active(sources))
     slot = jnp.where(upward, free, leaving)
     excluded = jnp.where(upward, -1, slot)
     second = sources[slot]
     nearby = neighbour_weights(sources, second[X], second[Y], model.fwhm, excluded)
-    first_down = jax.random.categorical(keys[2], nearby)
-    first_slot = jnp.where(upward, choose_uniformly(keys[3], active(sources)), first_down)
+    first_down = choose(u[2], nearby)
+    first_slot = jnp.where(upward, choose_uniformly(u[3], active(sources)), first_down)
     first = sources[first_slot]
 
     share_down = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
-    share = jnp.where(upward, jax.random.uniform(keys[4]), share_down)
+    share = jnp.where(upward, u[4], share_down)
     step = jnp.where(
-        upward, sample_displacement(keys[5], model.fwhm), first[:FLUX] - second[:FLUX]
+        upward, sample_displacement(u[5:8], model.fwhm), first[:FLUX] - second[:FLUX]
     )
     centre = jnp.where(upward, first[:FLUX], second[:FLUX] + share * step)
     position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
@@ -83,7 +82,10 @@ def split_merge(
     one = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
     two = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
     drawn = sample_flux(
-        keys[6], prior, jnp.where(upward, two[0], one[0]), jnp.where(upward, two[1], one[1])
+        u[8:10],
+        draws.flux[0],
+        prior,
+        jnp.where(upward, two[0], one[0]), jnp.where(upward, two[1], one[1])
     )
     flux_one = jnp.where(upward, first[FLUX], drawn)
     flux_two = jnp.where(upward, drawn, first[FLUX] + second[FLUX])
@@ -125,4 +127,4 @@ def split_merge(
     overflow = state.overflow.at[POINT].set(
         state.overflow[POINT] | (upward & ~has_room & (count > 0))
     )
-    return decide(keys[7], window, state._replace(overflow=overflow), proposal)
+    return decide(u[10], window, state._replace(overflow=overflow), proposal)
