@@ -1,9 +1,9 @@
-"""Extended sources: Sersic profiles convolved with the PSF in Fourier space.
+r"""Extended sources: Sersic profiles convolved with the PSF in Fourier space.
 
 A source is a sheared Sersic profile, written as a sum of Gaussians (`probcat.sersic`). Its
 transform on a periodic grid of pixels is
 
-.. math:: F(k) = H(k) e^{-2\\pi i k x} \\sum_j a_j(n) \\exp(-2 \\pi^2 \\sigma_j^2 k^T S k)
+.. math:: F(k) = H(k) e^{-2\pi i k x} \sum_j a_j(n) \exp(-2 \pi^2 \sigma_j^2 k^T S k)
 
 with the transfer function H of the PSF and the shape matrix S. As the variances double from one
 Gaussian to the next, each is the square of the one before.
@@ -27,9 +27,9 @@ from probcat import sersic
 VALID = 0.42
 # Modes up to _MODES per axis are corrected, for Gaussians whose smaller standard deviation, as a
 # share of the grid, is beyond a soft threshold: these have died away at higher modes.
-_MODES = 3
-_WIDE = (0.08, 0.16)
-_NODES = 8
+_MODES = 4
+_WIDE = (0.07, 0.14)
+_NODES = 12
 _RIDGE = 1e-6
 # A chain of squares loses a factor 2 of precision at each step: start it afresh half-way.
 _CHAIN = 10

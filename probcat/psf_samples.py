@@ -53,8 +53,8 @@ def centroid(samples):
     the fixed point of adaptive moments (Bernstein & Jarvis 2002, section 3.1).
     """
     y, x = (np.arange(n) - n // 2 for n in samples.shape)
-    padded = np.pad(samples, 1)
-    smooth = sum(padded[i : i + y.size, j : j + x.size] for i in range(3) for j in range(3))
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(samples, 1), (3, 3))
+    smooth = windows.sum(axis=(2, 3))
     row, col = np.unravel_index(np.argmax(smooth), smooth.shape)
     centre = np.array([y[row], x[col]], float)
     area = np.count_nonzero(samples > 0.5 * samples[row, col])

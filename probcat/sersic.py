@@ -98,10 +98,9 @@ def mixture():
         ):
             lhs.append(np.multiply.outer(powers, rest / flux[:, None]))
             rhs.append((truth - unit) / flux)
-    lhs = np.concatenate([block.transpose(1, 0, 2) for block in lhs]).reshape(
-        -1, (_TERMS - 1) * _COMPONENTS
-    )
-    solution = np.linalg.lstsq(lhs, np.concatenate(rhs), rcond=1e-10)[0]
+    matrix = np.concatenate([block.transpose(1, 0, 2) for block in lhs])
+    matrix = matrix.reshape(-1, (_TERMS - 1) * _COMPONENTS)
+    solution = np.linalg.lstsq(matrix, np.concatenate(rhs), rcond=1e-10)[0]
     solution = solution.reshape(_TERMS - 1, _COMPONENTS)
     return SersicMixture(variances, _monomials(np.insert(solution, _UNIT, -solution.sum(1), 1)))
 

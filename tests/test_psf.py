@@ -1,0 +1,216 @@
+"""PSF: checks of the input, interpolation, transfer function, point-source tables."""
+
+import math
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from probcat.errors import InputError
+from probcat.psf import PSF
+
+# File, extension, cut, oversampling, greatest rank allowed at tolerance 2e-3. Measured: 4, 4, 8.
+REAL = {
+    "sdss": ("m2/m2_r.fits", "PSF", ..., 5, 6),
+    "hsc": ("hsc_cosmos/hsc_cosmos_35.fits", "PSF_I", ..., 1, 6),
+    "hst": ("hsc_hst/PSF_HST.fits", 0, np.s_[60:121, 60:121], 1, 12),
+}
+
+
+def real_psf(data_path, name):
+    path, extension, cut, oversampling, _ = REAL[name]
+    return PSF.from_pixels(fits.getdata(data_path(path), extension)[cut], oversampling)
+
+
+def gaussian_samples(size, sigma, dx=0.0, dy=0.0, oversampling=1):
+    """Samples of a unit-flux Gaussian, off centre by (dx, dy) pixels."""
+    y, x = (np.mgrid[:size, :size] - size // 2) / oversampling
+    r2 = (x - dx) ** 2 + (y - dy) ** 2
+    return np.exp(-0.5 * r2 / sigma**2) / (2.0 * np.pi * sigma**2)
+
+
+def draw_tables(tables, x, y):
+    """Footprint (D, D) of a source at the sub-pixel offset (x, y), straight from the contract."""
+    rows = sum(np.asarray(c, float) * y**j for j, c in enumerate(tables.rows))
+    cols = sum(np.asarray(c, float) * x**j for j, c in enumerate(tables.cols))
+    return rows.T @ cols
+
+
+def pixel_displacements(radius):
+    return np.arange(-radius, radius + 1.0)
+
+
+@pytest.mark.parametrize(
+    ("array", "oversampling", "message"),
+    [
+        (np.ones(9), 1, "two-dimensional"),
+        (np.ones((2, 9)), 1, "too small"),
+        (np.where(np.eye(9) > 0, np.nan, 1.0), 1, "9 non-finite"),
+        (np.zeros((9, 9)), 1, "sum of the PSF must be positive"),
+        (-gaussian_samples(9, 1.5), 1, "sum of the PSF must be positive"),
+        (gaussian_samples(9, 1.5), 0, "oversampling"),
+        (gaussian_samples(9, 1.5), 2.5, "oversampling"),
+    ],
+)
+def test_bad_input_is_refused(array, oversampling, message):
+    with pytest.raises(InputError, match=message):
+        PSF.from_pixels(array, oversampling)
+
+
+@pytest.mark.parametrize("make", [lambda: PSF.gaussian(-1.0), lambda: PSF.moffat(3.0, 1.0)])
+def test_bad_parameters_are_refused(make):
+    with pytest.raises(InputError):
+        make()
+
+
+def test_scale_of_input_is_taken_out_and_noted():
+    samples = gaussian_samples(21, 1.5)
+    for scale, noted in ((1.0, False), (1.005, False), (0.9, True), (4e4, True)):
+        psf = PSF.from_pixels(scale * samples)
+        assert psf.pixels.sum() == pytest.approx(1.0, abs=1e-12)
+        assert any("summed to" in note for note in psf.notes) == noted
+
+
+@pytest.mark.parametrize("oversampling", [1, 4])
+@pytest.mark.parametrize(("dx", "dy"), [(0.31, -0.22), (-1.4, 0.9)])
+@pytest.mark.parametrize("even", [0, 1])
+def test_off_centre_array_is_centred_and_shift_reported(oversampling, dx, dy, even):
+    sigma, size = 1.5, 31 * oversampling // 2 * 2 + 1 - even
+    samples = gaussian_samples(size, sigma, dx, dy, oversampling)
+    psf = PSF.from_pixels(samples, oversampling)
+    assert psf.shift == pytest.approx((dx, dy), abs=1e-3)
+    assert any("off centre" in note for note in psf.notes)
+    assert all(n % 2 == 1 for n in psf.pixels.shape)
+    x, y = np.random.default_rng(1).uniform(-4.0, 4.0, (2, 50))
+    truth = np.exp(-0.5 * (x**2 + y**2) / sigma**2) / (2.0 * np.pi * sigma**2)
+    np.testing.assert_allclose(psf.evaluate(x, y), truth, atol=1e-3 * truth.max())
+
+
+def test_centring_ignores_noise_in_the_wings():
+    samples = gaussian_samples(61, 1.5, 0.3, 0.1)
+    noise = 1e-3 * samples.max() * np.random.default_rng(2).normal(size=samples.shape)
+    # Noise of the weighted centroid: sigma_noise * 2 sqrt(pi) sigma**2 ~ 0.001 px; 10 sigma.
+    assert PSF.from_pixels(samples + noise).shift == pytest.approx((0.3, 0.1), abs=0.01)
+    kept = PSF.from_pixels(samples, recenter=False)
+    assert kept.shift == (0.0, 0.0)
+    np.testing.assert_allclose(kept.evaluate(0.3, 0.1), samples.sum() * kept.peak, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_interpolation_is_exact_at_samples_and_keeps_flux(data_path, name):
+    psf = real_psf(data_path, name)
+    half_y, half_x = (n // 2 for n in psf.pixels.shape)
+    where_y, where_x = (np.arange(-h, h + 1) / psf.oversampling for h in (half_y, half_x))
+    np.testing.assert_allclose(psf.evaluate_grid(where_x, where_y), psf.pixels, atol=1e-12)
+    np.testing.assert_allclose(
+        psf.evaluate(where_x[:5], where_y[-5:]), np.diagonal(psf.pixels[-5:, :5]), atol=1e-12
+    )
+    for x, y in np.random.default_rng(3).uniform(-0.5, 0.5, (4, 2)):
+        pixels = pixel_displacements(psf.radius + 1)
+        assert psf.evaluate_grid(pixels - x, pixels - y).sum() == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("psf", "fwhm", "area"),
+    [
+        (PSF.gaussian(3.0), 3.0, math.pi * 9.0 / (2.0 * math.log(2.0))),
+        (PSF.gaussian(1.6), 1.6, math.pi * 1.6**2 / (2.0 * math.log(2.0))),
+        # 1 / integral P**2 = pi a**2 (2 beta - 1) / (beta - 1)**2
+        (PSF.moffat(3.0, 3.5), 3.0, math.pi * 2.25 / (2 ** (1 / 3.5) - 1) * 6.0 / 2.5**2),
+    ],
+)
+def test_analytic_psf(psf, fwhm, area):
+    assert psf.fwhm == pytest.approx(fwhm, rel=5e-3)
+    # The Moffat's light beyond the array is cut off.
+    assert psf.effective_area == pytest.approx(area, rel=0.02)
+    assert psf.shift == (0.0, 0.0)
+    pixels = pixel_displacements(psf.radius)
+    assert psf.evaluate_grid(pixels - 0.3, pixels + 0.4).sum() == pytest.approx(1.0, abs=1e-3)
+
+
+def test_size_of_analytic_psf():
+    assert PSF.gaussian(3.0, size=15).radius == 7
+
+
+@pytest.mark.parametrize("size", [49, 64])
+def test_transfer_is_the_transform_of_the_centred_image(data_path, size):
+    for psf in (real_psf(data_path, "hsc"), PSF.gaussian(4.0)):
+        transfer = psf.transfer(size)
+        assert transfer.shape == (size, size // 2 + 1)
+        assert transfer.dtype == np.complex64
+        assert transfer[0, 0] == pytest.approx(1.0, abs=1e-6)
+        image = np.roll(np.fft.irfft2(transfer, (size, size)), (size // 2,) * 2, (0, 1))
+        where = np.arange(size) - size // 2
+        # What the zeroed Nyquist modes hold is far below 1e-3.
+        np.testing.assert_allclose(image, psf.evaluate_grid(where, where), atol=1e-3 * psf.peak)
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_point_tables_meet_the_tolerance_with_least_rank(data_path, name):
+    psf = real_psf(data_path, name)
+    tolerance = 2e-3
+    tables = psf.point_tables(tolerance=tolerance)
+    rank = tables.rows.shape[1]
+    assert tables.rows.shape == (*tables.cols.shape[:2], 2 * psf.radius + 1)
+    assert rank <= REAL[name][-1]
+    error = psf.table_error(tables)
+    assert error <= 1.001 * tolerance
+    assert psf.table_error(tables._replace(rows=tables.rows[:, 1:], cols=tables.cols[:, 1:])) > 0.1
+    less = type(tables)(tables.rows[:, : rank - 1], tables.cols[:, : rank - 1])
+    assert psf.table_error(less) > tolerance
+
+    pixels = pixel_displacements(psf.radius)
+    worst = 0.0
+    for x, y in np.random.default_rng(4).uniform(-0.5, 0.5, (20, 2)):
+        truth = psf.evaluate_grid(pixels - x, pixels - y)
+        worst = max(worst, np.abs(draw_tables(tables, x, y) - truth).max() / psf.peak)
+    # The reported error is that of a grid of offsets: others come close to it.
+    assert 0.5 * error < worst < 1.1 * error
+
+
+def test_tighter_tolerance_takes_more_terms(data_path):
+    psf = real_psf(data_path, "hsc")
+    ranks = [psf.point_tables(tolerance=t).rows.shape[1] for t in (1e-2, 2e-3, 5e-4)]
+    assert ranks == sorted(ranks)
+    assert ranks[0] < ranks[-1]
+    with pytest.raises(InputError, match="tolerance"):
+        psf.point_tables(tolerance=1e-4, degree=2)
+
+
+def test_point_tables_are_continuous_from_pixel_to_pixel(data_path):
+    psf = real_psf(data_path, "sdss")
+    for radius in (None, 8):
+        tables = psf.point_tables(radius)
+        here, there = draw_tables(tables, 0.5, 0.2), draw_tables(tables, -0.5, 0.2)
+        # The source at +1/2 is the source at -1/2 of the next pixel; outside there is nothing.
+        np.testing.assert_allclose(here[:, 1:], there[:, :-1], atol=2e-6 * psf.peak)
+        assert np.abs(here[:, 0]).max() < 1e-4 * psf.peak
+        assert np.abs(there[:, -1]).max() < 1e-4 * psf.peak
+
+
+def test_smaller_footprint_keeps_the_core(data_path):
+    psf = real_psf(data_path, "hsc")
+    tables = psf.point_tables(radius=8)
+    assert tables.rows.shape[-1] == 17
+    pixels = pixel_displacements(8)
+    truth = psf.evaluate_grid(pixels - 0.2, pixels + 0.3)
+    error = np.abs(draw_tables(tables, 0.2, -0.3) - truth)[2:-2, 2:-2]
+    assert error.max() < 2e-3 * psf.peak
+    with pytest.raises(InputError, match="radius"):
+        psf.point_tables(radius=0)
+
+
+@pytest.mark.parametrize("name", ["sdss", "hsc"])
+def test_point_tables_agree_with_galsim(data_path, name):
+    galsim = pytest.importorskip("galsim")
+    psf = real_psf(data_path, name)
+    tables = psf.point_tables()
+    samples = galsim.Image(psf.pixels, scale=1.0 / psf.oversampling)
+    source = galsim.InterpolatedImage(samples, x_interpolant=galsim.Lanczos(15), flux=1.0)
+    side = 2 * psf.radius + 1
+    for x, y in np.random.default_rng(5).uniform(-0.5, 0.5, (2, 2)):
+        # The effective PSF holds the pixel's response already.
+        image = source.shift(x, y).drawImage(nx=side, ny=side, scale=1.0, method="no_pixel")
+        error = np.abs(draw_tables(tables, x, y) - image.array).max() / image.array.max()
+        assert error < 3e-3
+        assert draw_tables(tables, x, y).sum() == pytest.approx(image.array.sum(), abs=5e-3)
