@@ -19,6 +19,8 @@ from probcat.mixture import Objects, Points, Scales, fit_objects, match_draws
 _MAX_POINTS = 130_000
 _MAX_ROUNDS = 12
 _MAX_SPAWNS = 3
+# What is now a star, now a galaxy, or one source here and two there, differs this much in flux.
+_EXCLUSIVE_LOG_FLUX = 1.2
 
 
 def link(points: Points, scales: Scales, min_share: float) -> np.ndarray:
@@ -98,8 +100,8 @@ def _drop_rare(points: Points, label: np.ndarray, min_share: float) -> np.ndarra
 def _join_exclusive(points: Points, label: np.ndarray, scales: Scales) -> np.ndarray:
     """Join objects that agree in position and flux and (nearly) never occur together.
 
-    Two objects agree if their squared distance under the sum of their covariances, and of a third
-    of the radius and half of the flux width squared, is below 1; never together means in at most
+    Two objects agree if their squared distance under the sum of their covariances, a third of
+    the radius squared and a generous width in flux is below 1; never together means in at most
     2 % of the draws that hold the rarer one. The closest pairs are joined first, an object at
     most once.
     """
@@ -133,7 +135,7 @@ def _agreeing_pairs(objects: Objects, scales: Scales) -> np.ndarray:
     pairs = cKDTree(objects.mean[:, :2]).query_pairs(scales.radius, output_type="ndarray")
     one, other = pairs.T
     delta = objects.mean[one] - objects.mean[other]
-    width = scales.covariance(scales.radius / 3.0, scales.log_flux / 2.0)
+    width = scales.covariance(scales.radius / 3.0, _EXCLUSIVE_LOG_FLUX)
     covariance = objects.covariance[one] + objects.covariance[other] + width
     distance = np.einsum("ni,ni->n", delta, np.linalg.solve(covariance, delta[..., None])[..., 0])
     order = np.argsort(distance, kind="stable")

@@ -164,6 +164,19 @@ def test_types_and_shapes_come_from_the_extended_members():
     assert catalog["ellipticity_2"][0] == pytest.approx(-0.2)
 
 
+def test_star_here_and_galaxy_there_is_one_object():
+    rng = np.random.default_rng(11)
+    draws = [
+        [(5.0 + 0.05 * rng.normal(), 5.0 + 0.05 * rng.normal(), flux, *shape)]
+        for flux, shape in ((500.0, ()), (1300.0, (2.0,)))
+        for _ in range(50)
+    ]
+    catalog = condense(samples_from_draws(draws))
+    assert len(catalog) == 1
+    assert catalog["prob_exist"][0] == 1.0
+    assert catalog["prob_star"][0] == pytest.approx(0.5)
+
+
 def test_order_of_slots_does_not_matter():
     rng = np.random.default_rng(9)
     samples, _ = scattered_field()
