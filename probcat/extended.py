@@ -65,6 +65,21 @@ class ExtendedTables(NamedTuple):
         return self.transfer.shape[-2]
 
 
+def grid_size(radius, at_least=0):
+    """Side of a grid on which a footprint of that half side is right, fast to transform."""
+    size = max(int(np.ceil(radius / VALID)), 2 * radius + 1, at_least)
+    while not _is_smooth(size):
+        size += 1
+    return size
+
+
+def _is_smooth(number):
+    for prime in (2, 3, 5):
+        while number % prime == 0:
+            number //= prime
+    return number == 1
+
+
 def extended_tables(psf, size):
     """Tables for drawing extended sources.
 
@@ -107,7 +122,8 @@ def extended_image(tables, x, y, shape):
     x, y : Array, scalar
         Position in pixels from pixel (0, 0) of the grid.
     shape : Array, shape (4,)
-        Half-light radius (px), ellipticity_1, ellipticity_2 (reduced shear), Sersic index.
+        Half-light radius (px), above 0; ellipticity_1, ellipticity_2 (reduced shear), of
+        length below 1; Sersic index, held within `sersic.N_MIN` and `sersic.N_MAX`.
 
     Returns
     -------
@@ -290,9 +306,10 @@ def _low_modes(tables, shape, quadratic):
     node_form = _form(inverse, *(size * nodes).T)
     mode_form = _form(quadratic, *(modes / size).T)
     peaks = size * size * weights / (np.float32(2.0 * np.pi) * variances * area)
-    light = peaks @ jnp.exp(-0.5 * node_form[None, :] / variances[:, None])
-    spectrum = weights @ jnp.exp(
-        np.float32(-2.0 * np.pi**2) * variances[:, None] * mode_form[None, :]
-    )
-    correction = tables.fit_light @ light - tables.fit_modes @ spectrum
+    # Both terms are large where the correction is small: no reduced precision here.
+    matmul = functools.partial(jnp.matmul, precision="highest")
+    decay = np.float32(2.0 * np.pi**2) * variances
+    light = matmul(peaks, jnp.exp(-0.5 * node_form[None, :] / variances[:, None]))
+    spectrum = matmul(weights, jnp.exp(-decay[:, None] * mode_form[None, :]))
+    correction = matmul(tables.fit_light, light) - matmul(tables.fit_modes, spectrum)
     return correction.reshape(2 * _MODES + 1, _MODES + 1)
