@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from probcat.samples import Samples
 
 INTERVAL = (0.05, 0.95)
-_ACCEPTANCE = "accept"
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,27 @@ def summarize(samples: Samples, catalog: CondensedCatalog | None = None) -> Summ
         chi2_per_pixel=math.nan if chi2 is None else float(np.mean(chi2)),
         rhat=diagnostics.worst_rhat,
         ess=diagnostics.least_ess,
-        acceptance={
-            name.removeprefix(f"{_ACCEPTANCE}_"): float(np.nanmean(values))
-            for name, values in samples.stats.items()
-            if name.startswith(_ACCEPTANCE) and np.any(np.isfinite(values))
-        },
+        acceptance=_acceptance(samples.stats),
         num_chains=samples.num_chains,
         num_draws=samples.num_draws,
         seconds=float(samples.attrs.get("seconds", math.nan)),
     )
+
+
+def _acceptance(stats: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Give the share of accepted proposals by move, both ways together.
+
+    The counts are ``tried_<move>_<up or down>`` and ``accepted_<move>_<up or down>``.
+    """
+    tried: dict[str, float] = {}
+    accepted: dict[str, float] = {}
+    for name, values in stats.items():
+        kind, _, rest = name.partition("_")
+        move = rest.removesuffix("_up").removesuffix("_down")
+        for key, counts in (("tried", tried), ("accepted", accepted)):
+            if kind == key:
+                counts[move] = counts.get(move, 0.0) + float(np.sum(values))
+    shares = {move: accepted.get(move, 0.0) / count for move, count in tried.items() if count}
+    if "hmc_acceptance" in stats:
+        shares["hmc"] = float(np.mean(stats["hmc_acceptance"]))
+    return shares

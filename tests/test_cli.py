@@ -56,7 +56,9 @@ def calls(monkeypatch):
             "background": 0.1 * rng.normal(size=shape[:2]),
             "chi2_per_pixel": np.ones(shape[:2]),
         }
-        return Samples(sources, scalars, {"accept_birth": np.full(shape[:2], 0.01)})
+        tried, accepted = np.full(shape[:2], 100.0), np.full(shape[:2], 2.0)
+        stats = {"tried_birth_death_up": tried, "accepted_birth_death_up": accepted}
+        return Samples(sources, scalars, stats)
 
     monkeypatch.setattr("probcat.sampling.sample", sample)
     return calls
@@ -79,7 +81,8 @@ def test_run_writes_every_file_and_ends_with_the_table(image_path, calls, tmp_pa
     for name in OUTPUTS:
         assert (out / name).stat().st_size > 0
     assert len(list(out.glob("*.png"))) >= 4
-    for word in ("objects", "sources N", "chi2 per pixel", "R-hat", "ESS", "accepted", "time"):
+    words = ("objects", "sources N", "chi2 per pixel", "R-hat", "ESS", "birth_death 2 %", "time")
+    for word in words:
         assert word in result.output
     with open(out / "config.toml", "rb") as handle:
         config = tomllib.load(handle)
