@@ -62,7 +62,7 @@ def factors(coefficients: Array, offset: Array) -> tuple[Array, Array]:
     exponents = jnp.arange(degree + 1, dtype=jnp.int32)
     powers = jnp.stack([offset**j for j in range(degree + 1)], axis=-1)
     slopes = jnp.concatenate([jnp.zeros_like(powers[..., :1]), powers[..., :-1]], axis=-1)
-    slopes = slopes * exponents.astype(offset.dtype)
+    slopes = slopes * exponents.astype(offset.dtype).reshape((1,) * offset.ndim + (-1,))
     flat = coefficients.reshape(degree + 1, -1)
     shape = offset.shape + coefficients.shape[1:]
     return (powers @ flat).reshape(shape), (slopes @ flat).reshape(shape)
