@@ -90,6 +90,9 @@ class CatalogKernel(MCMCKernel):
         Static sizes.
     extended_radius : int
         Half side in pixels of the footprint of extended sources.
+    num_warmup : int, optional
+        Draws in which the step size adapts and the likelihood is tempered; None takes
+        that of the driver, a number serves a driver that runs block by block.
     first_temperature : float
         Inverse temperature of the likelihood at the start of warm-up.
     tempered_share : float
@@ -103,6 +106,7 @@ class CatalogKernel(MCMCKernel):
         self,
         layout: Layout,
         extended_radius: int,
+        num_warmup: int | None = None,
         first_temperature: float = 1.0,
         tempered_share: float = 0.4,
     ) -> None:
@@ -110,7 +114,8 @@ class CatalogKernel(MCMCKernel):
         self.extended_radius = extended_radius
         self.first_temperature = first_temperature
         self.tempered_share = tempered_share
-        self._num_warmup = 0
+        self._fixed_warmup = num_warmup
+        self._num_warmup = num_warmup or 0
         self._sample_fn = None
 
     @property
@@ -133,7 +138,8 @@ class CatalogKernel(MCMCKernel):
     ) -> CatalogState:
         """Empty catalogs, with mu, background and the rest drawn from their priors."""
         del init_params, model_kwargs
-        self._num_warmup = num_warmup
+        if self._fixed_warmup is None:
+            self._num_warmup = num_warmup
         self._sample_fn = self.sample
         (scene,) = model_args
         key = rng_key[0] if rng_key.ndim > (0 if _is_typed(rng_key) else 1) else rng_key

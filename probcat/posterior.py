@@ -92,10 +92,14 @@ def posterior_model(
 
 
 def default_renderer(samples: Samples, image: Image) -> Renderer:
-    """Make the renderer of the image's PSF."""
+    """Make the renderer of the image's PSF, with the footprint that the sampler used."""
     from probcat.render import Renderer
 
-    return Renderer.from_psf(image.psf, with_extended=bool(np.any(samples.sources["extended"])))
+    return Renderer.from_psf(
+        image.psf,
+        extended_radius=int(samples.attrs.get("extended_radius", 0)),
+        with_extended=bool(np.any(samples.sources["extended"])),
+    )
 
 
 def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:

@@ -9,16 +9,20 @@ With intensity ``mu / |A|`` over the region ``A``,
 and every mark has a numpyro distribution that can be replaced.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
-from numpyro.distributions import constraints
-from numpyro.distributions.transforms import ExpTransform, biject_to
+from numpyro.distributions.transforms import biject_to
 
+from probcat.defaults import default_marks
 from probcat.errors import InputError
+
+if TYPE_CHECKING:
+    from probcat.image import Image
 
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
 
@@ -45,6 +49,8 @@ class Prior:
         Share of extended sources: a hyperprior on (0, 1), or a fixed number.
     background : Distribution or float
         Normal prior of the background level per pixel, or a fixed number.
+    parameters : tuple of (str, float)
+        Of the default prior, for the record.
     """
 
     flux: dist.Distribution
@@ -54,6 +60,29 @@ class Prior:
     num_sources: dist.Distribution
     extended_fraction: dist.Distribution | float
     background: dist.Distribution | float
+    parameters: tuple[tuple[str, float], ...] = field(default=(), metadata={"static": True})
+
+    @classmethod
+    def from_image(cls, image: "Image", **overrides: float) -> "Prior":
+        """Make the default prior of an image.
+
+        Parameters
+        ----------
+        image : Image
+            Its noise, PSF and pixel values set what is not given.
+        **overrides : float
+            Values of `probcat.defaults.PriorParameters`.
+
+        Raises
+        ------
+        InputError
+            If a name is not known or a value makes no sense.
+        """
+        return cls(**default_marks(image, overrides)).validate()
+
+    def to_config(self) -> dict[str, float]:
+        """Resolved parameters of the default prior, as ``[prior]`` of a configuration."""
+        return dict(self.parameters)
 
     @property
     def flux_limits(self) -> tuple[Array, Array]:
@@ -76,7 +105,7 @@ class Prior:
 
     def replace(self, **changes: object) -> "Prior":
         """Copy with some distributions replaced."""
-        known = [field.name for field in fields(self)]
+        known = [entry.name for entry in fields(self)]
         for name in changes:
             if name not in known:
                 raise InputError(f"prior: unknown name '{name}'; known are {', '.join(known)}")
@@ -180,13 +209,3 @@ def sample_shape(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...] = (
     index = prior.sersic_n.sample(keys[3], sample_shape)
     first, second = modulus * jnp.cos(angle), modulus * jnp.sin(angle)
     return jnp.stack([radius, first, second, index], axis=-1)
-
-
-def log_normal_within(median: float, scatter: float, low: float, high: float) -> dist.Distribution:
-    """Log-normal distribution truncated to [low, high]."""
-    log_low, log_high = jnp.log(jnp.float32(low)), jnp.log(jnp.float32(high))
-    base = dist.TruncatedNormal(
-        jnp.log(jnp.float32(median)), jnp.float32(scatter), low=log_low, high=log_high
-    )
-    transform = ExpTransform(domain=constraints.interval(log_low, log_high))
-    return dist.TransformedDistribution(base, transform)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import extended_stamp, extended_tables
+from probcat.extended import extended_stamp, extended_tables, grid_size
 from probcat.layout import Layout
 from probcat.moves.base import EMPTY_SHAPE, Model, Search
 from probcat.moves.search import build_search
@@ -78,7 +78,7 @@ def build_scene(
     slope_norm = float(np.sum(((ahead - core) / step) ** 2))
     model = Model(
         point_tables=tables,
-        extended_tables=extended_tables(psf, fft_size(layout)) if prior.has_extended else None,
+        extended_tables=extended_tables(psf, fft_size(layout, extended_radius)) if prior.has_extended else None,
         extended_radius=jnp.int32(extended_radius),
         prior=prior,
         fwhm=jnp.float32(psf.fwhm),
@@ -100,9 +100,9 @@ def build_scene(
     )
 
 
-def fft_size(layout: Layout) -> int:
+def fft_size(layout: Layout, extended_radius: int) -> int:
     """Side of the periodic grid on which extended sources are computed."""
-    return max(plan.size for plan in layout.plans)
+    return grid_size(extended_radius, max(plan.size for plan in layout.plans))
 
 
 def _padded(image: np.ndarray, layout: Layout) -> np.ndarray:

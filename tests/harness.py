@@ -17,7 +17,8 @@ from scipy import stats
 
 from probcat.kernel import CatalogKernel, initial_state, update_globals, _PerChain
 from probcat.layout import Layout, PassPlan
-from probcat.prior import Prior, log_normal_within, sample_shape
+from probcat.defaults import log_normal_within
+from probcat.prior import Prior, sample_shape
 from probcat.psf import PSF
 from probcat.scene import build_scene
 from probcat.windows import Sources

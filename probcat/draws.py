@@ -1,0 +1,97 @@
+"""Turn the kernel's draws into `Samples`."""
+
+from typing import Any
+
+import numpy as np
+
+from probcat.kernel import MOVE_NAMES, Draw
+from probcat.layout import Layout
+from probcat.samples import SHAPE_NAMES, Samples
+
+SCALARS = ("background", "mu", "extended_fraction", "log_likelihood")
+STATISTICS = ("step_size", "hmc_acceptance")
+
+
+def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.ndarray]:
+    """Plain arrays of a block of draws, leading axes (chain, draw), trimmed.
+
+    Parameters
+    ----------
+    draws : Draw
+        Arrays with leading axes (chain, draw).
+    layout : Layout
+    num_pixels : float
+        Pixels with weight, for the chi-square per pixel.
+    """
+    draws = _as_numpy(draws)
+    parts = []
+    for kind, sources in enumerate((draws.points, draws.extended)):
+        marks = sources.marks.astype(np.float64)
+        values = {
+            "x": sources.pixel[..., 0] - layout.pad + marks[..., 0],
+            "y": sources.pixel[..., 1] - layout.pad + marks[..., 1],
+            "flux": marks[..., 2],
+            "extended": np.full(marks.shape[:-1], kind == 1),
+            "active": marks[..., 2] > 0.0,
+        }
+        for column, name in enumerate(SHAPE_NAMES):
+            missing = np.full(marks.shape[:-1], np.nan)
+            values[name] = marks[..., 3 + column] if kind == 1 else missing
+        parts.append(values)
+    joined = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
+    order = np.argsort(~joined["active"], axis=-1, kind="stable")
+    keep = max(1, int(joined["active"].sum(-1).max()))
+    arrays = {}
+    for name, values in joined.items():
+        sorted_values = np.take_along_axis(values, order, -1)[..., :keep]
+        flag = sorted_values.dtype == bool
+        arrays[f"source_{name}"] = sorted_values if flag else sorted_values.astype(np.float32)
+    for name in SHAPE_NAMES:
+        arrays[f"source_{name}"][~arrays["source_active"]] = np.nan
+    arrays |= {f"scalar_{name}": getattr(draws, name) for name in SCALARS}
+    active, extended = joined["active"], joined["active"] & joined["extended"]
+    arrays["scalar_num_sources"] = active.sum(-1)
+    arrays["scalar_num_extended"] = extended.sum(-1)
+    arrays["scalar_total_flux"] = np.where(active, joined["flux"], 0.0).sum(-1)
+    arrays["scalar_chi2_per_pixel"] = draws.chi2 / max(num_pixels, 1.0)
+    arrays |= {f"stat_{name}": getattr(draws, name) for name in STATISTICS}
+    for index, name in enumerate(MOVE_NAMES):
+        for way, label in enumerate(("up", "down")):
+            counts = draws.moves[..., index, way, :]
+            if name in used_moves(layout):
+                arrays[f"stat_tried_{name}_{label}"] = counts[..., 0]
+                arrays[f"stat_accepted_{name}_{label}"] = counts[..., 1]
+    return arrays
+
+
+def used_moves(layout: Layout) -> set[str]:
+    """Names of the moves that a run makes."""
+    return {name for plan in layout.plans for name in plan.schedule}
+
+
+def to_samples(blocks: list[dict[str, np.ndarray]], attrs: dict[str, Any]) -> Samples:
+    """Join blocks along the draws."""
+
+    def group(block: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
+        return {
+            name.removeprefix(prefix): values
+            for name, values in block.items()
+            if name.startswith(prefix)
+        }
+
+    parts = [
+        Samples(
+            sources=group(block, "source_"),
+            scalars=group(block, "scalar_"),
+            stats=group(block, "stat_"),
+            attrs=attrs,
+        )
+        for block in blocks
+    ]
+    return Samples.concatenate(parts)
+
+
+def _as_numpy(draws: Draw) -> Draw:
+    import jax
+
+    return jax.tree.map(np.asarray, draws)

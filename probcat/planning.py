@@ -1,0 +1,151 @@
+"""Choose window sizes, slots and schedules from the image, the PSF and the settings."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.layout import Layout, PassPlan
+from probcat.render import DEFAULT_TOLERANCE, default_extended_radius
+
+if TYPE_CHECKING:
+    from probcat.image import Image
+    from probcat.prior import Prior
+
+CLOSE = 6
+"""Footprints that differ by less than this many pixels share one class of windows."""
+
+
+@dataclass(frozen=True)
+class SamplerSettings:
+    """Settings of the sampler: the keys of ``[sampler]`` in a configuration.
+
+    Attributes
+    ----------
+    interior : int
+        Side in pixels of the square in a window whose sources move.
+    border : float
+        How far outside the image a centre may lie, in pixels; -1 takes one PSF FWHM.
+    psf_tolerance : float
+        Error of the low-rank PSF, relative to its peak.
+    extended_radius : int
+        Half side in pixels of the footprint of extended sources; 0 takes it from
+        the PSF.
+    passes, extended_passes : int
+        Placements of windows per draw: for points alone, and for all sources.
+    birth_death, split_merge, companion : int
+        Moves of points per visit of a window.
+    extended_moves : int
+        Repeats per visit of every move that involves extended sources.
+    leapfrog_steps : int
+        Of the joint Hamiltonian move at the end of a visit.
+    first_temperature : float
+        Inverse temperature of the likelihood at the start of warm-up.
+    tempered_share : float
+        Share of the warm-up in which it rises to one.
+    block : int
+        Draws between two checkpoints.
+    """
+
+    interior: int = 16
+    border: float = -1.0
+    psf_tolerance: float = DEFAULT_TOLERANCE
+    extended_radius: int = 0
+    passes: int = 8
+    extended_passes: int = 4
+    birth_death: int = 8
+    split_merge: int = 8
+    companion: int = 8
+    extended_moves: int = 4
+    leapfrog_steps: int = 8
+    first_temperature: float = 0.1
+    tempered_share: float = 0.3
+    block: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("interior", "leapfrog_steps", "block", "extended_passes", "passes"):
+            if getattr(self, name) < 1:
+                raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
+        for name in ("birth_death", "split_merge", "companion", "extended_moves"):
+            if getattr(self, name) < 0:
+                raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
+        for name in ("first_temperature", "psf_tolerance"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")
+
+
+def extended_radius(image: "Image", settings: SamplerSettings) -> int:
+    """Half side in pixels of the footprint of extended sources."""
+    return max(settings.extended_radius or default_extended_radius(image.psf), image.psf.radius)
+
+
+def build_layout(
+    image: "Image", prior: "Prior", settings: SamplerSettings, num_chains: int
+) -> Layout:
+    """Sizes of a run; arrays that turn out too small grow later."""
+    border = settings.border if settings.border >= 0 else float(image.psf.fwhm)
+    crowding = 3.0 * count_peaks(image) / image.data.size
+    per_window = _power_of_two(1.5 * crowding * settings.interior**2, 16)
+    capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
+    few = 8 if prior.has_extended else 1
+    point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
+    point_moves = (
+        ("birth_death_point",) * settings.birth_death
+        + ("split_merge",) * settings.split_merge
+        + ("companion_point",) * settings.companion
+    )
+    plans = []
+    apart = not prior.has_extended or wide_radius - point_radius >= CLOSE
+    if prior.has_points and apart:
+        schedule = _shuffled(point_moves)
+        plans.append(
+            PassPlan(settings.interior, point_radius, per_window, 1, schedule, 1, settings.passes)
+        )
+    if prior.has_extended:
+        moves: tuple[str, ...] = ("birth_death_extended", "companion_extended")
+        if prior.has_points:
+            moves += ("companion_point_of_any", "retype")
+        schedule = _shuffled(
+            moves * settings.extended_moves + (() if apart or not prior.has_points else point_moves)
+        )
+        passes = settings.extended_passes if apart else settings.passes
+        plans.append(
+            PassPlan(settings.interior, wide_radius, per_window, few, schedule, 1, passes)
+        )
+    margin = max(plan.margin for plan in plans)
+    return Layout(
+        image_shape=image.shape,
+        pad=int(np.ceil(border)) + settings.interior + margin + 2,
+        border=border,
+        point_capacity=capacity,
+        extended_capacity=4 * few,
+        plans=tuple(plans),
+        num_leapfrog=settings.leapfrog_steps,
+        num_chains=num_chains,
+    )
+
+
+def count_peaks(image: "Image") -> int:
+    """Number of local maxima that stand out of the noise, a first guess of crowding."""
+    data = np.where(image.weight > 0, image.data, np.nan)
+    sigma = np.sqrt(1.0 / np.where(image.weight > 0, image.weight, np.inf))
+    floor = np.nanpercentile(data, 10.0)
+    padded = np.pad(np.nan_to_num(data, nan=-np.inf), 1, constant_values=-np.inf)
+    ny, nx = data.shape
+    higher = np.ones(data.shape, bool)
+    for row in range(3):
+        for column in range(3):
+            if (row, column) != (1, 1):
+                higher &= padded[1:-1, 1:-1] >= padded[row : row + ny, column : column + nx]
+    return int(np.sum(higher & (data > floor + 3.0 * sigma)))
+
+
+def _power_of_two(number: float, least: int) -> int:
+    return max(least, 1 << int(np.ceil(np.log2(max(number, 1.0)))))
+
+
+def _shuffled(schedule: tuple[str, ...]) -> tuple[str, ...]:
+    """Fixed order that spreads moves of a kind over the visit."""
+    order = np.random.default_rng(len(schedule)).permutation(len(schedule))
+    return tuple(schedule[index] for index in order)

@@ -1,0 +1,265 @@
+"""Sample the catalogs of an image: blocks of `numpyro.infer.MCMC`, saved as they come."""
+
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpyro.infer import MCMC
+from tqdm.auto import tqdm
+
+from probcat.checkpoint import Checkpoint, restore_state
+from probcat.draws import to_arrays, to_samples
+from probcat.errors import InputError
+from probcat.kernel import CatalogKernel, CatalogState, Draw, initial_state
+from probcat.layout import Layout
+from probcat.planning import SamplerSettings, build_layout, extended_radius
+from probcat.prior import Prior
+from probcat.scene import Scene, build_scene
+
+if TYPE_CHECKING:
+    from probcat.image import Image
+    from probcat.samples import Samples
+
+__all__ = ["SamplerSettings", "sample"]
+
+NUM_WARMUP = 200
+NUM_SAMPLES = 200
+MOST_SOURCES = 1 << 22
+
+
+def sample(
+    image: "Image",
+    prior: Prior | None = None,
+    *,
+    rng_key: Any = 0,
+    num_chains: int = 4,
+    num_warmup: int = NUM_WARMUP,
+    num_samples: int = NUM_SAMPLES,
+    settings: SamplerSettings | None = None,
+    prior_only: bool = False,
+    directory: Path | str | None = None,
+    progress: bool = True,
+) -> "Samples":
+    """Draw catalogs from the posterior of an image, starting from empty ones.
+
+    Parameters
+    ----------
+    image : Image
+    prior : Prior, optional
+        By default `Prior.from_image`.
+    rng_key : Array or int
+        Key or seed; the same one gives the same draws on the same machine.
+    num_chains, num_warmup, num_samples : int
+        Chains that advance together; draws of each that are dropped and kept.
+    settings : SamplerSettings, optional
+    prior_only : bool
+        Ignore the data.
+    directory : path_like, optional
+        Where blocks of draws are kept as they come; a run found there goes on.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Samples
+
+    Raises
+    ------
+    InputError
+        If the image has no usable pixel, or `directory` holds another run.
+    """
+    settings = settings or SamplerSettings()
+    prior = Prior.from_image(image) if prior is None else prior.validate()
+    if num_chains < 1 or num_samples < 1 or num_warmup < 0:
+        raise InputError("num_chains and num_samples must be 1 or more, num_warmup 0 or more")
+    weight = np.asarray(image.weight, dtype=np.float32)
+    if not np.any(weight > 0):
+        raise InputError(f"{image.name or 'image'}: no pixel has weight; all are masked or bad")
+    key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
+    run = _Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
+    return run.execute(directory, progress)
+
+
+class _Run:
+    """One run: its scene, its growing layout, its blocks."""
+
+    def __init__(
+        self,
+        image: "Image",
+        prior: Prior,
+        settings: SamplerSettings,
+        rng_key: jax.Array,
+        counts: tuple[int, int, int],
+        prior_only: bool,
+    ) -> None:
+        self.image, self.prior, self.settings = image, prior, settings
+        self.num_chains, self.num_warmup, self.num_samples = counts
+        self.prior_only, self.rng_key = prior_only, rng_key
+        self.radius = extended_radius(image, settings)
+        self.notes: list[str] = []
+        self._prepare(build_layout(image, prior, settings, self.num_chains))
+
+    def _prepare(self, layout: Layout) -> None:
+        """Build what depends on the layout."""
+        weight = self.image.weight
+        self.layout = layout
+        self.scene: Scene = build_scene(
+            self.image.clean_data,
+            np.zeros_like(weight) if self.prior_only else weight,
+            self.image.psf,
+            self.prior,
+            layout,
+            tolerance=self.settings.psf_tolerance,
+            extended_radius=self.radius,
+        )
+        kernel = CatalogKernel(
+            layout,
+            self.radius,
+            num_warmup=self.num_warmup,
+            first_temperature=self.settings.first_temperature,
+            tempered_share=self.settings.tempered_share,
+        )
+        self.mcmc = MCMC(
+            kernel,
+            num_warmup=0,
+            num_samples=self.settings.block,
+            num_chains=self.num_chains,
+            chain_method="vectorized",
+            progress_bar=False,
+            jit_model_args=True,
+        )
+
+    def execute(self, directory: Path | str | None, progress: bool) -> "Samples":
+        """Run to the end, or go on from where a directory's run stopped."""
+        start, cpu = time.monotonic(), time.process_time()
+        store = Checkpoint(None if directory is None else Path(directory), self._identity())
+        state, done, blocks = self._begin(store)
+        total = self.num_warmup + self.num_samples
+        with tqdm(total=total, initial=done, disable=not progress, unit="draw") as bar:
+            while done < total:
+                state, draws = self._advance(state, bar)
+                block = to_arrays(draws, self.layout, float(self.scene.num_pixels))
+                size = self.settings.block
+                kept = _kept(block, self.num_warmup - done, total - done)
+                done = min(done + size, total)
+                if kept is not None:
+                    blocks.append(kept)
+                store.save(state, kept, len(blocks), self._progress(done, len(blocks)))
+                bar.set_postfix_str(_describe(draws, block, done <= self.num_warmup), False)
+                bar.update(done - bar.n)
+        attrs = {
+            "num_warmup": self.num_warmup,
+            "psf_fwhm": float(self.image.psf.fwhm),
+            "band": self.image.band,
+            "unit": str(self.image.unit),
+            "extended_radius": self.radius,
+            "prior_only": self.prior_only,
+            "prior": self.prior.to_config(),
+            "settings": asdict(self.settings),
+            "seconds": time.monotonic() - start,
+            "cpu_seconds": time.process_time() - cpu,
+            "notes": self.notes,
+        }
+        return to_samples(blocks, attrs)
+
+    def _begin(self, store: Checkpoint) -> tuple[CatalogState, int, list[dict[str, np.ndarray]]]:
+        """State to start from: empty catalogs, or a stored run's last state."""
+        manifest = store.read()
+        if manifest is None:
+            return initial_state(self.rng_key, self.scene, self.layout), 0, []
+        for kind, windows in manifest["grown"]:
+            self._prepare(self.layout.grown(kind, windows))
+        self.notes = manifest["notes"]
+        template = initial_state(self.rng_key, self.scene, self.layout)
+        state = restore_state(template, store.load_state(manifest))
+        blocks = [store.load_block(number + 1) for number in range(manifest["blocks"])]
+        return state, manifest["done"], blocks
+
+    def _advance(self, state: CatalogState, bar: Any) -> tuple[CatalogState, Draw]:
+        """One block of draws; a block that found an array full is done again, grown."""
+        while True:
+            self.mcmc.post_warmup_state = state
+            self.mcmc.run(jnp.stack([state.rng_key] * self.num_chains), self.scene)
+            draws = self.mcmc.get_samples(group_by_chain=True)
+            if self.num_chains == 1:
+                draws = jax.tree.map(lambda values: values[:, :, 0], draws)
+            full = np.asarray(draws.overflow).any(axis=(0, 1))
+            if not full.any():
+                return self.mcmc.last_state, draws
+            for index in np.flatnonzero(full):
+                kind, windows = int(index % 2), bool(index >= 2)
+                state = self._grow(state, kind, windows, bar)
+
+    def _grow(self, state: CatalogState, kind: int, windows: bool, bar: Any) -> CatalogState:
+        """Double what was full, and say so."""
+        self._grown = [*getattr(self, "_grown", []), [kind, windows]]
+        layout = self.layout.grown(kind, windows)
+        capacity = (layout.point_capacity, layout.extended_capacity)[kind]
+        if capacity > MOST_SOURCES:
+            raise InputError(f"more than {MOST_SOURCES} sources; raise flux_min in [prior]")
+        name = ("point", "extended")[kind]
+        what = "slots of a window" if windows else "catalog"
+        note = f"{what} for {name} sources full after {int(state.i)} draws: doubled, compiling"
+        self.notes.append(note)
+        bar.write(note)
+        self._prepare(layout)
+        if windows:
+            return state
+        sources = state.draw.points if kind == 0 else state.draw.extended
+        extra = capacity - sources.marks.shape[1]
+        grown = sources._replace(
+            pixel=jnp.pad(
+                sources.pixel, ((0, 0), (0, extra), (0, 0)), constant_values=layout.pad
+            ),
+            marks=jnp.pad(sources.marks, ((0, 0), (0, extra), (0, 0))),
+        )
+        field = "points" if kind == 0 else "extended"
+        return state._replace(draw=state.draw._replace(**{field: grown}))
+
+    def _progress(self, done: int, blocks: int) -> dict[str, Any]:
+        grown = getattr(self, "_grown", [])
+        return {"done": done, "blocks": blocks, "grown": grown, "notes": self.notes}
+
+    def _identity(self) -> dict[str, Any]:
+        """What must agree for a stored run to be gone on with."""
+        digest = hashlib.sha256()
+        leaves = jax.tree.leaves((self.image.clean_data, self.image.weight, self.prior))
+        for leaf in leaves:
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return {
+            "data and prior": digest.hexdigest(),
+            "settings": asdict(self.settings),
+            "seed": np.asarray(jax.random.key_data(self.rng_key)).tolist(),
+            "num_chains": self.num_chains,
+            "num_warmup": self.num_warmup,
+            "num_samples": self.num_samples,
+            "prior_only": self.prior_only,
+        }
+
+
+def _kept(
+    block: dict[str, np.ndarray], first: int, last: int
+) -> dict[str, np.ndarray] | None:
+    """Draws of a block after warm-up and before the end, if any."""
+    first = max(first, 0)
+    kept = {name: values[:, first:last] for name, values in block.items()}
+    return kept if kept["scalar_mu"].shape[1] else None
+
+
+def _describe(draws: Draw, block: dict[str, np.ndarray], warming: bool) -> str:
+    """One line on the state of the chains, for the progress bar."""
+    moves = np.asarray(draws.moves)[:, -1].sum(axis=(0, 1, 2))
+    count = block["scalar_num_sources"][:, -1]
+    chi2 = block["scalar_chi2_per_pixel"][:, -1].mean()
+    log_likelihood = block["scalar_log_likelihood"][:, -1].mean()
+    accepted = moves[1] / max(moves[0], 1.0)
+    phase = "warm-up, " if warming else ""
+    return (
+        f"{phase}N={count.mean():.0f} lnL={log_likelihood:.0f} chi2/px={chi2:.2f} "
+        f"accepted={accepted:.1%} hmc={float(np.mean(draws.hmc_acceptance[:, -1])):.0%}"
+    )
