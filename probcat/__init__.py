@@ -28,7 +28,7 @@ _HOMES = {
     "summarize": "summary",
 }
 
-__all__ = ["InputError", "__version__", *sorted(_HOMES)]  # noqa: PLE0604
+__all__ = ["InputError", "__version__", *sorted(_HOMES)]
 
 if TYPE_CHECKING:
     from probcat.assign import Assignment as Assignment

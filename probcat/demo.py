@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 SHAPE = (64, 64)
 NOISE = 1.0
 IMAGE = "demo.fits"
-# Enough for the posterior to settle on this image in a minute or two on two cores.
-SAMPLING = {"num_chains": 4, "num_warmup": 200, "num_samples": 200}
+# About as many as three minutes on two cores hold, compilation included.
+SAMPLING = {"num_chains": 4, "num_warmup": 100, "num_samples": 100}
 _NUM_STARS, _NUM_GALAXIES, _NUM_GROUPS = 13, 7, 7
 _SCENE_SEED = 2
 # A source this many times brighter than its error could be told from nothing if it were alone.

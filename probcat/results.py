@@ -111,7 +111,7 @@ def write_figures(
     """Draw the figures of a run as PNG files, see `FIGURES`."""
     from probcat import plots
 
-    figures = {
+    figures: dict[str, Any] = {
         "objects": plots.plot_scene(image, catalog).figure,
         "residual": plots.plot_residual(image, model),
         "traces": plots.plot_trace(samples),
