@@ -425,6 +425,7 @@ def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: in
 def _reset_counts(state: CatalogState, temperature: Array) -> CatalogState:
     draw = state.draw._replace(
         moves=jnp.zeros_like(state.draw.moves),
+        overflow=jnp.zeros_like(state.draw.overflow),
         temperature=jnp.full_like(state.draw.temperature, temperature),
         step_size=jnp.exp(state.log_step),
     )

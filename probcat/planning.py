@@ -59,8 +59,8 @@ class SamplerSettings:
     companion: int = 8
     extended_moves: int = 4
     leapfrog_steps: int = 8
-    first_temperature: float = 0.1
-    tempered_share: float = 0.3
+    first_temperature: float = 1e-3
+    tempered_share: float = 0.5
     block: int = 10
 
     def __post_init__(self) -> None:
@@ -103,15 +103,17 @@ def build_layout(
             PassPlan(settings.interior, point_radius, per_window, 1, schedule, 1, settings.passes)
         )
     if prior.has_extended:
-        moves: tuple[str, ...] = ("birth_death_extended", "companion_extended")
+        moves = ("birth_death_extended", "companion_extended") * settings.extended_moves
         if prior.has_points:
-            moves += ("companion_point_of_any", "retype")
-        schedule = _shuffled(
-            moves * settings.extended_moves + (() if apart or not prior.has_points else point_moves)
-        )
+            moves += ("companion_point_of_any", "retype") * settings.extended_moves
+        if prior.has_points and not apart:
+            # Companions of any host include those of points.
+            moves += tuple(name for name in point_moves if name != "companion_point")
         passes = settings.extended_passes if apart else settings.passes
         plans.append(
-            PassPlan(settings.interior, wide_radius, per_window, few, schedule, 1, passes)
+            PassPlan(
+                settings.interior, wide_radius, per_window, few, _shuffled(moves), 1, passes
+            )
         )
     margin = max(plan.margin for plan in plans)
     return Layout(
@@ -119,7 +121,7 @@ def build_layout(
         pad=int(np.ceil(border)) + settings.interior + margin + 2,
         border=border,
         point_capacity=capacity,
-        extended_capacity=4 * few,
+        extended_capacity=8 * few,
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains,

@@ -1,15 +1,19 @@
-"""Sample the catalogs of an image: blocks of `numpyro.infer.MCMC`, saved as they come."""
+"""Sample the catalogs of an image in blocks of draws, saved as they come.
+
+The kernel runs under `numpyro.infer.MCMC` as any other. Here blocks of draws are scanned
+directly, because without its bar that driver compiles anew at every call of ``run``.
+"""
 
 import hashlib
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpyro.infer import MCMC
 from tqdm.auto import tqdm
 
 from probcat.checkpoint import Checkpoint, restore_state
@@ -85,6 +89,28 @@ def sample(
     return run.execute(directory, progress)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
+def run_block(
+    kernel: CatalogKernel, length: int, state: CatalogState, scene: Scene
+) -> tuple[CatalogState, Draw]:
+    """Make a number of draws; compiled once per kernel.
+
+    Returns
+    -------
+    state : CatalogState
+        After the last draw.
+    draws : Draw
+        Leading axes (chain, draw).
+    """
+
+    def step(state: CatalogState, _: None) -> tuple[CatalogState, Draw]:
+        state = kernel.sample(state, (scene,), {})
+        return state, state.draw
+
+    state, draws = jax.lax.scan(step, state, None, length=length)
+    return state, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), draws)
+
+
 class _Run:
     """One run: its scene, its growing layout, its blocks."""
 
@@ -117,21 +143,12 @@ class _Run:
             tolerance=self.settings.psf_tolerance,
             extended_radius=self.radius,
         )
-        kernel = CatalogKernel(
+        self.kernel = CatalogKernel(
             layout,
             self.radius,
             num_warmup=self.num_warmup,
             first_temperature=self.settings.first_temperature,
             tempered_share=self.settings.tempered_share,
-        )
-        self.mcmc = MCMC(
-            kernel,
-            num_warmup=0,
-            num_samples=self.settings.block,
-            num_chains=self.num_chains,
-            chain_method="vectorized",
-            progress_bar=False,
-            jit_model_args=True,
         )
 
     def execute(self, directory: Path | str | None, progress: bool) -> "Samples":
@@ -183,14 +200,12 @@ class _Run:
     def _advance(self, state: CatalogState, bar: Any) -> tuple[CatalogState, Draw]:
         """One block of draws; a block that found an array full is done again, grown."""
         while True:
-            self.mcmc.post_warmup_state = state
-            self.mcmc.run(jnp.stack([state.rng_key] * self.num_chains), self.scene)
-            draws = self.mcmc.get_samples(group_by_chain=True)
-            if self.num_chains == 1:
-                draws = jax.tree.map(lambda values: values[:, :, 0], draws)
+            last, draws = run_block(self.kernel, self.settings.block, state, self.scene)
             full = np.asarray(draws.overflow).any(axis=(0, 1))
-            if not full.any():
-                return self.mcmc.last_state, draws
+            # A tempered chain overshoots; what finds no room then is merely not born.
+            tempered = np.asarray(draws.temperature)[:, -1].min() < 1.0
+            if tempered or not full.any():
+                return last, draws
             for index in np.flatnonzero(full):
                 kind, windows = int(index % 2), bool(index >= 2)
                 state = self._grow(state, kind, windows, bar)
