@@ -244,8 +244,9 @@ class _Run:
         """What must agree for a stored run to be gone on with."""
         digest = hashlib.sha256()
         leaves = jax.tree.leaves((self.image.clean_data, self.image.weight, self.prior))
-        for leaf in leaves:
-            digest.update(np.ascontiguousarray(leaf).tobytes())
+        # Sorted, as distributions flatten in an order that differs between processes.
+        for part in sorted(np.ascontiguousarray(leaf).tobytes() for leaf in leaves):
+            digest.update(part)
         return {
             "data and prior": digest.hexdigest(),
             "settings": asdict(self.settings),

@@ -1,5 +1,6 @@
 """The command line: exit codes, messages, files; the sampler is replaced by a quick one."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -256,3 +257,55 @@ def test_every_public_name_exists():
     assert set(probcat.__all__) <= set(dir(probcat))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = probcat.nothing
+
+
+KILLED = """
+import os, sys
+from probcat.checkpoint import Checkpoint
+from probcat.cli import main
+save, calls = Checkpoint.save, []
+def save_and_die(self, *arguments):
+    save(self, *arguments)
+    calls.append(1)
+    if len(calls) == 3:
+        os._exit(9)
+Checkpoint.save = save_and_die
+main(sys.argv[1:])
+"""
+
+QUICK = """
+[prior]
+extended_fraction = 0.0
+[sampler]
+num_chains = 2
+num_warmup = 4
+num_samples = 6
+block = 2
+passes = 1
+split_merge = 0
+companion = 0
+leapfrog_steps = 1
+"""
+
+
+def test_killed_run_goes_on_in_a_new_process_bit_for_bit(image_path, tmp_path):
+    (tmp_path / "quick.toml").write_text(QUICK)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+
+    def run(code, seed, *arguments):
+        command = [sys.executable, "-c", code, "run", *map(str, arguments), "--quiet"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        return subprocess.run(command, env=environment, capture_output=True, text=True)
+
+    start = [image_path, "--config", tmp_path / "quick.toml"]
+    plain = "import sys; from probcat.cli import main; main(sys.argv[1:])"
+    assert run(KILLED, "1", *start, "--out", killed).returncode == 9
+    assert not (killed / "samples.nc").exists()
+    done = run(plain, "2", "--out", killed, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert run(plain, "3", *start, "--out", whole).returncode == 0
+    one, two = (Samples.from_netcdf(folder / "samples.nc") for folder in (whole, killed))
+    assert one.num_draws == 6
+    for name, values in one.sources.items():
+        np.testing.assert_array_equal(values, two.sources[name])
+    np.testing.assert_array_equal(one.scalars["log_likelihood"], two.scalars["log_likelihood"])
