@@ -118,6 +118,22 @@ class CatalogKernel(MCMCKernel):
         self._num_warmup = num_warmup or 0
         self._sample_fn = None
 
+    def _settings(self) -> tuple:
+        return (
+            self.layout,
+            self.extended_radius,
+            self.first_temperature,
+            self.tempered_share,
+            self._fixed_warmup,
+            self._num_warmup,
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, CatalogKernel) and self._settings() == other._settings()
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
     @property
     def is_ensemble_kernel(self) -> bool:
         """All chains advance in one call."""

@@ -88,7 +88,7 @@ def build_layout(
     crowding = 3.0 * count_peaks(image) / image.data.size
     per_window = _power_of_two(1.5 * crowding * settings.interior**2, 16)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
-    few = 8 if prior.has_extended else 1
+    few = (16 if per_window <= 32 else 8) if prior.has_extended else 1
     point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
     point_moves = (
         ("birth_death_point",) * settings.birth_death

@@ -101,26 +101,27 @@ def exact_state(rng_key, scene, layout):
 
 def advance(rng_key, state, scene, layout, passes, step_size=0.25, with_globals=False):
     """Apply passes of the plan's moves (and the global steps) without re-rendering."""
-    kernel = CatalogKernel(layout, EXTENDED_RADIUS)
     log_step = jnp.full((layout.num_chains,), jnp.log(jnp.float32(step_size)))
     state = state._replace(log_step=log_step, log_step_mean=log_step)
+    return _run(layout, with_globals, state, jax.random.split(rng_key, passes), scene)
 
-    @jax.jit
-    def run(state, keys, scene):
-        def body(state, key):
-            key_pass, key_globals = jax.random.split(key)
-            state = kernel._pass(
-                state, key_pass, scene=scene, plan=layout.plans[0], number=0, warming=False
-            )
-            if with_globals:
-                split = jax.random.split(key_globals, layout.num_chains)
-                update = jax.vmap(partial(update_globals, scene=scene))
-                state = update(_PerChain(state.draw, state.residual), split).into(state)
-            return state, None
 
-        return jax.lax.scan(body, state, keys)[0]
+@partial(jax.jit, static_argnums=(0, 1))
+def _run(layout, with_globals, state, keys, scene):
+    kernel = CatalogKernel(layout, EXTENDED_RADIUS)
 
-    return run(state, jax.random.split(rng_key, passes), scene)
+    def body(state, key):
+        key_pass, key_globals = jax.random.split(key)
+        state = kernel._pass(
+            state, key_pass, scene=scene, plan=layout.plans[0], number=0, warming=False
+        )
+        if with_globals:
+            split = jax.random.split(key_globals, layout.num_chains)
+            update = jax.vmap(partial(update_globals, scene=scene))
+            state = update(_PerChain(state.draw, state.residual), split).into(state)
+        return state, None
+
+    return jax.lax.scan(body, state, keys)[0]
 
 
 def compare_with_prior(state, scene, layout):
