@@ -18,7 +18,7 @@ from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
-from probcat.windows import Sources, cut, draw_tiling, find_members, gather, paste, scatter
+from probcat.windows import Sources, cut, draw_tiling, hold, paste, release
 
 TARGET_ACCEPTANCE = 0.8
 FIRST_STEP_SIZE = 0.2
@@ -209,8 +209,8 @@ class CatalogKernel(MCMCKernel):
         step_size = jnp.exp(jnp.where(warming, state.log_step, state.log_step_mean))
 
         def one_chain(draw: Draw, residual: Array, step: Array, chain_keys: Array) -> tuple:
-            members = [
-                find_members(sources, tiling, plan.size, slots)
+            held = [
+                hold(sources, tiling, plan.size, slots)
                 for sources, slots in (
                     (draw.points, plan.point_slots),
                     (draw.extended, plan.extended_slots),
@@ -218,8 +218,8 @@ class CatalogKernel(MCMCKernel):
             ]
             windows = WindowState(
                 residual=cut(residual, tiling, plan.size),
-                points=gather(draw.points, tiling, members[0]),
-                extended=gather(draw.extended, tiling, members[1]),
+                points=held[0].marks,
+                extended=held[1].marks,
                 overflow=jnp.zeros((weight.shape[0], 2), bool),
             )
             density = (draw.mu / scene.area) * jnp.stack(
@@ -242,16 +242,11 @@ class CatalogKernel(MCMCKernel):
                 chain_keys, windows, weight, precision, tiling.lower, tiling.upper
             )
             residual = paste(residual, windows.residual, tiling)
-            points, full_p = scatter(draw.points, tiling, members[0], windows.points)
-            extended, full_e = scatter(draw.extended, tiling, members[1], windows.extended)
-            slots = jnp.any(windows.overflow, axis=0)
-            slots |= jnp.stack(
-                [
-                    jnp.any(members[0].count > plan.point_slots),
-                    jnp.any(members[1].count > plan.extended_slots),
-                ]
-            )
-            overflow = draw.overflow | jnp.concatenate([jnp.stack([full_p, full_e]), slots])
+            points, full_points = release(draw.points, tiling, held[0], windows.points)
+            extended, full_extended = release(draw.extended, tiling, held[1], windows.extended)
+            full = jnp.stack([full_points, full_extended], axis=1)
+            full = full.at[1].set(full[1] | jnp.any(windows.overflow, axis=0))
+            overflow = draw.overflow | full.reshape(-1)
             weight_sum = jnp.sum(occupied.astype(jnp.float32))
             mean = jnp.sum(jnp.where(occupied, acceptance, 0.0)) / jnp.maximum(weight_sum, 1.0)
             draw = draw._replace(

@@ -53,7 +53,7 @@ class SamplerSettings:
     psf_tolerance: float = DEFAULT_TOLERANCE
     extended_radius: int = 0
     passes: int = 8
-    extended_passes: int = 4
+    extended_passes: int = 2
     birth_death: int = 8
     split_merge: int = 8
     companion: int = 8
@@ -88,7 +88,7 @@ def build_layout(
     crowding = 3.0 * count_peaks(image) / image.data.size
     per_window = _power_of_two(1.5 * crowding * settings.interior**2, 16)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
-    few = (16 if per_window <= 32 else 8) if prior.has_extended else 1
+    few = (16 if per_window <= 32 else 8) if prior.has_extended else 0
     point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
     point_moves = (
         ("birth_death_point",) * settings.birth_death
@@ -100,7 +100,7 @@ def build_layout(
     if prior.has_points and apart:
         schedule = _shuffled(point_moves)
         plans.append(
-            PassPlan(settings.interior, point_radius, per_window, 1, schedule, 1, settings.passes)
+            PassPlan(settings.interior, point_radius, per_window, 0, schedule, 1, settings.passes)
         )
     if prior.has_extended:
         moves = ("birth_death_extended", "companion_extended") * settings.extended_moves
@@ -121,7 +121,7 @@ def build_layout(
         pad=int(np.ceil(border)) + settings.interior + margin + 2,
         border=border,
         point_capacity=capacity,
-        extended_capacity=8 * few,
+        extended_capacity=max(1, 8 * few),
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains,

@@ -9,8 +9,10 @@ With intensity ``mu / |A|`` over the region ``A``,
 and every mark has a numpyro distribution that can be replaced.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +26,7 @@ from probcat.errors import InputError
 if TYPE_CHECKING:
     from probcat.image import Image
 
+_Result = TypeVar("_Result")
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
 
 
@@ -138,6 +141,18 @@ class Prior:
         return self
 
 
+def lenient(function: Callable[..., _Result]) -> Callable[..., _Result]:
+    """Let numpyro promote dtypes and ranks inside a function that calls it."""
+
+    @wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> _Result:
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+@lenient
 def log_flux_prior(prior: Prior, flux: Array) -> Array:
     """Log density of a flux; minus infinity outside the limits."""
     lower, upper = prior.flux_limits
@@ -146,6 +161,7 @@ def log_flux_prior(prior: Prior, flux: Array) -> Array:
     return jnp.where(inside, prior.flux.log_prob(safe), -jnp.inf)
 
 
+@lenient
 def to_shape(prior: Prior, free: Array) -> tuple[Array, Array]:
     """Map free coordinates to shapes.
 
@@ -178,6 +194,7 @@ def to_shape(prior: Prior, free: Array) -> tuple[Array, Array]:
     return shape, log_jacobian
 
 
+@lenient
 def from_shape(prior: Prior, shape: Array) -> Array:
     """Inverse of `to_shape`: free coordinates of shapes, shape (..., 4)."""
     stretch = jax.lax.rsqrt(
@@ -188,6 +205,7 @@ def from_shape(prior: Prior, shape: Array) -> Array:
     return jnp.stack([radius, shape[..., 1] * stretch, shape[..., 2] * stretch, index], axis=-1)
 
 
+@lenient
 def log_shape_prior(prior: Prior, shape: Array) -> Array:
     """Log density of shapes (..., 4) in radius, ellipticity components and index."""
     square = jnp.maximum(shape[..., 1] ** 2 + shape[..., 2] ** 2, jnp.float32(1e-12))
@@ -200,6 +218,14 @@ def log_shape_prior(prior: Prior, shape: Array) -> Array:
     )
 
 
+@lenient
+def sample_flux_prior(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...]) -> Array:
+    """Draw fluxes from the prior."""
+    flux: Array = prior.flux.sample(rng_key, sample_shape)
+    return flux
+
+
+@lenient
 def sample_shape(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...] = ()) -> Array:
     """Draw shapes from the prior, shape (*sample_shape, 4)."""
     keys = jax.random.split(rng_key, 4)

@@ -89,7 +89,13 @@ def sample(
     return run.execute(directory, progress)
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+# On a CPU the last optimizations take as long as all the others and gain nothing here.
+COMPILER_OPTIONS = (
+    {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else None
+)
+
+
+@partial(jax.jit, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
 def run_block(
     kernel: CatalogKernel, length: int, state: CatalogState, scene: Scene
 ) -> tuple[CatalogState, Draw]:

@@ -97,8 +97,9 @@ def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
     columns, rows = jnp.meshgrid(starts[0], starts[1])
     origin = jnp.stack([columns.reshape(-1), rows.reshape(-1)], axis=1).astype(jnp.int32)
     region = jnp.asarray(limits, dtype=jnp.float32)
-    lower = jnp.maximum(margin - 0.5 + WALL, region[:, 0] - origin)
-    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[:, 1] - origin)
+    place = origin.astype(jnp.float32)
+    lower = jnp.maximum(margin - 0.5 + WALL, region[None, :, 0] - place)
+    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[None, :, 1] - place)
     return Tiling(origin, lower, upper, jnp.asarray(counts, dtype=jnp.int32))
 
 
@@ -131,8 +132,8 @@ def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Mem
     """
     num_windows = tiling.origin.shape[0]
     capacity = sources.marks.shape[0]
-    cell = jnp.floor_divide(sources.pixel - tiling.origin[0], size)
-    cell = jnp.clip(cell, 0, tiling.grid - 1)
+    cell = jnp.floor_divide(sources.pixel - tiling.origin[:1], size)
+    cell = jnp.clip(cell, 0, tiling.grid[None] - 1)
     window = cell[:, 1] * tiling.grid[0] + cell[:, 0]
     local = (sources.pixel - tiling.origin[window]).astype(jnp.float32)
     local = local + sources.marks[:, :FLUX]
@@ -167,8 +168,8 @@ def scatter(
     Returns
     -------
     sources : Sources
-    overflow : Array, bool
-        Whether a window held more than its slots or the catalog is full.
+    full : Array, shape (2,), bool
+        Whether the catalog is full, and whether a window held more than its slots.
     """
     num_windows, slots = members.index.shape
     capacity = sources.marks.shape[0]
@@ -184,8 +185,43 @@ def scatter(
     nearest = jnp.round(moved[..., :FLUX])
     marks = moved.at[..., :FLUX].add(-nearest)
     pixel = nearest.astype(jnp.int32) + tiling.origin[:, None]
-    full = jnp.any(members.count > slots) | jnp.any(born & (place >= capacity))
+    full = jnp.stack(
+        [jnp.any(born & (place >= capacity)), jnp.any(members.count > slots)]
+    )
     return Sources(
         sources.pixel.at[target].set(pixel.reshape(-1, 2), mode="drop"),
         sources.marks.at[target].set(marks.reshape(num_windows * slots, -1), mode="drop"),
     ), full
+
+
+class Held(NamedTuple):
+    """Sources of one kind in the windows of a pass.
+
+    Attributes
+    ----------
+    members : Membership or None
+        None where windows have no slots for the kind: it stays as it is.
+    marks : Array, shape (num_windows, slots, 3 or 7)
+        In window coordinates.
+    """
+
+    members: Membership | None
+    marks: Array
+
+
+def hold(sources: Sources, tiling: Tiling, size: int, slots: int) -> Held:
+    """Take the sources of one kind that may move into the windows."""
+    if slots == 0:
+        columns = sources.marks.shape[-1]
+        return Held(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
+    members = find_members(sources, tiling, size, slots)
+    return Held(members, gather(sources, tiling, members))
+
+
+def release(
+    sources: Sources, tiling: Tiling, held: Held, moved: Array
+) -> tuple[Sources, Array]:
+    """Put moved sources back; also what was full, as `scatter` has it."""
+    if held.members is None:
+        return sources, jnp.zeros(2, bool)
+    return scatter(sources, tiling, held.members, moved)

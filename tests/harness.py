@@ -73,18 +73,18 @@ def exact_state(rng_key, scene, layout):
         assert int(count.max()) <= capacity
         bounds = jnp.asarray([layout.region_bounds(axis) for axis in (0, 1)], jnp.float32)
         unit = jax.random.uniform(keys[1], (chains, capacity, 2))
-        position = bounds[:, 0] + unit * (bounds[:, 1] - bounds[:, 0])
+        position = bounds[None, None, :, 0] + unit * (bounds[:, 1] - bounds[:, 0])[None, None]
         flux = prior.flux.sample(keys[2], (chains, capacity))
         parts = [position - jnp.round(position), flux[..., None]]
         if extended:
             parts.append(sample_shape(prior, keys[3], (chains, capacity)))
         marks = jnp.concatenate(parts, axis=-1)
-        held = jnp.arange(capacity) < count[:, None]
+        held = jnp.arange(capacity)[None] < count[:, None]
         marks = jnp.where(held[..., None], marks, 0.0).astype(jnp.float32)
         return Sources(jnp.round(position).astype(jnp.int32), marks)
 
-    weight = scene.weight
-    noise = jax.random.normal(keys[5], (chains, *weight.shape))
+    weight = scene.weight[None]
+    noise = jax.random.normal(keys[5], (chains, *scene.weight.shape))
     residual = jnp.where(weight > 0, noise / jnp.sqrt(jnp.where(weight > 0, weight, 1.0)), 0.0)
     background = prior.background
     if isinstance(background, dist.Distribution):

@@ -9,7 +9,7 @@ from jax import Array
 
 from probcat.extended import ExtendedTables, extended_image
 from probcat.points import PointTables, point_patch
-from probcat.prior import Prior, sample_shape
+from probcat.prior import Prior, sample_flux_prior, sample_shape
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
@@ -222,7 +222,7 @@ def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
         shapes = sample_shape(prior, key_shape, shapes.shape[:2])
     return Draws(
         1.0 - jax.random.uniform(key_uniform, (number, NUM_UNIFORMS)),
-        prior.flux.sample(key_flux, (number, 2)),
+        sample_flux_prior(prior, key_flux, (number, 2)),
         shapes,
     )
 

@@ -111,7 +111,7 @@ def _coordinates(model: Model, state: WindowState) -> Coordinates:
         return jnp.concatenate([sources[:, :FLUX], jnp.log(flux)[:, None]], axis=1)
 
     extended = with_log_flux(state.extended)
-    if model.extended_tables is not None:
+    if state.extended.shape[0] > 0:
         free = from_shape(model.prior, state.extended[:, FLUX + 1 :])
         free = jnp.where(active(state.extended)[:, None], free, 0.0)
         extended = jnp.concatenate([extended, free], axis=1)
@@ -196,7 +196,7 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
     image = points_image(
         model.point_tables, at.points[:, X], at.points[:, Y], point_flux, size
     )
-    if model.extended_tables is None:
+    if at.extended.shape[0] == 0:
         return image
     shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
     patches = jax.vmap(lambda x, y, shape: extended_patch(model, x, y, shape, size))(
@@ -215,7 +215,7 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
 
     terms = log_flux_terms(at.points[:, FLUX], path.scales.points)
     value = jnp.sum(jnp.where(path.mask.points[:, 0], terms, 0.0))
-    if model.extended_tables is None:
+    if at.extended.shape[0] == 0:
         return value
     shapes, log_jacobian = to_shape(model.prior, at.extended[:, FLUX + 1 :])
     slack = (path.scales.extended[:, 1] - jnp.log(shapes[:, 0])) / TAU
@@ -242,7 +242,7 @@ def _leapfrog(
 
     def drift(at: Array, momentum: Array, mass: Array, time: Array) -> tuple[Array, Array]:
         moved = at + time * momentum / mass
-        bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower, path.upper)
+        bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower[None], path.upper[None])
         turned = momentum.at[:, : FLUX + 1].multiply(sign)
         return moved.at[:, : FLUX + 1].set(bounded), turned
 
@@ -297,7 +297,7 @@ def _sources(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Ar
     point_flux, extended_flux = _fluxes(model, path, at)
     points = jnp.concatenate([at.points[:, :FLUX], point_flux[:, None]], axis=1)
     points = jnp.where(path.mask.points, points, 0.0)
-    if model.extended_tables is None:
+    if at.extended.shape[0] == 0:
         return points, jnp.zeros_like(at.extended)
     shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
     extended = jnp.concatenate(

@@ -65,8 +65,8 @@ def choose_shape(
     log_weight_ratio : Array
         ``log(w_chosen / mean(w))``.
     """
-    scores = jax.vmap(total)(window.weight * residual * images)
-    information = jax.vmap(total)(window.weight * images**2)
+    scores = jax.vmap(total)((window.weight * residual)[None] * images)
+    information = jax.vmap(total)(window.weight[None] * images**2)
     mean, precision = flux_conditional(model.prior, scores, information)
     low, _ = model.prior.flux_limits
     log_weight = 0.5 * mean**2 * precision + log_mass_above(mean, precision, low)
