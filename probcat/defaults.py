@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
 from probcat.errors import InputError, check_keys
+
 if TYPE_CHECKING:
     from probcat.image import Image
 
@@ -150,8 +150,10 @@ def _check(parameters: PriorParameters) -> None:
 
 
 def _build(parameters: PriorParameters) -> dict[str, Any]:
-    p = {name: None if value is None else jnp.float32(value) for name, value in
-         asdict(parameters).items()}
+    p: dict[str, Any] = {
+        name: None if value is None else jnp.float32(value)
+        for name, value in asdict(parameters).items()
+    }
     half, six = jnp.float32(0.5), jnp.float32(6.0)
     background: dist.Distribution | float
     if parameters.background is None:
@@ -166,10 +168,10 @@ def _build(parameters: PriorParameters) -> dict[str, Any]:
     return dict(
         flux=dist.DoublyTruncatedPowerLaw(-p["flux_slope"], p["flux_min"], p["flux_max"]),
         half_light_radius=log_normal_within(
-            parameters.half_light_radius_median,
-            parameters.half_light_radius_scatter,
-            parameters.half_light_radius_min,
-            parameters.half_light_radius_max,
+            p["half_light_radius_median"],
+            p["half_light_radius_scatter"],
+            p["half_light_radius_min"],
+            p["half_light_radius_max"],
         ),
         ellipticity=dist.Beta(p["ellipticity_a"], p["ellipticity_b"]),
         sersic_n=dist.TruncatedNormal(

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from probcat.kernel import MOVE_NAMES, Draw
 from probcat.layout import Layout
 from probcat.samples import SHAPE_NAMES, Samples
+from probcat.state import MOVE_NAMES, Draw
 
 SCALARS = ("background", "mu", "extended_fraction", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
@@ -27,7 +27,7 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
     parts = []
     for kind, sources in enumerate((draws.points, draws.extended)):
         marks = sources.marks.astype(np.float64)
-        values = {
+        values: dict[str, Any] = {
             "x": sources.pixel[..., 0] - layout.pad + marks[..., 0],
             "y": sources.pixel[..., 1] - layout.pad + marks[..., 1],
             "flux": marks[..., 2],
@@ -38,12 +38,14 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
             missing = np.full(marks.shape[:-1], np.nan)
             values[name] = marks[..., 3 + column] if kind == 1 else missing
         parts.append(values)
-    joined = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
+    joined: dict[str, Any] = {
+        name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]
+    }
     order = np.argsort(~joined["active"], axis=-1, kind="stable")
     keep = max(1, int(joined["active"].sum(-1).max()))
-    arrays = {}
-    for name, values in joined.items():
-        sorted_values = np.take_along_axis(values, order, -1)[..., :keep]
+    arrays: dict[str, Any] = {}
+    for name, column_values in joined.items():
+        sorted_values = np.take_along_axis(column_values, order, -1)[..., :keep]
         flag = sorted_values.dtype == bool
         arrays[f"source_{name}"] = sorted_values if flag else sorted_values.astype(np.float32)
     for name in SHAPE_NAMES:

@@ -5,77 +5,23 @@ visited with many moves, then the parameters common to the whole image.
 """
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpyro.distributions as dist
 from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 
+from probcat.common import update_common
 from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
-from probcat.windows import Sources, cut, draw_tiling, hold, paste, release
+from probcat.state import MOVE_NAMES, CatalogState, Draw, initial_state
+from probcat.windows import cut, draw_tiling, hold, paste, release
 
 TARGET_ACCEPTANCE = 0.8
-FIRST_STEP_SIZE = 0.2
-MOVE_NAMES = tuple(MOVES)
-
-
-class Draw(NamedTuple):
-    """What is kept of a draw; every array has a leading chain axis.
-
-    Attributes
-    ----------
-    points, extended : Sources
-    background, mu, extended_fraction : Array, shape (C,)
-    chi2, log_likelihood : Array, shape (C,)
-    step_size, hmc_acceptance, temperature : Array, shape (C,)
-    moves : Array, shape (C, num_moves, 2, 2)
-        Tried and accepted (last axis) counts, up and down, of every move.
-    overflow : Array, shape (C, 4), bool
-        Full: point and extended capacity, point and extended window slots.
-    """
-
-    points: Sources
-    extended: Sources
-    background: Array
-    mu: Array
-    extended_fraction: Array
-    chi2: Array
-    log_likelihood: Array
-    step_size: Array
-    hmc_acceptance: Array
-    temperature: Array
-    moves: Array
-    overflow: Array
-
-
-class CatalogState(NamedTuple):
-    """State of all chains.
-
-    Attributes
-    ----------
-    draw : Draw
-        The current catalogs.
-    residual : Array, shape (C, Hp, Wp)
-        Data minus background minus all sources.
-    log_step, log_step_mean : Array, shape (C,)
-        Step size of the Hamiltonian moves and its warm-up average.
-    i : Array, int32
-        Draws made so far, warm-up included.
-    rng_key : Array
-    """
-
-    draw: Draw
-    residual: Array
-    log_step: Array
-    log_step_mean: Array
-    i: Array
-    rng_key: Array
 
 
 class CatalogKernel(MCMCKernel):
@@ -116,7 +62,7 @@ class CatalogKernel(MCMCKernel):
         self.tempered_share = tempered_share
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
-        self._sample_fn = None
+        self._sample_fn: Any = None
 
     def _settings(self) -> tuple:
         return (
@@ -174,9 +120,10 @@ class CatalogKernel(MCMCKernel):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
             run = partial(self._pass, scene=scene, plan=plan, number=number, warming=warming)
             state, _ = jax.lax.scan(lambda carry, k, run=run: (run(carry, k), None), state, keys)
-        state = jax.vmap(partial(update_globals, scene=scene), in_axes=(0, 0))(
-            _PerChain(state.draw, state.residual), jax.random.split(key_globals, self._chains)
-        ).into(state)
+        keys = jax.random.split(key_globals, self._chains)
+        update = jax.vmap(partial(update_common, scene=scene))
+        draw, residual = update(state.draw, state.residual, keys)
+        state = state._replace(draw=draw, residual=residual)
         return state._replace(i=state.i + 1, rng_key=key)
 
     @property
@@ -332,87 +279,6 @@ def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:
     )(tiling.origin)
 
 
-class _PerChain(NamedTuple):
-    draw: Draw
-    residual: Array
-
-    def into(self, state: CatalogState) -> CatalogState:
-        return state._replace(draw=self.draw, residual=self.residual)
-
-
-def update_globals(chain: _PerChain, rng_key: Array, scene: Scene) -> _PerChain:
-    """Draw mu, the extended fraction and the background given everything else."""
-    draw, residual = chain
-    prior = scene.model.prior
-    key_mu, key_fraction, key_background = jax.random.split(rng_key, 3)
-    num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
-    num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
-    mu = draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu)
-    fraction = draw_fraction(
-        key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
-    )
-    background = draw_background(key_background, scene, draw, residual)
-    residual = residual + (draw.background - background)
-    chi2 = jnp.sum(jnp.sum(scene.weight * residual**2, axis=0))
-    draw = draw._replace(
-        mu=mu,
-        extended_fraction=fraction,
-        background=background,
-        chi2=chi2,
-        log_likelihood=scene.log_norm - 0.5 * chi2,
-    )
-    return _PerChain(draw, residual)
-
-
-def draw_mu(rng_key: Array, prior: dist.Distribution, count: Array, current: Array) -> Array:
-    """Draw the expected number of sources given their number.
-
-    Exact for a Gamma or Exponential hyperprior; for any other, an independence step
-    whose proposal is the posterior under a flat one.
-    """
-    key_gamma, key_accept = jax.random.split(rng_key)
-    if isinstance(prior, dist.Gamma | dist.Exponential):
-        shape = prior.concentration if isinstance(prior, dist.Gamma) else 1.0
-        return jax.random.gamma(key_gamma, shape + count) / (prior.rate + 1.0)
-    proposed = jax.random.gamma(key_gamma, 1.0 + count)
-    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
-    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
-
-
-def draw_fraction(
-    rng_key: Array, prior: Any, num_points: Array, num_extended: Array, current: Array
-) -> Array:
-    """Draw the share of extended sources given the counts; a fixed one stays."""
-    if not isinstance(prior, dist.Distribution):
-        return current
-    key_beta, key_accept = jax.random.split(rng_key)
-    limit = jnp.float32(1e-6)
-    if isinstance(prior, dist.Beta):
-        proposed = jax.random.beta(
-            key_beta, prior.concentration1 + num_extended, prior.concentration0 + num_points
-        )
-        return jnp.clip(proposed, limit, 1.0 - limit)
-    proposed = jax.random.beta(key_beta, 1.0 + num_extended, 1.0 + num_points)
-    proposed = jnp.clip(proposed, limit, 1.0 - limit)
-    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
-    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
-
-
-def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: Array) -> Array:
-    """Draw the background level from its conditional Gaussian; a fixed one stays."""
-    prior = scene.model.prior.background
-    if not isinstance(prior, dist.Distribution):
-        return draw.background
-    weight = scene.weight * draw.temperature
-    own = jnp.sum(jnp.sum(weight, axis=0))
-    precision = own + 1.0 / prior.scale**2
-    pull = jnp.sum(jnp.sum(weight * residual, axis=0)) + (prior.loc - draw.background) / (
-        prior.scale**2
-    )
-    noise = jax.random.normal(rng_key) / jnp.sqrt(precision)
-    return draw.background + pull / precision + noise
-
-
 def refresh(
     state: CatalogState, scene: Scene, layout: Layout, extended_radius: int
 ) -> CatalogState:
@@ -441,51 +307,6 @@ def _reset_counts(state: CatalogState, temperature: Array) -> CatalogState:
         step_size=jnp.exp(state.log_step),
     )
     return state._replace(draw=draw)
-
-
-def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
-    """Empty catalogs; the common parameters from their priors."""
-    chains = layout.num_chains
-    prior = scene.model.prior
-    keys = jax.random.split(rng_key, 4)
-
-    def empty(capacity: int, columns: int) -> Sources:
-        return Sources(
-            jnp.full((chains, capacity, 2), layout.pad, jnp.int32),
-            jnp.zeros((chains, capacity, columns), jnp.float32),
-        )
-
-    def drawn(key: Array, value: Any) -> Array:
-        if isinstance(value, dist.Distribution):
-            return value.sample(key, (chains,)).astype(jnp.float32)
-        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
-
-    background = prior.background
-    level = background.loc if isinstance(background, dist.Distribution) else background
-    zeros = jnp.zeros((chains,), jnp.float32)
-    draw = Draw(
-        points=empty(layout.point_capacity, 3),
-        extended=empty(layout.extended_capacity, 7),
-        background=jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)),
-        mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
-        extended_fraction=drawn(keys[1], prior.extended_fraction),
-        chi2=zeros,
-        log_likelihood=zeros,
-        step_size=zeros,
-        hmc_acceptance=zeros,
-        temperature=zeros + 1.0,
-        moves=jnp.zeros((chains, len(MOVE_NAMES), 2, 2), jnp.float32),
-        overflow=jnp.zeros((chains, 4), bool),
-    )
-    log_step = jnp.full((chains,), jnp.log(jnp.float32(FIRST_STEP_SIZE)))
-    return CatalogState(
-        draw=draw,
-        residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),
-        log_step=log_step,
-        log_step_mean=log_step,
-        i=jnp.int32(0),
-        rng_key=keys[3],
-    )
 
 
 def _is_typed(key: Array) -> bool:

@@ -105,7 +105,5 @@ class Layout:
             field = f"{name}_capacity"
             return replace(self, **{field: 2 * getattr(self, field)})
         field = f"{name}_slots"
-        plans = tuple(
-            replace(plan, **{field: 2 * getattr(plan, field)}) for plan in self.plans
-        )
+        plans = tuple(replace(plan, **{field: 2 * getattr(plan, field)}) for plan in self.plans)
         return replace(self, plans=plans)

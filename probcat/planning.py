@@ -111,9 +111,7 @@ def build_layout(
             moves += tuple(name for name in point_moves if name != "companion_point")
         passes = settings.extended_passes if apart else settings.passes
         plans.append(
-            PassPlan(
-                settings.interior, wide_radius, per_window, few, _shuffled(moves), 1, passes
-            )
+            PassPlan(settings.interior, wide_radius, per_window, few, _shuffled(moves), 1, passes)
         )
     margin = max(plan.margin for plan in plans)
     return Layout(
@@ -121,7 +119,7 @@ def build_layout(
         pad=int(np.ceil(border)) + settings.interior + margin + 2,
         border=border,
         point_capacity=capacity,
-        extended_capacity=max(1, 8 * few),
+        extended_capacity=max(1, 8 * few, capacity // 8 if few else 1),
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains,

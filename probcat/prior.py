@@ -112,7 +112,8 @@ class Prior:
         for name in changes:
             if name not in known:
                 raise InputError(f"prior: unknown name '{name}'; known are {', '.join(known)}")
-        return replace(self, **changes)
+        copy: Prior = replace(self, **changes)  # type: ignore[arg-type]
+        return copy
 
     def validate(self) -> "Prior":
         """Check the supports; return the prior itself.

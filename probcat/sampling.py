@@ -19,11 +19,12 @@ from tqdm.auto import tqdm
 from probcat.checkpoint import Checkpoint, restore_state
 from probcat.draws import to_arrays, to_samples
 from probcat.errors import InputError
-from probcat.kernel import CatalogKernel, CatalogState, Draw, initial_state
+from probcat.kernel import CatalogKernel
 from probcat.layout import Layout
 from probcat.planning import SamplerSettings, build_layout, extended_radius
 from probcat.prior import Prior
 from probcat.scene import Scene, build_scene
+from probcat.state import CatalogState, Draw, initial_state
 
 if TYPE_CHECKING:
     from probcat.image import Image
@@ -234,13 +235,12 @@ class _Run:
         sources = state.draw.points if kind == 0 else state.draw.extended
         extra = capacity - sources.marks.shape[1]
         grown = sources._replace(
-            pixel=jnp.pad(
-                sources.pixel, ((0, 0), (0, extra), (0, 0)), constant_values=layout.pad
-            ),
+            pixel=jnp.pad(sources.pixel, ((0, 0), (0, extra), (0, 0)), constant_values=layout.pad),
             marks=jnp.pad(sources.marks, ((0, 0), (0, extra), (0, 0))),
         )
-        field = "points" if kind == 0 else "extended"
-        return state._replace(draw=state.draw._replace(**{field: grown}))
+        draw = state.draw
+        draw = draw._replace(points=grown) if kind == 0 else draw._replace(extended=grown)
+        return state._replace(draw=draw)
 
     def _progress(self, done: int, blocks: int) -> dict[str, Any]:
         grown = getattr(self, "_grown", [])
@@ -264,9 +264,7 @@ class _Run:
         }
 
 
-def _kept(
-    block: dict[str, np.ndarray], first: int, last: int
-) -> dict[str, np.ndarray] | None:
+def _kept(block: dict[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray] | None:
     """Draws of a block after warm-up and before the end, if any."""
     first = max(first, 0)
     kept = {name: values[:, first:last] for name, values in block.items()}

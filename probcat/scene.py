@@ -74,11 +74,15 @@ def build_scene(
     radius = tables.radius
     core = psf.evaluate_grid(*2 * (np.arange(-radius, radius + 1, dtype=float),))
     step = 0.01
-    ahead = psf.evaluate_grid(np.arange(-radius, radius + 1) + step, np.arange(-radius, radius + 1.0))
+    ahead = psf.evaluate_grid(
+        np.arange(-radius, radius + 1) + step, np.arange(-radius, radius + 1.0)
+    )
     slope_norm = float(np.sum(((ahead - core) / step) ** 2))
     model = Model(
         point_tables=tables,
-        extended_tables=extended_tables(psf, fft_size(layout, extended_radius)) if prior.has_extended else None,
+        extended_tables=extended_tables(psf, fft_size(layout, extended_radius))
+        if prior.has_extended
+        else None,
         extended_radius=jnp.int32(extended_radius),
         prior=prior,
         fwhm=jnp.float32(psf.fwhm),
@@ -118,9 +122,7 @@ def precision_map(tables: PointTables, weight: Array) -> Array:
     result = jnp.zeros((ny, 2, nx, 2), jnp.float32)
     for row, sign_y in enumerate((-1.0, 1.0)):
         for column, sign_x in enumerate((-1.0, 1.0)):
-            stamp, _, _ = point_stamps(
-                tables, sign_x * quarter[None], sign_y * quarter[None]
-            )
+            stamp, _, _ = point_stamps(tables, sign_x * quarter[None], sign_y * quarter[None])
             kernel = jnp.fft.rfft2(stamp[0, ::-1, ::-1] ** 2, size)
             full = jnp.fft.irfft2(image * kernel, size)
             part = full[tables.radius :, tables.radius :][:ny, :nx]
@@ -143,9 +145,7 @@ def render_points(tables: PointTables, sources: Sources, shape: tuple[int, int])
 def render_extended(model: Model, radius: int, sources: Sources, shape: tuple[int, int]) -> Array:
     """Image of all extended sources of one chain on the padded grid."""
     stamps = extended_stamps(model, radius, sources)
-    return _add_stamps(
-        stamps, sources.pixel[:, 1] - radius, sources.pixel[:, 0] - radius, shape
-    )
+    return _add_stamps(stamps, sources.pixel[:, 1] - radius, sources.pixel[:, 0] - radius, shape)
 
 
 def extended_stamps(model: Model, radius: int, sources: Sources) -> Array:

@@ -61,16 +61,16 @@ class Membership(NamedTuple):
 
     Attributes
     ----------
-    index : Array, shape (num_windows, slots), int32
-        Global slot of every window slot; meaningless beyond `count`.
-    count : Array, shape (num_windows,), int32
+    slot : Array, shape (num_windows, slots), int32
+        Global slot of every window slot; meaningless beyond `number`.
+    number : Array, shape (num_windows,), int32
     order : Array, shape (N,), int32
         Global slots sorted: members by window, other sources, empty slots.
     num_active : Array, shape (), int32
     """
 
-    index: Array
-    count: Array
+    slot: Array
+    number: Array
     order: Array
     num_active: Array
 
@@ -152,10 +152,10 @@ def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Mem
 
 def gather(sources: Sources, tiling: Tiling, members: Membership) -> Array:
     """Members in window coordinates, shape (num_windows, slots, 3 or 7)."""
-    slots = members.index.shape[1]
-    valid = jnp.arange(slots, dtype=jnp.int32)[None] < members.count[:, None]
-    marks = sources.marks[members.index]
-    local = (sources.pixel[members.index] - tiling.origin[:, None]).astype(jnp.float32)
+    slots = members.slot.shape[1]
+    valid = jnp.arange(slots, dtype=jnp.int32)[None] < members.number[:, None]
+    marks = sources.marks[members.slot]
+    local = (sources.pixel[members.slot] - tiling.origin[:, None]).astype(jnp.float32)
     marks = marks.at[..., :FLUX].add(local)
     return jnp.where(valid[..., None], marks, 0.0)
 
@@ -171,23 +171,21 @@ def scatter(
     full : Array, shape (2,), bool
         Whether the catalog is full, and whether a window held more than its slots.
     """
-    num_windows, slots = members.index.shape
+    num_windows, slots = members.slot.shape
     capacity = sources.marks.shape[0]
     slot = jnp.arange(slots, dtype=jnp.int32)
-    old = slot[None] < members.count[:, None]
+    old = slot[None] < members.number[:, None]
     born = ~old & (moved[..., FLUX] > 0.0)
     rank = jnp.cumsum(born.reshape(-1).astype(jnp.int32)).reshape(born.shape) - 1
     place = members.num_active + rank
     fresh = members.order[jnp.clip(place, 0, capacity - 1)]
-    target = jnp.where(old, members.index, jnp.where(born, fresh, capacity))
+    target = jnp.where(old, members.slot, jnp.where(born, fresh, capacity))
     target = jnp.where(born & (place >= capacity), capacity, target).reshape(-1)
 
     nearest = jnp.round(moved[..., :FLUX])
     marks = moved.at[..., :FLUX].add(-nearest)
     pixel = nearest.astype(jnp.int32) + tiling.origin[:, None]
-    full = jnp.stack(
-        [jnp.any(born & (place >= capacity)), jnp.any(members.count > slots)]
-    )
+    full = jnp.stack([jnp.any(born & (place >= capacity)), jnp.any(members.number > slots)])
     return Sources(
         sources.pixel.at[target].set(pixel.reshape(-1, 2), mode="drop"),
         sources.marks.at[target].set(marks.reshape(num_windows * slots, -1), mode="drop"),
@@ -218,9 +216,7 @@ def hold(sources: Sources, tiling: Tiling, size: int, slots: int) -> Held:
     return Held(members, gather(sources, tiling, members))
 
 
-def release(
-    sources: Sources, tiling: Tiling, held: Held, moved: Array
-) -> tuple[Sources, Array]:
+def release(sources: Sources, tiling: Tiling, held: Held, moved: Array) -> tuple[Sources, Array]:
     """Put moved sources back; also what was full, as `scatter` has it."""
     if held.members is None:
         return sources, jnp.zeros(2, bool)

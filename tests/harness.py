@@ -15,12 +15,14 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import stats
 
-from probcat.kernel import CatalogKernel, initial_state, update_globals, _PerChain
-from probcat.layout import Layout, PassPlan
+from probcat.common import update_common
 from probcat.defaults import log_normal_within
+from probcat.kernel import CatalogKernel
+from probcat.layout import Layout, PassPlan
 from probcat.prior import Prior, sample_shape
 from probcat.psf import PSF
 from probcat.scene import build_scene
+from probcat.state import initial_state
 from probcat.windows import Sources
 
 EXTENDED_RADIUS = 8
@@ -117,8 +119,9 @@ def _run(layout, with_globals, state, keys, scene):
         )
         if with_globals:
             split = jax.random.split(key_globals, layout.num_chains)
-            update = jax.vmap(partial(update_globals, scene=scene))
-            state = update(_PerChain(state.draw, state.residual), split).into(state)
+            update = jax.vmap(partial(update_common, scene=scene))
+            draw, residual = update(state.draw, state.residual, split)
+            state = state._replace(draw=draw, residual=residual)
         return state, None
 
     return jax.lax.scan(body, state, keys)[0]

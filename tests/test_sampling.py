@@ -10,11 +10,12 @@ from scipy import stats
 
 from probcat import PSF, Image, InputError, Prior, sample, simulate_image
 from probcat.checkpoint import Checkpoint
-from probcat.kernel import CatalogKernel, initial_state
+from probcat.kernel import CatalogKernel
 from probcat.moves import MOVES
 from probcat.planning import SamplerSettings
 from probcat.sampling import run_block
 from probcat.scene import render_extended, render_points
+from probcat.state import initial_state
 
 SETTINGS = SamplerSettings(
     passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, block=3

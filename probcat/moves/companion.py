@@ -48,9 +48,7 @@ from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
 
-def neighbour_weights(
-    sources: Array, x: Array, y: Array, scale: Array, excluded: Array
-) -> Array:
+def neighbour_weights(sources: Array, x: Array, y: Array, scale: Array, excluded: Array) -> Array:
     """Log weights (S,) for choosing the primary of a companion at (x, y)."""
     square = (sources[:, X] - x) ** 2 + (sources[:, Y] - y) ** 2
     weight = log_displacement(square, scale)

@@ -193,9 +193,7 @@ def _fluxes(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Arr
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
     size = path.window.weight.shape[-1]
     point_flux, extended_flux = _fluxes(model, path, at)
-    image = points_image(
-        model.point_tables, at.points[:, X], at.points[:, Y], point_flux, size
-    )
+    image = points_image(model.point_tables, at.points[:, X], at.points[:, Y], point_flux, size)
     if at.extended.shape[0] == 0:
         return image
     shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
@@ -249,9 +247,7 @@ def _leapfrog(
     def body(phase: Phase, index: Array) -> tuple[Phase, None]:
         first, last = index == 0, index == num_steps
         time = jnp.where(first, 0.0, step)
-        points, point_turned = drift(
-            phase.at.points, phase.momentum.points, path.mass.points, time
-        )
+        points, point_turned = drift(phase.at.points, phase.momentum.points, path.mass.points, time)
         extended, extended_turned = drift(
             phase.at.extended, phase.momentum.extended, path.mass.extended, time
         )
@@ -264,9 +260,7 @@ def _leapfrog(
         bare = jnp.where(first, phase.residual + image, phase.bare)
         residual = jnp.where(first, phase.residual, bare - image)
         (force,) = pull_back(path.window.weight * residual)
-        log_prior, prior_force = jax.value_and_grad(
-            lambda at: _log_prior(model, path, at)
-        )(at)
+        log_prior, prior_force = jax.value_and_grad(lambda at: _log_prior(model, path, at))(at)
         kick = step * jnp.where(first | last, 0.5, 1.0)
         momentum = jax.tree.map(
             lambda p, g, h, mask: jnp.where(mask, p + kick * (g + h), 0.0),
@@ -300,7 +294,5 @@ def _sources(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Ar
     if at.extended.shape[0] == 0:
         return points, jnp.zeros_like(at.extended)
     shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
-    extended = jnp.concatenate(
-        [at.extended[:, :FLUX], extended_flux[:, None], shapes], axis=1
-    )
+    extended = jnp.concatenate([at.extended[:, :FLUX], extended_flux[:, None], shapes], axis=1)
     return points, jnp.where(path.mask.extended, extended, 0.0)

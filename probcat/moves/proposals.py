@@ -86,9 +86,7 @@ def log_flux_density(prior: Prior, flux: Array, mean: Array, precision: Array) -
     )
 
 
-def pair_conditional(
-    prior: Prior, scores: Array, information: Array
-) -> tuple[Array, Array, Array]:
+def pair_conditional(prior: Prior, scores: Array, information: Array) -> tuple[Array, Array, Array]:
     """Flux of the second of two sources with the first one's integrated out.
 
     Parameters

@@ -53,17 +53,13 @@ def retype(
     point_image = patch(model, POINT, source, size)
     shapes, images = tries(draws, model, window, source, upward)
     bare = state.residual + flux_now * jnp.where(upward, point_image, images[0])
-    shape, image, log_shape_ratio = choose_shape(
-        u[3], model, window, bare, shapes, images, upward
-    )
+    shape, image, log_shape_ratio = choose_shape(u[3], model, window, bare, shapes, images, upward)
 
     weighted = window.weight * bare
     as_point = flux_conditional(
         prior, total(weighted * point_image), total(window.weight * point_image**2)
     )
-    as_extended = flux_conditional(
-        prior, total(weighted * image), total(window.weight * image**2)
-    )
+    as_extended = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
     drawn = sample_flux(
         u[4:6],
         draws.flux[0],

@@ -103,6 +103,4 @@ def log_position_density(search: Search, log_cell: Array, x: Array, y: Array) ->
     row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
     informed = log_cell[row, column] - 2.0 * jnp.log(CELL)
     uniform = -2.0 * jnp.log(cells * CELL)
-    return jnp.logaddexp(
-        jnp.log1p(-UNIFORM_SHARE) + informed, jnp.log(UNIFORM_SHARE) + uniform
-    )
+    return jnp.logaddexp(jnp.log1p(-UNIFORM_SHARE) + informed, jnp.log(UNIFORM_SHARE) + uniform)

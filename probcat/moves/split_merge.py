@@ -65,9 +65,7 @@ def split_merge(
 
     share_down = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
     share = jnp.where(upward, u[4], share_down)
-    step = jnp.where(
-        upward, sample_displacement(u[5:8], model.fwhm), first[:FLUX] - second[:FLUX]
-    )
+    step = jnp.where(upward, sample_displacement(u[5:8], model.fwhm), first[:FLUX] - second[:FLUX])
     centre = jnp.where(upward, first[:FLUX], second[:FLUX] + share * step)
     position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
 
@@ -85,7 +83,8 @@ def split_merge(
         u[8:10],
         draws.flux[0],
         prior,
-        jnp.where(upward, two[0], one[0]), jnp.where(upward, two[1], one[1])
+        jnp.where(upward, two[0], one[0]),
+        jnp.where(upward, two[1], one[1]),
     )
     flux_one = jnp.where(upward, first[FLUX], drawn)
     flux_two = jnp.where(upward, drawn, first[FLUX] + second[FLUX])

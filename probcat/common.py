@@ -1,0 +1,98 @@
+"""Steps for the parameters common to the whole image: mu, the mix of types, background."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+from probcat.scene import Scene
+from probcat.state import Draw
+
+
+def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> tuple[Draw, Array]:
+    """Draw mu, the extended fraction and the background of one chain given all else.
+
+    Parameters
+    ----------
+    draw : Draw
+        Without chain axis.
+    residual : Array, shape (Hp, Wp)
+    rng_key : Array
+    scene : Scene
+
+    Returns
+    -------
+    draw : Draw
+        With the fit's chi-square and log likelihood.
+    residual : Array, shape (Hp, Wp)
+    """
+    prior = scene.model.prior
+    key_mu, key_fraction, key_background = jax.random.split(rng_key, 3)
+    num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
+    num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
+    mu = draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu)
+    fraction = draw_fraction(
+        key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
+    )
+    background = draw_background(key_background, scene, draw, residual)
+    residual = residual + (draw.background - background)
+    chi2 = jnp.sum(jnp.sum(scene.weight * residual**2, axis=0))
+    draw = draw._replace(
+        mu=mu,
+        extended_fraction=fraction,
+        background=background,
+        chi2=chi2,
+        log_likelihood=scene.log_norm - 0.5 * chi2,
+    )
+    return draw, residual
+
+
+def draw_mu(rng_key: Array, prior: dist.Distribution, count: Array, current: Array) -> Array:
+    """Draw the expected number of sources given their number.
+
+    Exact for a Gamma or Exponential hyperprior; for any other, an independence step
+    whose proposal is the posterior under a flat one.
+    """
+    key_gamma, key_accept = jax.random.split(rng_key)
+    if isinstance(prior, dist.Gamma | dist.Exponential):
+        shape = prior.concentration if isinstance(prior, dist.Gamma) else 1.0
+        return jax.random.gamma(key_gamma, shape + count) / (prior.rate + 1.0)
+    proposed = jax.random.gamma(key_gamma, 1.0 + count)
+    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
+    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
+
+
+def draw_fraction(
+    rng_key: Array, prior: Any, num_points: Array, num_extended: Array, current: Array
+) -> Array:
+    """Draw the share of extended sources given the counts; a fixed one stays."""
+    if not isinstance(prior, dist.Distribution):
+        return current
+    key_beta, key_accept = jax.random.split(rng_key)
+    limit = jnp.float32(1e-6)
+    if isinstance(prior, dist.Beta):
+        proposed = jax.random.beta(
+            key_beta, prior.concentration1 + num_extended, prior.concentration0 + num_points
+        )
+        return jnp.clip(proposed, limit, 1.0 - limit)
+    proposed = jax.random.beta(key_beta, 1.0 + num_extended, 1.0 + num_points)
+    proposed = jnp.clip(proposed, limit, 1.0 - limit)
+    log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
+    return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
+
+
+def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: Array) -> Array:
+    """Draw the background level from its conditional Gaussian; a fixed one stays."""
+    prior = scene.model.prior.background
+    if not isinstance(prior, dist.Distribution):
+        return draw.background
+    weight = scene.weight * draw.temperature
+    own = jnp.sum(jnp.sum(weight, axis=0))
+    precision = own + 1.0 / prior.scale**2
+    pull = jnp.sum(jnp.sum(weight * residual, axis=0)) + (prior.loc - draw.background) / (
+        prior.scale**2
+    )
+    noise = jax.random.normal(rng_key) / jnp.sqrt(precision)
+    return draw.background + pull / precision + noise

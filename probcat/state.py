@@ -1,0 +1,114 @@
+"""State of the chains: what is kept of a draw, and what the sampler needs besides."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+from probcat.layout import Layout
+from probcat.moves import MOVES
+from probcat.scene import Scene
+from probcat.windows import Sources
+
+FIRST_STEP_SIZE = 0.2
+MOVE_NAMES = tuple(MOVES)
+
+
+class Draw(NamedTuple):
+    """What is kept of a draw; every array has a leading chain axis.
+
+    Attributes
+    ----------
+    points, extended : Sources
+    background, mu, extended_fraction : Array, shape (C,)
+    chi2, log_likelihood : Array, shape (C,)
+    step_size, hmc_acceptance, temperature : Array, shape (C,)
+    moves : Array, shape (C, num_moves, 2, 2)
+        Tried and accepted (last axis) counts, up and down, of every move.
+    overflow : Array, shape (C, 4), bool
+        Full: point and extended capacity, point and extended window slots.
+    """
+
+    points: Sources
+    extended: Sources
+    background: Array
+    mu: Array
+    extended_fraction: Array
+    chi2: Array
+    log_likelihood: Array
+    step_size: Array
+    hmc_acceptance: Array
+    temperature: Array
+    moves: Array
+    overflow: Array
+
+
+class CatalogState(NamedTuple):
+    """State of all chains.
+
+    Attributes
+    ----------
+    draw : Draw
+        The current catalogs.
+    residual : Array, shape (C, Hp, Wp)
+        Data minus background minus all sources.
+    log_step, log_step_mean : Array, shape (C,)
+        Step size of the Hamiltonian moves and its warm-up average.
+    i : Array, int32
+        Draws made so far, warm-up included.
+    rng_key : Array
+    """
+
+    draw: Draw
+    residual: Array
+    log_step: Array
+    log_step_mean: Array
+    i: Array
+    rng_key: Array
+
+
+def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
+    """Empty catalogs; the common parameters from their priors."""
+    chains = layout.num_chains
+    prior = scene.model.prior
+    keys = jax.random.split(rng_key, 4)
+
+    def empty(capacity: int, columns: int) -> Sources:
+        return Sources(
+            jnp.full((chains, capacity, 2), layout.pad, jnp.int32),
+            jnp.zeros((chains, capacity, columns), jnp.float32),
+        )
+
+    def drawn(key: Array, value: Any) -> Array:
+        if isinstance(value, dist.Distribution):
+            return value.sample(key, (chains,)).astype(jnp.float32)
+        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
+
+    background = prior.background
+    level = background.loc if isinstance(background, dist.Distribution) else background
+    zeros = jnp.zeros((chains,), jnp.float32)
+    draw = Draw(
+        points=empty(layout.point_capacity, 3),
+        extended=empty(layout.extended_capacity, 7),
+        background=jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)),
+        mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
+        extended_fraction=drawn(keys[1], prior.extended_fraction),
+        chi2=zeros,
+        log_likelihood=zeros,
+        step_size=zeros,
+        hmc_acceptance=zeros,
+        temperature=zeros + 1.0,
+        moves=jnp.zeros((chains, len(MOVE_NAMES), 2, 2), jnp.float32),
+        overflow=jnp.zeros((chains, 4), bool),
+    )
+    log_step = jnp.full((chains,), jnp.log(jnp.float32(FIRST_STEP_SIZE)))
+    return CatalogState(
+        draw=draw,
+        residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),
+        log_step=log_step,
+        log_step_mean=log_step,
+        i=jnp.int32(0),
+        rng_key=keys[3],
+    )
