@@ -165,25 +165,25 @@ def _build(parameters: PriorParameters) -> dict[str, Any]:
         fraction = dist.Beta(p["extended_fraction_a"], p["extended_fraction_b"])
     else:
         fraction = parameters.extended_fraction
-    return dict(
-        flux=dist.DoublyTruncatedPowerLaw(-p["flux_slope"], p["flux_min"], p["flux_max"]),
-        half_light_radius=log_normal_within(
+    return {
+        "flux": dist.DoublyTruncatedPowerLaw(-p["flux_slope"], p["flux_min"], p["flux_max"]),
+        "half_light_radius": log_normal_within(
             p["half_light_radius_median"],
             p["half_light_radius_scatter"],
             p["half_light_radius_min"],
             p["half_light_radius_max"],
         ),
-        ellipticity=dist.Beta(p["ellipticity_a"], p["ellipticity_b"]),
-        sersic_n=dist.TruncatedNormal(
+        "ellipticity": dist.Beta(p["ellipticity_a"], p["ellipticity_b"]),
+        "sersic_n": dist.TruncatedNormal(
             p["sersic_n_mean"], p["sersic_n_scatter"], low=half, high=six
         ),
-        num_sources=dist.Exponential(jnp.expm1(p["parsimony"])),
-        extended_fraction=fraction,
-        background=background,
-        parameters=tuple(
+        "num_sources": dist.Exponential(jnp.expm1(p["parsimony"])),
+        "extended_fraction": fraction,
+        "background": background,
+        "parameters": tuple(
             (name, value) for name, value in asdict(parameters).items() if value is not None
         ),
-    )
+    }
 
 
 def log_normal_within(median: float, scatter: float, low: float, high: float) -> dist.Distribution:

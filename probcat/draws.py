@@ -38,8 +38,9 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
             missing = np.full(marks.shape[:-1], np.nan)
             values[name] = marks[..., 3 + column] if kind == 1 else missing
         parts.append(values)
+    names = list(parts[0])
     joined: dict[str, Any] = {
-        name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]
+        name: np.concatenate([part[name] for part in parts], -1) for name in names
     }
     order = np.argsort(~joined["active"], axis=-1, kind="stable")
     keep = max(1, int(joined["active"].sum(-1).max()))

@@ -4,6 +4,7 @@ One `sample` is one draw of every chain: passes over freshly placed windows, eac
 visited with many moves, then the parameters common to the whole image.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -119,7 +120,13 @@ class CatalogKernel(MCMCKernel):
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
             run = partial(self._pass, scene=scene, plan=plan, number=number, warming=warming)
-            state, _ = jax.lax.scan(lambda carry, k, run=run: (run(carry, k), None), state, keys)
+
+            def body(
+                carry: CatalogState, key: Array, run: Callable[..., CatalogState] = run
+            ) -> tuple[CatalogState, None]:
+                return run(carry, key), None
+
+            state, _ = jax.lax.scan(body, state, keys)
         keys = jax.random.split(key_globals, self._chains)
         update = jax.vmap(partial(update_common, scene=scene))
         draw, residual = update(state.draw, state.residual, keys)
@@ -291,7 +298,7 @@ def refresh(
 
 
 def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: int) -> Array:
-    """Data minus background minus all sources of one chain, rendered from scratch."""
+    """Render one chain from scratch: data minus background minus all sources."""
     shape = layout.padded_shape
     image = render_points(scene.model.point_tables, draw.points, shape)
     if scene.model.extended_tables is not None:

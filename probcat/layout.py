@@ -41,7 +41,7 @@ class PassPlan:
         return self.interior + 2 * self.margin
 
     def num_windows(self, layout: "Layout", axis: int) -> int:
-        """Number of windows along an axis (0 is x)."""
+        """Count the windows along an axis (0 is x)."""
         return max(1, (layout.region_pixels(axis) + self.interior - 1) // self.size)
 
 
@@ -89,7 +89,7 @@ class Layout:
         return self.pad - math.ceil(self.border)
 
     def region_pixels(self, axis: int) -> int:
-        """Number of pixels along an axis that a centre can fall on."""
+        """Count the pixels along an axis that a centre can fall on."""
         return self.image_shape[1 - axis] + 2 * math.ceil(self.border)
 
     @property

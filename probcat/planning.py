@@ -127,7 +127,7 @@ def build_layout(
 
 
 def count_peaks(image: "Image") -> int:
-    """Number of local maxima that stand out of the noise, a first guess of crowding."""
+    """Count local maxima that stand out of the noise, a first guess of crowding."""
     data = np.where(image.weight > 0, image.data, np.nan)
     sigma = np.sqrt(1.0 / np.where(image.weight > 0, image.weight, np.inf))
     floor = np.nanpercentile(data, 10.0)
@@ -146,6 +146,6 @@ def _power_of_two(number: float, least: int) -> int:
 
 
 def _shuffled(schedule: tuple[str, ...]) -> tuple[str, ...]:
-    """Fixed order that spreads moves of a kind over the visit."""
+    """Put moves in a fixed order that spreads each kind over the visit."""
     order = np.random.default_rng(len(schedule)).permutation(len(schedule))
     return tuple(schedule[index] for index in order)

@@ -1,8 +1,8 @@
-"""Point sources: a low-rank PSF evaluated as two thin matrices.
+r"""Point sources: a low-rank PSF evaluated as two thin matrices.
 
 A pixel-integrated PSF is close to separable, so that with a few terms
 
-.. math:: P(x, y) = \\sum_k u_k(y)\\, v_k(x),
+.. math:: P(x, y) = \sum_k u_k(y)\, v_k(x),
 
 and every one-dimensional factor is a polynomial in the sub-pixel offset of the
 source within each pixel.  Placing a source is then one small matrix product and

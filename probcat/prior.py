@@ -1,10 +1,10 @@
-"""The prior: a marked Poisson process of point and extended sources.
+r"""The prior: a marked Poisson process of point and extended sources.
 
 With intensity ``mu / |A|`` over the region ``A``,
 
 .. math::
-    p(\\mathrm{catalog} \\mid \\mu) \\propto e^{-\\mu}
-        \\prod_i \\frac{\\mu}{|A|}\\, p(\\mathrm{marks}_i),
+    p(\mathrm{catalog} \mid \mu) \propto e^{-\mu}
+        \prod_i \frac{\mu}{|A|}\, p(\mathrm{marks}_i),
 
 and every mark has a numpyro distribution that can be replaced.
 """
@@ -84,7 +84,7 @@ class Prior:
         return cls(**default_marks(image, overrides)).validate()
 
     def to_config(self) -> dict[str, float]:
-        """Resolved parameters of the default prior, as ``[prior]`` of a configuration."""
+        """Give the resolved parameters of the default prior, as ``[prior]`` has them."""
         return dict(self.parameters)
 
     @property

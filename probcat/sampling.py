@@ -247,7 +247,7 @@ class _Run:
         return {"done": done, "blocks": blocks, "grown": grown, "notes": self.notes}
 
     def _identity(self) -> dict[str, Any]:
-        """What must agree for a stored run to be gone on with."""
+        """Collect what must agree for a stored run to be gone on with."""
         digest = hashlib.sha256()
         leaves = jax.tree.leaves((self.image.clean_data, self.image.weight, self.prior))
         # Sorted, as distributions flatten in an order that differs between processes.

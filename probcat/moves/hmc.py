@@ -163,7 +163,7 @@ def _point_mass(model: Model, level: Array, scale: Array) -> Array:
 
 
 def _extended_mass(model: Model, level: Array, scale: Array) -> Array:
-    """The same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
+    """Do the same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
     signal = jnp.exp(2.0 * scale[:, 0]) * level
     psf_square = (model.fwhm / 2.355) ** 2
     share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, 1]))
