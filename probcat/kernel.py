@@ -160,7 +160,8 @@ class CatalogKernel(MCMCKernel):
         keys = jax.random.split(key_visit, (self._chains, weight.shape[0]))
         visit = partial(visit_window, scene=scene, plan=plan, number=number)
         visit = partial(visit, num_leapfrog=self.layout.num_leapfrog)
-        step_size = jnp.exp(jnp.where(warming, state.log_step, state.log_step_mean))
+        log_step = jnp.where(warming, state.log_step, state.log_step_mean)
+        step_size = jnp.exp(log_step[:, number])
 
         def one_chain(draw: Draw, residual: Array, step: Array, chain_keys: Array) -> tuple:
             held = [
@@ -216,13 +217,18 @@ class CatalogKernel(MCMCKernel):
             state.draw, state.residual, step_size, keys
         )
         state = state._replace(draw=draw, residual=residual)
-        return _adapt(state, acceptance, warming)
+        settled = state.i.astype(jnp.float32) - self.tempered_share * self._num_warmup
+        gain = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
+        return _adapt(state, acceptance, warming, gain, number)
 
 
-def _adapt(state: CatalogState, acceptance: Array, warming: Array) -> CatalogState:
-    """Robbins-Monro update of the step size during warm-up, with a running mean."""
-    gain = 0.5 / (1.0 + state.i.astype(jnp.float32)) ** 0.6
-    log_step = jnp.clip(state.log_step + gain * (acceptance - TARGET_ACCEPTANCE), -7.0, 0.5)
+def _adapt(
+    state: CatalogState, acceptance: Array, warming: Array, gain: Array, number: int
+) -> CatalogState:
+    """Robbins-Monro update of a step size during warm-up, with a running mean."""
+    shift = jnp.zeros_like(state.log_step)
+    shift = shift.at[:, number].set(gain * (acceptance - TARGET_ACCEPTANCE))
+    log_step = jnp.clip(state.log_step + shift, -7.0, 0.5)
     mean = state.log_step_mean + 0.05 * (log_step - state.log_step_mean)
     return state._replace(
         log_step=jnp.where(warming, log_step, state.log_step),
@@ -311,7 +317,7 @@ def _reset_counts(state: CatalogState, temperature: Array) -> CatalogState:
         moves=jnp.zeros_like(state.draw.moves),
         overflow=jnp.zeros_like(state.draw.overflow),
         temperature=jnp.full_like(state.draw.temperature, temperature),
-        step_size=jnp.exp(state.log_step),
+        step_size=jnp.exp(state.log_step_mean[:, 0]),
     )
     return state._replace(draw=draw)
 

@@ -23,8 +23,9 @@ class SamplerSettings:
 
     Attributes
     ----------
-    interior : int
-        Side in pixels of the square in a window whose sources move.
+    interior, extended_interior : int
+        Side in pixels of the square in a window whose sources move: for points
+        alone, and for all sources (0 takes 32, or 16 in crowded fields).
     border : float
         How far outside the image a centre may lie, in pixels; -1 takes one PSF FWHM.
     psf_tolerance : float
@@ -49,15 +50,16 @@ class SamplerSettings:
     """
 
     interior: int = 16
+    extended_interior: int = 0
     border: float = -1.0
     psf_tolerance: float = DEFAULT_TOLERANCE
     extended_radius: int = 0
     passes: int = 8
-    extended_passes: int = 2
+    extended_passes: int = 4
     birth_death: int = 8
     split_merge: int = 8
     companion: int = 8
-    extended_moves: int = 4
+    extended_moves: int = 6
     leapfrog_steps: int = 8
     first_temperature: float = 1e-3
     tempered_share: float = 0.5
@@ -89,6 +91,8 @@ def build_layout(
     per_window = _power_of_two(1.5 * crowding * settings.interior**2, 16)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
     few = (16 if per_window <= 32 else 8) if prior.has_extended else 0
+    wide = settings.extended_interior or (32 if per_window <= 32 else 16)
+    per_wide = _power_of_two(1.5 * crowding * wide**2, 16)
     point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
     point_moves = (
         ("birth_death_point",) * settings.birth_death
@@ -110,13 +114,11 @@ def build_layout(
             # Companions of any host include those of points.
             moves += tuple(name for name in point_moves if name != "companion_point")
         passes = settings.extended_passes if apart else settings.passes
-        plans.append(
-            PassPlan(settings.interior, wide_radius, per_window, few, _shuffled(moves), 1, passes)
-        )
+        plans.append(PassPlan(wide, wide_radius, per_wide, few, _shuffled(moves), 1, passes))
     margin = max(plan.margin for plan in plans)
     return Layout(
         image_shape=image.shape,
-        pad=int(np.ceil(border)) + settings.interior + margin + 2,
+        pad=int(np.ceil(border)) + max(plan.interior for plan in plans) + margin + 2,
         border=border,
         point_capacity=capacity,
         extended_capacity=max(1, 8 * few, capacity // 8 if few else 1),

@@ -54,8 +54,8 @@ class CatalogState(NamedTuple):
         The current catalogs.
     residual : Array, shape (C, Hp, Wp)
         Data minus background minus all sources.
-    log_step, log_step_mean : Array, shape (C,)
-        Step size of the Hamiltonian moves and its warm-up average.
+    log_step, log_step_mean : Array, shape (C, num_plans)
+        Step sizes of the Hamiltonian moves and their warm-up averages.
     i : Array, int32
         Draws made so far, warm-up included.
     rng_key : Array
@@ -103,7 +103,8 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         moves=jnp.zeros((chains, len(MOVE_NAMES), 2, 2), jnp.float32),
         overflow=jnp.zeros((chains, 4), bool),
     )
-    log_step = jnp.full((chains,), jnp.log(jnp.float32(FIRST_STEP_SIZE)))
+    shape = (chains, len(layout.plans))
+    log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
     return CatalogState(
         draw=draw,
         residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),

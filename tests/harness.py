@@ -103,7 +103,7 @@ def exact_state(rng_key, scene, layout):
 
 def advance(rng_key, state, scene, layout, passes, step_size=0.25, with_globals=False):
     """Apply passes of the plan's moves (and the global steps) without re-rendering."""
-    log_step = jnp.full((layout.num_chains,), jnp.log(jnp.float32(step_size)))
+    log_step = jnp.full((layout.num_chains, 1), jnp.log(jnp.float32(step_size)))
     state = state._replace(log_step=log_step, log_step_mean=log_step)
     return _run(layout, with_globals, state, jax.random.split(rng_key, passes), scene)
 
