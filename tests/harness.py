@@ -42,8 +42,8 @@ def make_prior(**changes):
     return prior.replace(**changes).validate()
 
 
-def make_layout(schedule, num_hmc, num_chains, passes=1):
-    plan = PassPlan(12, EXTENDED_RADIUS, 32, 16, tuple(schedule), num_hmc, passes)
+def make_layout(schedule, num_hmc, num_chains, passes=1, extended_slots=16):
+    plan = PassPlan(12, EXTENDED_RADIUS, 32, extended_slots, tuple(schedule), num_hmc, passes)
     return Layout(SHAPE, 24, 1.3, 64, 32, (plan,), 5, num_chains)
 
 
@@ -136,6 +136,9 @@ def compare_with_prior(state, scene, layout):
         other = getattr(fresh.draw, "points" if name == "point" else name)
         active = sources.marks[..., 2] > 0
         other_active = np.asarray(other.active)
+        if not other_active.any():
+            assert not active.any()
+            continue
         results[f"num_{name}"] = two_sample_counts(active.sum(1), other_active.sum(1))
         marks, others = sources.marks[active], np.asarray(other.marks)[other_active]
         for axis, label in ((0, "x"), (1, "y")):

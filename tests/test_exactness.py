@@ -1,5 +1,7 @@
 """Every move alone, and all together, leave the joint of catalog and data unchanged."""
 
+import sys
+
 import jax
 import numpy as np
 import pytest
@@ -14,11 +16,9 @@ SCHEDULES["hmc"] = ([], 1)
 SCHEDULES["all"] = (list(MOVES) * 2, 1)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.07], ids=["prior_only", "with_data"])
-@pytest.mark.parametrize("name", list(SCHEDULES))
-def test_move_leaves_the_joint_unchanged(name, weight):
+def check(name, weight, num_chains):
     schedule, num_hmc = SCHEDULES[name]
-    layout = make_layout(schedule, num_hmc, num_chains=1500)
+    layout = make_layout(schedule, num_hmc, num_chains)
     scene = make_scene(layout, make_prior(), weight)
     start = exact_state(jax.random.key(11), scene, layout)
     end = advance(jax.random.key(12), start, scene, layout, 5, with_globals=name == "all")
@@ -28,11 +28,24 @@ def test_move_leaves_the_joint_unchanged(name, weight):
     for index, move in enumerate(MOVES):
         if move in schedule:
             # Without acceptances in both directions the test would prove nothing.
-            assert accepted[index].min() > 30
+            assert accepted[index].min() > 10
     if num_hmc:
         assert np.mean(end.draw.hmc_acceptance) > 0.3
     p_values = compare_with_prior(end, scene, layout)
     assert min(p_values.values()) > LEAST_P, p_values
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.07], ids=["prior_only", "with_data"])
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_move_leaves_the_joint_unchanged(name, weight):
+    check(name, weight, num_chains=600)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weight", [0.0, 0.07], ids=["prior_only", "with_data"])
+@pytest.mark.parametrize("name", list(SCHEDULES))
+def test_move_leaves_the_joint_unchanged_many_chains(name, weight):
+    check(name, weight, num_chains=4000)
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0])
@@ -41,27 +54,25 @@ def test_one_kind_of_sources(fraction):
     schedule = ["birth_death_point", "split_merge", "companion_point"]
     if fraction == 1.0:
         schedule = ["birth_death_extended", "companion_extended"]
-    layout = make_layout(schedule * 3, 1, num_chains=1000)
+    slots = 16 if fraction == 1.0 else 0
+    layout = make_layout(schedule * 3, 1, num_chains=500, extended_slots=slots)
     scene = make_scene(layout, make_prior(extended_fraction=fraction), 0.07)
     start = exact_state(jax.random.key(21), scene, layout)
     end = advance(jax.random.key(22), start, scene, layout, 5, with_globals=True)
     p_values = compare_with_prior(end, scene, layout)
-    empty = "point" if fraction == 1.0 else "extended"
-    p_values = {name: p for name, p in p_values.items() if not name.startswith((f"{empty}_",))}
-    p_values.pop(f"num_{empty}")
     assert min(p_values.values()) > LEAST_P, p_values
 
 
 def test_harness_finds_a_wrong_move(monkeypatch):
     """A missing factor of two in one ratio is found, so the tests above can fail."""
-    from probcat.moves import birth_death
-
-    right = birth_death.log_flux_density
+    # The package's name of the module is its function.
+    module = sys.modules["probcat.moves.birth_death"]
+    right = module.log_flux_density
     monkeypatch.setattr(
-        birth_death, "log_flux_density", lambda *arguments: right(*arguments) + np.float32(0.69)
+        module, "log_flux_density", lambda *arguments: right(*arguments) + np.float32(0.69)
     )
-    layout = make_layout(["birth_death_point"] * 9, 0, num_chains=1500)
-    scene = make_scene(layout, make_prior(), 0.07)
+    layout = make_layout(["birth_death_point"] * 9, 0, num_chains=800)
+    scene = make_scene(layout, make_prior(), 0.0)
     start = exact_state(jax.random.key(31), scene, layout)
-    end = advance(jax.random.key(32), start, scene, layout, 5)
-    assert min(compare_with_prior(end, scene, layout).values()) < 1e-8
+    end = advance(jax.random.key(32), start, scene, layout, 10)
+    assert min(compare_with_prior(end, scene, layout).values()) < 1e-6
