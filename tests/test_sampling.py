@@ -1,5 +1,7 @@
 """The driver: reproducible, resumable, compiled once, honest about its residual."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -187,6 +189,6 @@ def test_all_masked_is_refused(points):
         mask=np.zeros((20, 20), bool),
         psf=PSF.gaussian(2.5),
     )
-    hidden = type(image)(**{**vars(image), "mask": np.ones((20, 20), bool)})
+    hidden = dataclasses.replace(image, mask=np.ones((20, 20), bool))
     with pytest.raises(InputError, match="no pixel has weight"):
         sample(hidden, points, **COUNTS)
