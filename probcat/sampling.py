@@ -35,6 +35,8 @@ __all__ = ["SamplerSettings", "sample"]
 NUM_WARMUP = 200
 NUM_SAMPLES = 200
 MOST_SOURCES = 1 << 22
+GRACE = 0.8
+"""Share of the warm-up in which full arrays do not grow."""
 
 
 def sample(
@@ -209,9 +211,9 @@ class _Run:
         while True:
             last, draws = run_block(self.kernel, self.settings.block, state, self.scene)
             full = np.asarray(draws.overflow).any(axis=(0, 1))
-            # A tempered chain overshoots; what finds no room then is merely not born.
-            tempered = np.asarray(draws.temperature)[:, -1].min() < 1.0
-            if tempered or not full.any():
+            # A young chain overshoots; what finds no room then is merely not born.
+            young = int(last.i) <= GRACE * self.num_warmup
+            if young or not full.any():
                 return last, draws
             for index in np.flatnonzero(full):
                 kind, windows = int(index % 2), bool(index >= 2)
