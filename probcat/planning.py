@@ -35,7 +35,7 @@ class SamplerSettings:
         the PSF.
     passes, extended_passes : int
         Placements of windows per draw: for points alone, and for all sources.
-    birth_death, split_merge, companion : int
+    birth_death, split_merge, resplit, companion : int
         Moves of points per visit of a window.
     extended_moves : int
         Repeats per visit of every move that involves extended sources.
@@ -58,6 +58,7 @@ class SamplerSettings:
     extended_passes: int = 4
     birth_death: int = 8
     split_merge: int = 8
+    resplit: int = 8
     companion: int = 8
     extended_moves: int = 6
     leapfrog_steps: int = 8
@@ -69,7 +70,7 @@ class SamplerSettings:
         for name in ("interior", "leapfrog_steps", "block", "extended_passes", "passes"):
             if getattr(self, name) < 1:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
-        for name in ("birth_death", "split_merge", "companion", "extended_moves"):
+        for name in ("birth_death", "split_merge", "resplit", "companion", "extended_moves"):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
         for name in ("first_temperature", "psf_tolerance"):
@@ -97,6 +98,7 @@ def build_layout(
     point_moves = (
         ("birth_death_point",) * settings.birth_death
         + ("split_merge",) * settings.split_merge
+        + ("resplit",) * settings.resplit
         + ("companion_point",) * settings.companion
     )
     plans = []

@@ -72,12 +72,10 @@ def build_scene(
     """
     tables = psf.point_tables(tolerance=tolerance)
     radius = tables.radius
-    core = psf.evaluate_grid(*2 * (np.arange(-radius, radius + 1, dtype=float),))
-    step = 0.01
-    ahead = psf.evaluate_grid(
-        np.arange(-radius, radius + 1) + step, np.arange(-radius, radius + 1.0)
-    )
-    slope_norm = float(np.sum(((ahead - core) / step) ** 2))
+    pixel, step = np.arange(-radius, radius + 1.0), 0.05
+    behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
+    slope_norm = np.sum((0.5 * (ahead - behind) / step) ** 2)
+    bend_norm = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
     model = Model(
         point_tables=tables,
         extended_tables=extended_tables(psf, fft_size(layout, extended_radius))
@@ -88,6 +86,7 @@ def build_scene(
         fwhm=jnp.float32(psf.fwhm),
         point_norm=jnp.float32(np.sum(core**2)),
         point_slope_norm=jnp.float32(slope_norm),
+        point_bend_norm=jnp.float32(bend_norm),
     )
     good = weight > 0
     weights = weight[good].astype(np.float64)

@@ -10,6 +10,7 @@ from functools import partial
 from probcat.moves.base import EXTENDED, POINT
 from probcat.moves.birth_death import birth_death
 from probcat.moves.companion import companion
+from probcat.moves.resplit import resplit
 from probcat.moves.retype import retype
 from probcat.moves.split_merge import split_merge
 
@@ -17,12 +18,13 @@ MOVES: dict[str, Callable] = {
     "birth_death_point": partial(birth_death, kind=POINT),
     "birth_death_extended": partial(birth_death, kind=EXTENDED),
     "split_merge": split_merge,
+    "resplit": resplit,
     "companion_point": partial(companion, kind=POINT, any_host=False),
     "companion_point_of_any": partial(companion, kind=POINT, any_host=True),
     "companion_extended": partial(companion, kind=EXTENDED, any_host=True),
     "retype": retype,
 }
 
-POINT_MOVES = frozenset({"birth_death_point", "split_merge", "companion_point"})
+POINT_MOVES = frozenset({"birth_death_point", "split_merge", "resplit", "companion_point"})
 EXTENDED_MOVES = frozenset({"birth_death_extended"})
 """Moves that need nothing but point sources, and nothing but extended sources."""

@@ -44,8 +44,8 @@ class Model(NamedTuple):
     prior : Prior
     fwhm : Array, shape ()
         Of the PSF, in pixels; sets the scale of displacements.
-    point_norm, point_slope_norm : Array, shape ()
-        Sums over pixels of ``P^2`` and ``(dP/dx)^2``.
+    point_norm, point_slope_norm, point_bend_norm : Array, shape ()
+        Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``.
     """
 
     point_tables: PointTables
@@ -55,6 +55,7 @@ class Model(NamedTuple):
     fwhm: Array
     point_norm: Array
     point_slope_norm: Array
+    point_bend_norm: Array
 
 
 class Window(NamedTuple):

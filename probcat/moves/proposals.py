@@ -51,11 +51,16 @@ def flux_conditional(prior: Prior, score: Array, information: Array) -> tuple[Ar
 
     The log likelihood of adding flux f is ``f * score - f^2 * information / 2``
     with ``score = sum r w P`` and ``information = sum w P^2``; a weak floor keeps
-    it proper where no pixel has weight.
+    it proper where no pixel has weight.  It is not added: that would shrink bright
+    sources by many of their standard deviations.
     """
-    low, _ = prior.flux_limits
-    precision = information + 0.04 / low**2
+    precision = jnp.maximum(information, _least_precision(prior))
     return score / precision, precision
+
+
+def _least_precision(prior: Prior) -> Array:
+    low, _ = prior.flux_limits
+    return 0.04 / low**2
 
 
 def sample_flux(
@@ -104,11 +109,10 @@ def pair_conditional(prior: Prior, scores: Array, information: Array) -> tuple[A
     first : Array, shape (2,)
         The first flux has mean ``first[0] - first[1] * second``.
     """
-    low, _ = prior.flux_limits
-    floor = 0.04 / low**2
-    first_precision = information[0, 0] + floor
+    floor = _least_precision(prior)
+    first_precision = jnp.maximum(information[0, 0], floor)
     coupling = information[0, 1] / first_precision
-    precision = jnp.maximum(information[1, 1] - coupling * information[0, 1], 0.0) + floor
+    precision = jnp.maximum(information[1, 1] - coupling * information[0, 1], floor)
     mean = (scores[1] - coupling * scores[0]) / precision
     return mean, precision, jnp.stack([scores[0] / first_precision, coupling])
 

@@ -74,6 +74,15 @@ def _edge(search: Search) -> float:
     return 0.5 * (size - cells // 2) - 0.5
 
 
+def precision_at(window: Window, x: Array, y: Array) -> Array:
+    """Tempered ``sum w P^2`` of a source, from the cell that it lies in."""
+    cells = window.search_precision.shape[0]
+    edge = 0.5 * (window.weight.shape[-1] - cells // 2) - 0.5
+    column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
+    row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
+    return window.search_precision[row, column] * window.temperature
+
+
 def sample_position(uniform: Array, search: Search, log_cell: Array) -> Array:
     """Draw a position (x, y): uniform in a chosen cell, or anywhere in the interior.
 

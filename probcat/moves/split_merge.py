@@ -7,6 +7,7 @@ drawn from its conditional Gaussian given the image that it multiplies.
 """
 
 import jax.numpy as jnp
+from jax import Array
 
 from probcat.moves.base import (
     FLUX,
@@ -18,25 +19,27 @@ from probcat.moves.base import (
     Search,
     Window,
     WindowState,
-    X,
-    Y,
     active,
     contains,
     decide,
     patch,
     total,
 )
-from probcat.moves.birth_death import log_death_weight
-from probcat.moves.companion import neighbour_weights
+from probcat.moves.pairs import (
+    choose_partner,
+    log_partner,
+    log_share_density,
+    log_step_density,
+    pair_scale,
+    sample_share,
+    sample_step,
+    splittable,
+)
 from probcat.moves.proposals import (
-    choose,
     choose_uniformly,
     empty_slot,
     flux_conditional,
-    log_displacement,
     log_flux_density,
-    log_probability,
-    sample_displacement,
     sample_flux,
 )
 from probcat.prior import log_flux_prior
@@ -52,78 +55,79 @@ def split_merge(
     size = state.residual.shape[-1]
     upward = u[0] < 0.5
 
-    log_weight = log_death_weight(model, sources[:, FLUX])
-    leaving = choose(u[1], log_weight)
+    leaving = choose_uniformly(u[1], active(sources))
     free, has_room = empty_slot(active(sources))
     slot = jnp.where(upward, free, leaving)
-    excluded = jnp.where(upward, -1, slot)
-    second = sources[slot]
-    nearby = neighbour_weights(sources, second[X], second[Y], model.fwhm, excluded)
-    first_down = choose(u[2], nearby)
-    first_slot = jnp.where(upward, choose_uniformly(u[3], active(sources)), first_down)
-    first = sources[first_slot]
+    host = choose_uniformly(u[2], splittable(prior, sources[:, FLUX]))
+    partner = choose_partner(u[2], model, window, sources, slot)
+    first_slot = jnp.where(upward, host, partner)
+    first, second = sources[first_slot], sources[slot]
 
-    share_down = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
-    share = jnp.where(upward, u[4], share_down)
-    step = jnp.where(upward, sample_displacement(u[5:8], model.fwhm), first[:FLUX] - second[:FLUX])
-    centre = jnp.where(upward, first[:FLUX], second[:FLUX] + share * step)
-    position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
-
+    flux_now = first[FLUX] + jnp.where(upward, 0.0, second[FLUX])
+    share_now = first[FLUX] / jnp.maximum(flux_now, 1e-30)
+    middle = share_now * first[:FLUX] + (1.0 - share_now) * second[:FLUX]
+    centre = jnp.where(upward, first[:FLUX], middle)
     image = patch(model, POINT, centre, size)
+    information = total(window.weight * image**2)
+    level = information / model.point_norm
+
+    share = jnp.where(upward, sample_share(u[3:6], prior, flux_now), share_now)
+    drawn = sample_step(u[6:9], pair_scale(model, level, share, flux_now))
+    step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
+    position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
     image_1 = patch(model, POINT, position_1, size)
     image_2 = patch(model, POINT, position_2, size)
     both = share * image_1 + (1.0 - share) * image_2
-    flux_now = jnp.where(upward, first[FLUX], first[FLUX] + second[FLUX])
     bare = state.residual + flux_now * jnp.where(upward, image, both)
 
     weighted = window.weight * bare
-    one = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
+    one = flux_conditional(prior, total(weighted * image), information)
     two = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
     drawn = sample_flux(
-        u[8:10],
+        u[9:11],
         draws.flux[0],
         prior,
         jnp.where(upward, two[0], one[0]),
         jnp.where(upward, two[1], one[1]),
     )
-    flux_one = jnp.where(upward, first[FLUX], drawn)
-    flux_two = jnp.where(upward, drawn, first[FLUX] + second[FLUX])
-    flux_1, flux_2 = share * flux_two, (1.0 - share) * flux_two
+    flux_one = jnp.where(upward, flux_now, drawn)
+    flux_two = jnp.where(upward, drawn, flux_now)
 
-    split_1 = jnp.append(position_1, flux_1)
-    split_2 = jnp.append(position_2, flux_2)
+    split_1 = jnp.append(position_1, share * flux_two)
+    split_2 = jnp.append(position_2, (1.0 - share) * flux_two)
     merged = jnp.append(centre, flux_one)
-    with_both = log_weight.at[slot].set(log_death_weight(model, flux_2))
-    with_both = with_both.at[first_slot].set(log_death_weight(model, flux_1))
-    placed = sources.at[first_slot].set(split_1)
-    beside = neighbour_weights(placed, position_2[0], position_2[1], model.fwhm, excluded)
-    count = jnp.sum(active(sources)) - jnp.where(upward, 0, 1)
+    upper = sources.at[first_slot].set(split_1)
+    lower = sources.at[first_slot].set(merged).at[slot].set(0.0)
+    excluded = jnp.where(upward, -1, slot)
+    num_lower = jnp.sum(splittable(prior, lower[:, FLUX]), dtype=jnp.int32)
+    num_upper = jnp.sum(active(sources), dtype=jnp.int32) + jnp.where(upward, 1, 0)
     log_ratio = (
         jnp.log(window.density[POINT])
-        + log_flux_prior(prior, flux_1)
-        + log_flux_prior(prior, flux_2)
+        + log_flux_prior(prior, split_1[FLUX])
+        + log_flux_prior(prior, split_2[FLUX])
         - log_flux_prior(prior, flux_one)
-        + log_probability(with_both, slot)
-        + log_probability(beside, first_slot)
+        - jnp.log(num_upper.astype(jnp.float32))
+        + log_partner(model, window, upper, split_2, excluded, first_slot)
         + log_flux_density(prior, flux_one, *one)
-        + jnp.log(count.astype(jnp.float32))
-        - log_displacement(jnp.sum(step**2), model.fwhm)
+        + jnp.log(num_lower.astype(jnp.float32))
+        - _log_pair_density(prior, model, level, flux_one, share, step)
         - log_flux_density(prior, flux_two, *two)
         + jnp.log(flux_two)
     )
-    inside = contains(window, position_1[0], position_1[1])
-    inside = inside & contains(window, position_2[0], position_2[1])
-    centred = contains(window, centre[0], centre[1])
-    proposed = sources.at[first_slot].set(jnp.where(upward, split_1, merged))
-    proposed = proposed.at[slot].set(jnp.where(upward, split_2, jnp.zeros_like(split_2)))
+    inside = contains(window, *position_1) & contains(window, *position_2)
+    able = splittable(prior, flux_one)
     proposal = Proposal(
         upward=upward,
-        possible=(count > 0) & jnp.where(upward, has_room & inside, centred),
+        possible=able
+        & jnp.where(upward, has_room & inside, (num_upper > 1) & contains(window, *centre)),
         log_ratio=log_ratio,
         residual=(bare - flux_one * image, bare - flux_two * both),
-        sources=(proposed, state.extended),
+        sources=(jnp.where(upward, upper.at[slot].set(split_2), lower), state.extended),
     )
-    overflow = state.overflow.at[POINT].set(
-        state.overflow[POINT] | (upward & ~has_room & (count > 0))
-    )
-    return decide(u[10], window, state._replace(overflow=overflow), proposal)
+    overflow = state.overflow.at[POINT].set(state.overflow[POINT] | (upward & ~has_room & able))
+    return decide(u[11], window, state._replace(overflow=overflow), proposal)
+
+
+def _log_pair_density(prior, model, level, flux, share, step) -> Array:
+    scale = pair_scale(model, level, share, flux)
+    return log_share_density(prior, flux, share) + log_step_density(jnp.sum(step**2), scale)

@@ -1,0 +1,118 @@
+"""Divide the light of two point sources anew, keeping their centroid.
+
+Merging a pair and splitting it again in one step moves along the directions in which
+blends are least certain.  The pair has flux F, share ``phi`` and separation d; F is
+drawn from its conditional Gaussian.  Half of the time ``phi`` and d are drawn as for a
+split; else ``phi`` alone is, and d changes to keep ``phi (1 - phi) d^2``, the pair's
+quadrupole, with a Jacobian of the square of its stretch.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import (
+    FLUX,
+    POINT,
+    Draws,
+    Model,
+    Outcome,
+    Proposal,
+    Search,
+    Window,
+    WindowState,
+    active,
+    contains,
+    decide,
+    patch,
+    total,
+)
+from probcat.moves.pairs import (
+    choose_partner,
+    log_partner,
+    log_share_density,
+    log_step_density,
+    pair_scale,
+    sample_share,
+    sample_step,
+)
+from probcat.moves.proposals import choose_uniformly, flux_conditional, log_flux_density, sample_flux
+from probcat.prior import log_flux_prior
+
+
+def resplit(
+    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+) -> tuple[WindowState, Outcome]:
+    """Move a pair of point sources; the proposed state counts as the upper one."""
+    del search
+    u = draws.uniform
+    prior, sources = model.prior, state.points
+    size = state.residual.shape[-1]
+    slot = choose_uniformly(u[0], active(sources))
+    first_slot = choose_partner(u[1], model, window, sources, slot)
+    first, second = sources[first_slot], sources[slot]
+    flux = first[FLUX] + second[FLUX]
+    share = first[FLUX] / jnp.maximum(flux, 1e-30)
+    step = first[:FLUX] - second[:FLUX]
+    centre = second[:FLUX] + share * step
+
+    image = patch(model, POINT, centre, size)
+    level = total(window.weight * image**2) / model.point_norm
+    new_share = sample_share(u[2:5], prior, flux)
+    free = u[5] < 0.5
+    stretch = jnp.sqrt(share * (1.0 - share) / (new_share * (1.0 - new_share)))
+    drawn = sample_step(u[6:9], pair_scale(model, level, new_share, flux))
+    # Stretched the other way round, the faint one changes sides.
+    sign = jnp.where(u[6] < 0.5, stretch, -stretch)
+    new_step = jnp.where(free, drawn, sign * step)
+
+    both, *_ = _pair_image(model, centre, share, step, size)
+    new_both, position_1, position_2 = _pair_image(model, centre, new_share, new_step, size)
+    bare = state.residual + flux * both
+    weighted = window.weight * bare
+    before = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
+    after = flux_conditional(prior, total(weighted * new_both), total(window.weight * new_both**2))
+    new_flux = sample_flux(u[9:11], draws.flux[0], prior, *after)
+
+    new_first = jnp.append(position_1, new_share * new_flux)
+    new_second = jnp.append(position_2, (1.0 - new_share) * new_flux)
+    proposed = sources.at[first_slot].set(new_first).at[slot].set(new_second)
+
+    def log_split(share: Array, step: Array, flux: Array) -> Array:
+        scale = pair_scale(model, level, share, flux)
+        drawn = log_step_density(jnp.sum(step**2), scale)
+        return log_share_density(prior, flux, share) + jnp.where(free, drawn, 0.0)
+
+    log_ratio = (
+        log_flux_prior(prior, new_first[FLUX])
+        + log_flux_prior(prior, new_second[FLUX])
+        - log_flux_prior(prior, first[FLUX])
+        - log_flux_prior(prior, second[FLUX])
+        + log_partner(model, window, proposed, new_second, slot, first_slot)
+        - log_partner(model, window, sources, second, slot, first_slot)
+        + log_split(share, step, new_flux)
+        - log_split(new_share, new_step, flux)
+        + log_flux_density(prior, flux, *before)
+        - log_flux_density(prior, new_flux, *after)
+        + jnp.log(new_flux)
+        - jnp.log(flux)
+        + jnp.where(free, 0.0, 2.0 * jnp.log(stretch))
+    )
+    inside = contains(window, *position_1) & contains(window, *position_2)
+    proposal = Proposal(
+        upward=jnp.bool_(True),
+        possible=inside & (jnp.sum(active(sources), dtype=jnp.int32) > 1),
+        log_ratio=log_ratio,
+        residual=(state.residual, bare - new_flux * new_both),
+        sources=(proposed, state.extended),
+    )
+    return decide(u[11], window, state, proposal)
+
+
+def _pair_image(
+    model: Model, centre: Array, share: Array, step: Array, size: int
+) -> tuple[Array, Array, Array]:
+    """Unit-flux image of a pair and where its two sources are."""
+    positions = centre + jnp.stack([1.0 - share, -share])[:, None] * step[None]
+    images = jax.vmap(lambda place: patch(model, POINT, place, size))(positions)
+    return share * images[0] + (1.0 - share) * images[1], positions[0], positions[1]
