@@ -19,7 +19,7 @@ from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
-from probcat.state import MOVE_NAMES, CatalogState, Draw, initial_state
+from probcat.state import MOVE_NAMES, CatalogState, Draw, chain_keys, initial_state
 from probcat.windows import cut, draw_tiling, hold, paste, release
 
 TARGET_ACCEPTANCE = 0.8
@@ -127,15 +127,10 @@ class CatalogKernel(MCMCKernel):
                 return run(carry, key), None
 
             state, _ = jax.lax.scan(body, state, keys)
-        keys = jax.random.split(key_globals, self._chains)
         update = jax.vmap(partial(update_common, scene=scene))
-        draw, residual = update(state.draw, state.residual, keys)
+        draw, residual = update(state.draw, state.residual, chain_keys(key_globals, state))
         state = state._replace(draw=draw, residual=residual)
         return state._replace(i=state.i + 1, rng_key=key)
-
-    @property
-    def _chains(self) -> int:
-        return self.layout.num_chains
 
     def _temperature(self, i: Array) -> Array:
         span = max(1.0, self.tempered_share * self._num_warmup)
@@ -157,13 +152,13 @@ class CatalogKernel(MCMCKernel):
         tiling = draw_tiling(key_tiling, self.layout, plan)
         weight = cut(scene.weight, tiling, plan.size)
         precision = _cut_search(scene.search_precision, tiling, plan)
-        keys = jax.random.split(key_visit, (self._chains, weight.shape[0]))
         visit = partial(visit_window, scene=scene, plan=plan, number=number)
         visit = partial(visit, num_leapfrog=self.layout.num_leapfrog)
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
 
-        def one_chain(draw: Draw, residual: Array, step: Array, chain_keys: Array) -> tuple:
+        def one_chain(draw: Draw, residual: Array, step: Array, rng_key: Array) -> tuple:
+            keys = jax.random.split(rng_key, weight.shape[0])
             held = [
                 hold(sources, tiling, plan.size, slots)
                 for sources, slots in (
@@ -194,7 +189,7 @@ class CatalogKernel(MCMCKernel):
                 return visit(key, window, window_state)
 
             windows, moves, acceptance, occupied = jax.vmap(one_window)(
-                chain_keys, windows, weight, precision, tiling.lower, tiling.upper
+                keys, windows, weight, precision, tiling.lower, tiling.upper
             )
             residual = paste(residual, windows.residual, tiling)
             points, full_points = release(draw.points, tiling, held[0], windows.points)
@@ -214,7 +209,7 @@ class CatalogKernel(MCMCKernel):
             return draw, residual, jnp.where(weight_sum > 0, mean, TARGET_ACCEPTANCE)
 
         draw, residual, acceptance = jax.vmap(one_chain)(
-            state.draw, state.residual, step_size, keys
+            state.draw, state.residual, step_size, chain_keys(key_visit, state)
         )
         state = state._replace(draw=draw, residual=residual)
         settled = state.i.astype(jnp.float32) - self.tempered_share * self._num_warmup

@@ -7,7 +7,6 @@ directly, because without its bar that driver compiles anew at every call of ``r
 import hashlib
 import time
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm.auto import tqdm
 
+from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
 from probcat.draws import to_arrays, to_samples
 from probcat.errors import InputError
@@ -92,34 +92,6 @@ def sample(
     return run.execute(directory, progress)
 
 
-# On a CPU the last optimizations take as long as all the others and gain nothing here.
-COMPILER_OPTIONS = (
-    {"xla_llvm_disable_expensive_passes": True} if jax.default_backend() == "cpu" else None
-)
-
-
-@partial(jax.jit, static_argnums=(0, 1), compiler_options=COMPILER_OPTIONS)
-def run_block(
-    kernel: CatalogKernel, length: int, state: CatalogState, scene: Scene
-) -> tuple[CatalogState, Draw]:
-    """Make a number of draws; compiled once per kernel.
-
-    Returns
-    -------
-    state : CatalogState
-        After the last draw.
-    draws : Draw
-        Leading axes (chain, draw).
-    """
-
-    def step(state: CatalogState, _: None) -> tuple[CatalogState, Draw]:
-        state = kernel.sample(state, (scene,), {})
-        return state, state.draw
-
-    state, draws = jax.lax.scan(step, state, None, length=length)
-    return state, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), draws)
-
-
 class _Run:
     """One run: its scene, its growing layout, its blocks."""
 
@@ -137,6 +109,7 @@ class _Run:
         self.prior_only, self.rng_key = prior_only, rng_key
         self.radius = extended_radius(image, settings)
         self.notes: list[str] = []
+        self.grown: list[list] = []
         self._prepare(build_layout(image, prior, settings, self.num_chains))
 
     def _prepare(self, layout: Layout) -> None:
@@ -198,7 +171,8 @@ class _Run:
         manifest = store.read()
         if manifest is None:
             return initial_state(self.rng_key, self.scene, self.layout), 0, []
-        for kind, windows in manifest["grown"]:
+        self.grown = manifest["grown"]
+        for kind, windows in self.grown:
             self._prepare(self.layout.grown(kind, windows))
         self.notes = manifest["notes"]
         template = initial_state(self.rng_key, self.scene, self.layout)
@@ -209,6 +183,8 @@ class _Run:
     def _advance(self, state: CatalogState, bar: Any) -> tuple[CatalogState, Draw]:
         """One block of draws; a block that found an array full is done again, grown."""
         while True:
+            # A block gives up its buffers; the residual is computed afresh anyway.
+            kept = jax.tree.map(jnp.copy, state._replace(residual=None))
             last, draws = run_block(self.kernel, self.settings.block, state, self.scene)
             full = np.asarray(draws.overflow).any(axis=(0, 1))
             # A young chain overshoots; what finds no room then is merely not born.
@@ -216,12 +192,13 @@ class _Run:
             if young or not full.any():
                 return last, draws
             for index in np.flatnonzero(full):
-                kind, windows = int(index % 2), bool(index >= 2)
-                state = self._grow(state, kind, windows, bar)
+                kept = self._grow(kept, int(index % 2), bool(index >= 2), bar)
+            shape = (self.num_chains, *self.layout.padded_shape)
+            state = kept._replace(residual=jnp.zeros(shape, jnp.float32))
 
     def _grow(self, state: CatalogState, kind: int, windows: bool, bar: Any) -> CatalogState:
         """Double what was full, and say so."""
-        self._grown = [*getattr(self, "_grown", []), [kind, windows]]
+        self.grown.append([kind, windows])
         layout = self.layout.grown(kind, windows)
         capacity = (layout.point_capacity, layout.extended_capacity)[kind]
         if capacity > MOST_SOURCES:
@@ -245,8 +222,7 @@ class _Run:
         return state._replace(draw=draw)
 
     def _progress(self, done: int, blocks: int) -> dict[str, Any]:
-        grown = getattr(self, "_grown", [])
-        return {"done": done, "blocks": blocks, "grown": grown, "notes": self.notes}
+        return {"done": done, "blocks": blocks, "grown": self.grown, "notes": self.notes}
 
     def _identity(self) -> dict[str, Any]:
         """Collect what must agree for a stored run to be gone on with."""

@@ -56,6 +56,8 @@ class CatalogState(NamedTuple):
         Data minus background minus all sources.
     log_step, log_step_mean : Array, shape (C, num_plans)
         Step sizes of the Hamiltonian moves and their warm-up averages.
+    chain : Array, shape (C,), int32
+        Number of every chain, which its random numbers depend on.
     i : Array, int32
         Draws made so far, warm-up included.
     rng_key : Array
@@ -65,8 +67,14 @@ class CatalogState(NamedTuple):
     residual: Array
     log_step: Array
     log_step_mean: Array
+    chain: Array
     i: Array
     rng_key: Array
+
+
+def chain_keys(rng_key: Array, state: CatalogState) -> Array:
+    """Give every chain a key; the same one however chains are spread over devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(rng_key, state.chain)
 
 
 def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
@@ -105,11 +113,14 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     )
     shape = (chains, len(layout.plans))
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
-    return CatalogState(
+    state = CatalogState(
         draw=draw,
         residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),
         log_step=log_step,
         log_step_mean=log_step,
+        chain=jnp.arange(chains, dtype=jnp.int32),
         i=jnp.int32(0),
         rng_key=keys[3],
     )
+    # Every array its own, as blocks of draws give up their buffers.
+    return jax.tree.map(jnp.copy, state)

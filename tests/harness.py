@@ -22,7 +22,7 @@ from probcat.layout import Layout, PassPlan
 from probcat.prior import Prior, sample_shape
 from probcat.psf import PSF
 from probcat.scene import build_scene
-from probcat.state import initial_state
+from probcat.state import chain_keys, initial_state
 from probcat.windows import Sources
 
 EXTENDED_RADIUS = 8
@@ -118,9 +118,9 @@ def _run(layout, with_globals, state, keys, scene):
             state, key_pass, scene=scene, plan=layout.plans[0], number=0, warming=False
         )
         if with_globals:
-            split = jax.random.split(key_globals, layout.num_chains)
             update = jax.vmap(partial(update_common, scene=scene))
-            draw, residual = update(state.draw, state.residual, split)
+            keys = chain_keys(key_globals, state)
+            draw, residual = update(state.draw, state.residual, keys)
             state = state._replace(draw=draw, residual=residual)
         return state, None
 

@@ -11,11 +11,11 @@ from numpyro.infer import MCMC
 from scipy import stats
 
 from probcat import PSF, Image, InputError, Prior, sample, simulate_image
+from probcat.blocks import num_compilations
 from probcat.checkpoint import Checkpoint
 from probcat.kernel import CatalogKernel
 from probcat.moves import MOVES
 from probcat.planning import SamplerSettings
-from probcat.sampling import run_block
 from probcat.scene import render_extended, render_points
 from probcat.state import initial_state
 
@@ -47,10 +47,10 @@ def assert_same(first, second):
 
 def test_same_seed_same_draws_and_no_second_compilation(blend, points):
     first = sample(blend, points, rng_key=5, settings=SETTINGS, **COUNTS)
-    compiled = run_block._cache_size()
+    compiled = num_compilations()
     second = sample(blend, points, rng_key=5, settings=SETTINGS, **COUNTS)
     other = sample(blend, points, rng_key=6, settings=SETTINGS, **COUNTS)
-    assert run_block._cache_size() == compiled
+    assert num_compilations() == compiled
     assert_same(first, second)
     assert np.any(first.scalars["background"] != other.scalars["background"])
     assert first.scalars["num_sources"].shape == (2, 9)

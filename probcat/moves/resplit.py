@@ -113,6 +113,6 @@ def _pair_image(
     model: Model, centre: Array, share: Array, step: Array, size: int
 ) -> tuple[Array, Array, Array]:
     """Unit-flux image of a pair and where its two sources are."""
-    positions = centre + jnp.stack([1.0 - share, -share])[:, None] * step[None]
+    positions = centre[None] + jnp.stack([1.0 - share, -share])[:, None] * step[None]
     images = jax.vmap(lambda place: patch(model, POINT, place, size))(positions)
     return share * images[0] + (1.0 - share) * images[1], positions[0], positions[1]
