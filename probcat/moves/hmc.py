@@ -2,9 +2,10 @@
 
 Positions, log fluxes and shapes move together along a leapfrog trajectory that is
 reflected at the walls of the window and at the flux limits (Neal 2011, Handbook of
-MCMC, sec. 5.5.1.5).  A source's step scale depends on its flux; to keep the mass
-fixed along a trajectory, auxiliary scales ``s ~ N(log flux, tau^2)`` and
-``N(log radius, tau^2)`` are drawn first, set the mass, and enter the potential.
+MCMC, sec. 5.5.1.5).  A source's step scale depends on its signal-to-noise ratio, flux
+times the root of the local inverse variance; to keep the mass fixed along a trajectory,
+auxiliary scales ``s ~ N(log signal, tau^2)`` and ``N(log radius, tau^2)`` are drawn
+first, set the mass, and enter the potential.
 """
 
 from typing import NamedTuple
@@ -25,6 +26,7 @@ from probcat.moves.base import (
     extended_patch,
     log_likelihood_gain,
 )
+from probcat.moves.search import interpolate
 from probcat.points import points_image
 from probcat.prior import Prior, from_shape, log_flux_prior, log_shape_prior, to_shape
 
@@ -134,16 +136,16 @@ def _prepare(
         jnp.broadcast_to(in_points[:, None], start.points.shape),
         jnp.broadcast_to(in_extended[:, None], start.extended.shape),
     )
-    scale = start.points[:, FLUX] + TAU * point_noise
+    scale = _log_signal(model, window, start.points) + TAU * point_noise
     radius = jnp.where(in_extended, state.extended[:, FLUX + 1], 1.0)
-    extended_scale = jnp.stack([start.extended[:, FLUX], jnp.log(radius)], axis=1)
+    signal = _log_signal(model, window, start.extended)
+    extended_scale = jnp.stack([signal, jnp.log(radius)], axis=1)
     extended_scale += TAU * extended_noise.reshape(extended_scale.shape)
 
-    level = jnp.sum(window.weight) / window.weight.size
     low, high = model.prior.flux_limits
     huge = jnp.float32(1e30)
     mass = Coordinates(
-        _point_mass(model, level, scale), _extended_mass(model, level, extended_scale)
+        _point_mass(model, scale), _extended_mass(model, extended_scale)
     )
     return Trajectory(
         window=window,
@@ -155,16 +157,24 @@ def _prepare(
     )
 
 
-def _point_mass(model: Model, level: Array, scale: Array) -> Array:
+def _log_signal(model: Model, window: Window, at: Array) -> Array:
+    """Log of flux times the root of the inverse variance around a source."""
+    low, _ = model.prior.flux_limits
+    floor = 1e-2 / low**2
+    level = (window.search_precision * window.temperature + floor) / model.point_norm
+    return at[:, FLUX] + 0.5 * jnp.log(interpolate(window, level, at[:, X], at[:, Y]))
+
+
+def _point_mass(model: Model, scale: Array) -> Array:
     """Fisher information of position and log flux of isolated stars, floored."""
-    signal = jnp.exp(2.0 * scale) * level
+    signal = jnp.exp(2.0 * scale)
     position = signal * model.point_slope_norm + 0.05
     return jnp.stack([position, position, signal * model.point_norm + 1.0], axis=1)
 
 
-def _extended_mass(model: Model, level: Array, scale: Array) -> Array:
+def _extended_mass(model: Model, scale: Array) -> Array:
     """Do the same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
-    signal = jnp.exp(2.0 * scale[:, 0]) * level
+    signal = jnp.exp(2.0 * scale[:, 0])
     psf_square = (model.fwhm / 2.355) ** 2
     share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, 1]))
     position = signal * model.point_slope_norm * share**2 + 0.05
@@ -206,18 +216,18 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
 def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
     """Log prior in the coordinates of the trajectory, auxiliary scales included."""
 
-    def log_flux_terms(log_flux: Array, scale: Array) -> Array:
-        slack = (scale - log_flux) / TAU
-        flux = _bounded_flux(model.prior, log_flux)
-        return log_flux_prior(model.prior, flux) + log_flux - 0.5 * slack**2
+    def log_flux_terms(at: Array, scale: Array) -> Array:
+        slack = (scale - _log_signal(model, path.window, at)) / TAU
+        flux = _bounded_flux(model.prior, at[:, FLUX])
+        return log_flux_prior(model.prior, flux) + at[:, FLUX] - 0.5 * slack**2
 
-    terms = log_flux_terms(at.points[:, FLUX], path.scales.points)
+    terms = log_flux_terms(at.points, path.scales.points)
     value = jnp.sum(jnp.where(path.mask.points[:, 0], terms, 0.0))
     if at.extended.shape[0] == 0:
         return value
     shapes, log_jacobian = to_shape(model.prior, at.extended[:, FLUX + 1 :])
     slack = (path.scales.extended[:, 1] - jnp.log(shapes[:, 0])) / TAU
-    terms = log_flux_terms(at.extended[:, FLUX], path.scales.extended[:, 0])
+    terms = log_flux_terms(at.extended, path.scales.extended[:, 0])
     terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * slack**2
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
 

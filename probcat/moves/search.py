@@ -83,6 +83,20 @@ def precision_at(window: Window, x: Array, y: Array) -> Array:
     return window.search_precision[row, column] * window.temperature
 
 
+def interpolate(window: Window, grid: Array, x: Array, y: Array) -> Array:
+    """Bilinear interpolation of a map on the half-pixel grid at positions (S,)."""
+    cells = grid.shape[0]
+    edge = 0.5 * (window.weight.shape[-1] - cells // 2) - 0.5
+    column, row = (jnp.clip((v - edge) / CELL - 0.5, 0.0, cells - 1.001) for v in (x, y))
+    left, below = jnp.floor(column), jnp.floor(row)
+    right, above = column - left, row - below
+    corner = below.astype(jnp.int32) * cells + left.astype(jnp.int32)
+    flat = grid.reshape(-1)
+    near = flat[corner] * (1.0 - right) + flat[corner + 1] * right
+    far = flat[corner + cells] * (1.0 - right) + flat[corner + cells + 1] * right
+    return near * (1.0 - above) + far * above
+
+
 def sample_position(uniform: Array, search: Search, log_cell: Array) -> Array:
     """Draw a position (x, y): uniform in a chosen cell, or anywhere in the interior.
 
