@@ -6,6 +6,7 @@ directly, because without its bar that driver compiles anew at every call of ``r
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,12 +89,24 @@ def sample(
     if not np.any(weight > 0):
         raise InputError(f"{image.name or 'image'}: no pixel has weight; all are masked or bad")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
-    run = _Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
+    run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
     return run.execute(directory, progress)
 
 
-class _Run:
-    """One run: its scene, its growing layout, its blocks."""
+class Run:
+    """One run: its scene, its growing layout, its blocks.
+
+    Parameters
+    ----------
+    image : Image
+    prior : Prior
+    settings : SamplerSettings
+    rng_key : Array
+    counts : tuple of int
+        Numbers of chains, of warm-up draws and of draws kept.
+    prior_only : bool
+        Ignore the data.
+    """
 
     def __init__(
         self,
@@ -102,7 +115,7 @@ class _Run:
         settings: SamplerSettings,
         rng_key: jax.Array,
         counts: tuple[int, int, int],
-        prior_only: bool,
+        prior_only: bool = False,
     ) -> None:
         self.image, self.prior, self.settings = image, prior, settings
         self.num_chains, self.num_warmup, self.num_samples = counts
@@ -110,9 +123,9 @@ class _Run:
         self.radius = extended_radius(image, settings)
         self.notes: list[str] = []
         self.grown: list[list] = []
-        self._prepare(build_layout(image, prior, settings, self.num_chains))
+        self.prepare(build_layout(image, prior, settings, self.num_chains))
 
-    def _prepare(self, layout: Layout) -> None:
+    def prepare(self, layout: Layout) -> None:
         """Build what depends on the layout."""
         weight = self.image.weight
         self.layout = layout
@@ -141,7 +154,7 @@ class _Run:
         total = self.num_warmup + self.num_samples
         with tqdm(total=total, initial=done, disable=not progress, unit="draw") as bar:
             while done < total:
-                state, draws = self._advance(state, bar)
+                state, draws = self.advance(state, bar.write)
                 block = to_arrays(draws, self.layout, float(self.scene.num_pixels))
                 size = self.settings.block
                 kept = _kept(block, self.num_warmup - done, total - done)
@@ -170,17 +183,22 @@ class _Run:
         """State to start from: empty catalogs, or a stored run's last state."""
         manifest = store.read()
         if manifest is None:
-            return initial_state(self.rng_key, self.scene, self.layout), 0, []
+            return self.begin(), 0, []
         self.grown = manifest["grown"]
         for kind, windows in self.grown:
-            self._prepare(self.layout.grown(kind, windows))
+            self.prepare(self.layout.grown(kind, windows))
         self.notes = manifest["notes"]
-        template = initial_state(self.rng_key, self.scene, self.layout)
-        state = restore_state(template, store.load_state(manifest))
+        state = restore_state(self.begin(), store.load_state(manifest))
         blocks = [store.load_block(number + 1) for number in range(manifest["blocks"])]
         return state, manifest["done"], blocks
 
-    def _advance(self, state: CatalogState, bar: Any) -> tuple[CatalogState, Draw]:
+    def begin(self) -> CatalogState:
+        """State before the first draw: empty catalogs."""
+        return initial_state(self.rng_key, self.scene, self.layout)
+
+    def advance(
+        self, state: CatalogState, say: Callable[[str], object] = print
+    ) -> tuple[CatalogState, Draw]:
         """One block of draws; a block that found an array full is done again, grown."""
         while True:
             # A block gives up its buffers; the residual is computed afresh anyway.
@@ -192,11 +210,13 @@ class _Run:
             if young or not full.any():
                 return last, draws
             for index in np.flatnonzero(full):
-                kept = self._grow(kept, int(index % 2), bool(index >= 2), bar)
+                kept = self._grow(kept, int(index % 2), bool(index >= 2), say)
             shape = (self.num_chains, *self.layout.padded_shape)
             state = kept._replace(residual=jnp.zeros(shape, jnp.float32))
 
-    def _grow(self, state: CatalogState, kind: int, windows: bool, bar: Any) -> CatalogState:
+    def _grow(
+        self, state: CatalogState, kind: int, windows: bool, say: Callable[[str], object]
+    ) -> CatalogState:
         """Double what was full, and say so."""
         self.grown.append([kind, windows])
         layout = self.layout.grown(kind, windows)
@@ -207,8 +227,8 @@ class _Run:
         what = "slots of a window" if windows else "catalog"
         note = f"{what} for {name} sources full after {int(state.i)} draws: doubled, compiling"
         self.notes.append(note)
-        bar.write(note)
-        self._prepare(layout)
+        say(note)
+        self.prepare(layout)
         if windows:
             return state
         sources = state.draw.points if kind == 0 else state.draw.extended

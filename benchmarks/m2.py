@@ -1,0 +1,174 @@
+"""Stars of the globular cluster M2 from an empty catalog, with the prior of PCAT-lion.
+
+Flux slope 2 above 250 ADU, background fixed at 179 ADU, ``exp(-1.5 N)``, centres within the
+image, variance as given (Portillo et al. 2017, AJ 154, 132).  Times are without compilation.
+"""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import numpy as np
+
+from benchmarks.common import (
+    convergence,
+    data_path,
+    device_name,
+    peak_memory,
+    report,
+    use_all_cores,
+)
+
+PRIOR = {
+    "flux_min": 250.0,
+    "flux_slope": 2.0,
+    "background": 179.0,
+    "parsimony": 1.5,
+    "extended_fraction": 0.0,
+}
+RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
+EDGES = np.arange(15.0, 24.0)
+
+
+@click.command()
+@click.option("--seconds", default=300.0, show_default=True, help="CPU-seconds to sample for.")
+@click.option("--num-chains", default=4, show_default=True)
+@click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
+@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
+def main(
+    seconds: float,
+    num_chains: int,
+    num_warmup: int,
+    seed: int,
+    file: Path | None,
+    setting: tuple[str, ...],
+) -> None:
+    """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
+    use_all_cores()
+    from probcat import Image, Prior
+    from probcat.sampling import Run, SamplerSettings
+
+    image = Image.read(data_path("m2/m2_r.fits"), band="r")
+    prior = Prior.from_image(image, **PRIOR)
+    given = dict(item.split("=", 1) for item in setting)
+    values = {name: float(v) if "." in v else int(v) for name, v in given.items()}
+    settings = SamplerSettings(**{"border": 0.0, **values})
+    counts = (num_chains, num_warmup, 1)
+    run = Run(image, prior, settings, jax.random.key(seed), counts)
+
+    trial = _timed(run, seconds=0.0)
+    track = _timed(run, seconds)
+    results: dict[str, Any] = {
+        "device": device_name(),
+        "settings": {"num_chains": num_chains, "num_warmup": num_warmup, "seed": seed, **values},
+        "compile_s": trial["wall"][0] - track["wall"][0],
+    }
+    results |= _speed(track, run) | _accuracy(track, run)
+    results["peak_rss_mib"] = peak_memory()
+    report(results, file)
+
+
+def _timed(run: Any, seconds: float) -> dict[str, Any]:
+    """Draw blocks for some CPU-seconds; times are since the start, at the end of a block."""
+    from probcat.draws import to_arrays
+
+    track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
+    state = run.begin()
+    jax.block_until_ready(state)
+    cpu, wall = time.process_time(), time.monotonic()
+    while True:
+        state, draws = run.advance(state)
+        jax.block_until_ready(draws)
+        track["cpu"].append(time.process_time() - cpu)
+        track["wall"].append(time.monotonic() - wall)
+        track["blocks"].append(to_arrays(draws, run.layout, float(run.scene.num_pixels)))
+        if track["cpu"][-1] >= seconds:
+            return track
+
+
+def _joined(track: dict[str, Any], name: str) -> np.ndarray:
+    return np.concatenate([block[name] for block in track["blocks"]], axis=1)
+
+
+def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
+    """Time to the plateau, effective samples and acceptances of the last half."""
+    number, log_likelihood = (
+        _joined(track, name) for name in ("scalar_num_sources", "scalar_log_likelihood")
+    )
+    half = number.shape[1] // 2
+    late = log_likelihood[:, half:]
+    level = late.mean() - 2.0 * late.std()
+    block = run.settings.block
+    first = np.argmax(log_likelihood > level, axis=1).max() // block
+    cpu = track["cpu"][-1] - track["cpu"][half // block]
+    rhat_n, ess_n = convergence(number[:, half:])
+    rhat_lnl, ess_lnl = convergence(late)
+    results = {
+        "draws": int(number.shape[1]),
+        "cpu_s": track["cpu"][-1],
+        "wall_s": track["wall"][-1],
+        "plateau_cpu_s": track["cpu"][first],
+        "plateau_wall_s": track["wall"][first],
+        "n_mean": float(number[:, half:].mean()),
+        "n_sd": float(number[:, half:].std()),
+        "ess_n_per_cpu_s": ess_n / cpu,
+        "ess_lnl_per_cpu_s": ess_lnl / cpu,
+        "rhat_n": rhat_n,
+        "rhat_lnl": rhat_lnl,
+        "chi2_per_pixel": float(_joined(track, "scalar_chi2_per_pixel")[:, half:].mean()),
+    }
+    prefix = "stat_tried_"
+    for name in (name for name in track["blocks"][0] if name.startswith(prefix)):
+        tried = _joined(track, name)[:, half:].sum()
+        accepted = _joined(track, name.replace("tried", "accepted"))[:, half:].sum()
+        if tried:
+            results["accepted_" + name.removeprefix(prefix)] = float(accepted / tried)
+    results["accepted_hmc"] = float(_joined(track, "stat_hmc_acceptance")[:, half:].mean())
+    return results
+
+
+def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
+    """Completeness and false-discovery rate of the condensed catalog against HST."""
+    from astropy.table import Table
+
+    from probcat import condense
+    from probcat.draws import to_samples
+    from probcat.metrics import Sources, measure_offset, score_detection
+
+    image = run.image
+    half = len(track["blocks"]) // 2
+    samples = to_samples(track["blocks"][half:], {})
+    step = max(1, samples.num_chains * samples.num_draws // 400)
+    catalog = condense(samples.select_draws(slice(None, None, step)))
+
+    def magnitude(flux: np.ndarray) -> np.ndarray:
+        return image.zero_point - 2.5 * np.log10(flux)
+
+    table = Table.read(data_path("m2/m2_truth_hst.fits"))
+    columns = [np.asarray(table[name], float) for name in ("x", "y", "flux")]
+    truth = Sources(columns[0], columns[1], magnitude(columns[2]))
+    found = Sources(catalog.x, catalog.y, magnitude(np.asarray(catalog.flux)), catalog.prob_exist)
+    offset = measure_offset(found, truth, radius=1.0, mag_gap=0.5, brighter_than=19.0)
+    scores = score_detection(
+        found,
+        truth.shift(*offset),
+        radius=RADIUS,
+        mag_gap=MAG_GAP,
+        edges=EDGES,
+        shape=image.shape,
+        border=BORDER,
+    )
+    click.echo(str(scores))
+    return {
+        "magnitude_edges": EDGES.tolist(),
+        "completeness": np.round(scores.completeness, 3).tolist(),
+        "false_discovery_rate": np.round(scores.false_discovery_rate, 3).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    main()
