@@ -1,4 +1,4 @@
-"""Steps for the parameters common to the whole image: mu, the mix of types, background."""
+"""Steps for what all sources share: their expected number, mix, flux slope, background."""
 
 from typing import Any
 
@@ -7,12 +7,17 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
+from probcat.prior import Prior, log_slope_posterior
 from probcat.scene import Scene
 from probcat.state import Draw
+from probcat.windows import FLUX
+
+SLOPE_STEPS = (0.5, 1.0, 2.0, 4.0)
+"""Scales of the steps of the flux slope, in units of its error for N sources."""
 
 
 def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> tuple[Draw, Array]:
-    """Draw mu, the extended fraction and the background of one chain given all else.
+    """Draw mu, extended fraction, flux slope and background of one chain given all else.
 
     Parameters
     ----------
@@ -29,7 +34,7 @@ def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> 
     residual : Array, shape (Hp, Wp)
     """
     prior = scene.model.prior
-    key_mu, key_fraction, key_background = jax.random.split(rng_key, 3)
+    key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
     num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
     num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
     mu = draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu)
@@ -42,6 +47,7 @@ def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> 
     draw = draw._replace(
         mu=mu,
         extended_fraction=fraction,
+        flux_slope=draw_slope(key_slope, prior, draw),
         background=background,
         chi2=chi2,
         log_likelihood=scene.log_norm - 0.5 * chi2,
@@ -49,12 +55,14 @@ def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> 
     return draw, residual
 
 
-def draw_mu(rng_key: Array, prior: dist.Distribution, count: Array, current: Array) -> Array:
-    """Draw the expected number of sources given their number.
+def draw_mu(rng_key: Array, prior: Any, count: Array, current: Array) -> Array:
+    """Draw the expected number of sources given their number; a fixed one stays.
 
     Exact for a Gamma or Exponential hyperprior; for any other, an independence step
     whose proposal is the posterior under a flat one.
     """
+    if not isinstance(prior, dist.Distribution):
+        return current
     key_gamma, key_accept = jax.random.split(rng_key)
     if isinstance(prior, dist.Gamma | dist.Exponential):
         shape = prior.concentration if isinstance(prior, dist.Gamma) else 1.0
@@ -81,6 +89,29 @@ def draw_fraction(
     proposed = jnp.clip(proposed, limit, 1.0 - limit)
     log_ratio = prior.log_prob(proposed) - prior.log_prob(current)
     return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
+
+
+def draw_slope(rng_key: Array, prior: Prior, draw: Draw) -> Array:
+    """Move the slope of the flux distribution by Metropolis steps; a fixed one stays."""
+    if prior.flux_slope is None:
+        return draw.flux_slope
+    low, _ = prior.flux_limits
+    flux = jnp.concatenate([draw.points.marks[:, FLUX], draw.extended.marks[:, FLUX]])
+    excess = jnp.sum(jnp.where(flux > 0.0, jnp.log(jnp.maximum(flux, low) / low), 0.0))
+    count = jnp.sum(flux > 0.0, dtype=jnp.int32).astype(jnp.float32)
+    keys = jax.random.split(rng_key)
+    number = len(SLOPE_STEPS)
+    normal = jax.random.normal(keys[0], (number,)) * jnp.asarray(SLOPE_STEPS)
+    steps = normal / jnp.sqrt(count + 4.0)
+    limits = -jax.random.exponential(keys[1], (number,))
+
+    def move(slope: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+        step, limit = inputs
+        at = jnp.stack([slope, slope + step])
+        density = jax.vmap(lambda s: log_slope_posterior(prior, s, count, excess))(at)
+        return jnp.where(limit < density[1] - density[0], slope + step, slope), None
+
+    return jax.lax.scan(move, draw.flux_slope, (steps, limits))[0]
 
 
 def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: Array) -> Array:

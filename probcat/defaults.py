@@ -29,7 +29,10 @@ class PriorParameters:
     flux_min, flux_max : float
         Limits of the flux, in image units.
     flux_slope : float
-        ``p(flux) ~ flux**-slope``.
+        Fixed slope of ``p(flux) ~ flux**-slope``; None samples it, with a normal prior of
+        ``flux_slope_mean`` and ``flux_slope_scatter``.
+    num_sources : float
+        Fixed expected number of sources; None samples it, with the hyperprior below.
     parsimony : float
         The hyperprior of the expected number of sources is exponential with rate
         ``exp(parsimony) - 1``, which makes the prior of the number N of sources
@@ -51,7 +54,10 @@ class PriorParameters:
 
     flux_min: float | None = None
     flux_max: float | None = None
-    flux_slope: float = 2.0
+    flux_slope: float | None = None
+    flux_slope_mean: float = 2.0
+    flux_slope_scatter: float = 0.5
+    num_sources: float | None = None
     parsimony: float = 1.5
     extended_fraction: float | None = None
     extended_fraction_a: float = 1.0
@@ -131,7 +137,7 @@ def _check(parameters: PriorParameters) -> None:
     positive = [
         name
         for name in values
-        if name not in ("background", "background_mean", "extended_fraction", "flux_slope")
+        if name not in ("background", "background_mean", "extended_fraction", "flux_slope", "flux_slope_mean")
     ]
     for name in positive:
         if values[name] is not None and not values[name] > 0.0:
@@ -165,8 +171,12 @@ def _build(parameters: PriorParameters) -> dict[str, Any]:
         fraction = dist.Beta(p["extended_fraction_a"], p["extended_fraction_b"])
     else:
         fraction = parameters.extended_fraction
+    fixed = parameters.flux_slope is not None
+    slope = p["flux_slope"] if fixed else p["flux_slope_mean"]
+    hyperprior = dist.Exponential(jnp.expm1(p["parsimony"]))
     return {
-        "flux": dist.DoublyTruncatedPowerLaw(-p["flux_slope"], p["flux_min"], p["flux_max"]),
+        "flux": dist.DoublyTruncatedPowerLaw(-slope, p["flux_min"], p["flux_max"]),
+        "flux_slope": None if fixed else dist.Normal(slope, p["flux_slope_scatter"]),
         "half_light_radius": log_normal_within(
             p["half_light_radius_median"],
             p["half_light_radius_scatter"],
@@ -177,7 +187,7 @@ def _build(parameters: PriorParameters) -> dict[str, Any]:
         "sersic_n": dist.TruncatedNormal(
             p["sersic_n_mean"], p["sersic_n_scatter"], low=half, high=six
         ),
-        "num_sources": dist.Exponential(jnp.expm1(p["parsimony"])),
+        "num_sources": hyperprior if parameters.num_sources is None else parameters.num_sources,
         "extended_fraction": fraction,
         "background": background,
         "parameters": tuple(

@@ -8,7 +8,7 @@ from probcat.layout import Layout
 from probcat.samples import SHAPE_NAMES, Samples
 from probcat.state import MOVE_NAMES, Draw
 
-SCALARS = ("background", "mu", "extended_fraction", "log_likelihood")
+SCALARS = ("background", "mu", "extended_fraction", "flux_slope", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
 
 

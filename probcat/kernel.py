@@ -16,13 +16,15 @@ from numpyro.infer.mcmc import MCMCKernel
 from probcat.common import update_common
 from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
-from probcat.moves.base import Window, WindowState, draw
+from probcat.moves.base import Model, Search, Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
 from probcat.state import MOVE_NAMES, CatalogState, Draw, chain_keys, initial_state
 from probcat.windows import cut, draw_tiling, hold, paste, release
 
 TARGET_ACCEPTANCE = 0.8
+REFRESH = 8
+"""Draws between two computations of the residual from scratch."""
 
 
 class CatalogKernel(MCMCKernel):
@@ -115,7 +117,12 @@ class CatalogKernel(MCMCKernel):
         warming = state.i < self._num_warmup
         temperature = self._temperature(state.i)
         key, key_passes, key_globals = jax.random.split(state.rng_key, 3)
-        state = refresh(state, scene, self.layout, self.extended_radius)
+        state = jax.lax.cond(
+            state.i % REFRESH == 0,
+            lambda state: refresh(state, scene, self.layout, self.extended_radius),
+            lambda state: state,
+            state,
+        )
         state = _reset_counts(state, temperature)
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
@@ -152,7 +159,7 @@ class CatalogKernel(MCMCKernel):
         tiling = draw_tiling(key_tiling, self.layout, plan)
         weight = cut(scene.weight, tiling, plan.size)
         precision = _cut_search(scene.search_precision, tiling, plan)
-        visit = partial(visit_window, scene=scene, plan=plan, number=number)
+        visit = partial(visit_window, search=scene.searches[number], plan=plan)
         visit = partial(visit, num_leapfrog=self.layout.num_leapfrog)
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
@@ -172,6 +179,8 @@ class CatalogKernel(MCMCKernel):
                 extended=held[1].marks,
                 overflow=jnp.zeros((weight.shape[0], 2), bool),
             )
+            prior = scene.model.prior.with_slope(draw.flux_slope)
+            model = scene.model._replace(prior=prior)
             density = (draw.mu / scene.area) * jnp.stack(
                 [1.0 - draw.extended_fraction, draw.extended_fraction]
             )
@@ -186,7 +195,7 @@ class CatalogKernel(MCMCKernel):
                     temperature=draw.temperature,
                     step_size=step,
                 )
-                return visit(key, window, window_state)
+                return visit(key, window, window_state, model=model)
 
             windows, moves, acceptance, occupied = jax.vmap(one_window)(
                 keys, windows, weight, precision, tiling.lower, tiling.upper
@@ -236,14 +245,13 @@ def visit_window(
     window: Window,
     state: WindowState,
     *,
-    scene: Scene,
+    model: Model,
+    search: Search,
     plan: PassPlan,
-    number: int,
     num_leapfrog: int,
 ) -> tuple[WindowState, Array, Array, Array]:
     """All moves of one visit: the schedule, then the Hamiltonian trajectories."""
     names = tuple(dict.fromkeys(plan.schedule))
-    model, search = scene.model, scene.searches[number]
     key_moves, key_hmc = jax.random.split(rng_key)
     counts = jnp.zeros((len(MOVE_NAMES), 2, 2), jnp.float32)
 

@@ -56,12 +56,12 @@ class SamplerSettings:
     extended_radius: int = 0
     passes: int = 8
     extended_passes: int = 4
-    birth_death: int = 8
+    birth_death: int = 4
     split_merge: int = 8
     resplit: int = 8
-    companion: int = 8
+    companion: int = 4
     extended_moves: int = 6
-    leapfrog_steps: int = 8
+    leapfrog_steps: int = 5
     first_temperature: float = 1e-3
     tempered_share: float = 0.5
     block: int = 10

@@ -46,12 +46,15 @@ class Prior:
         Of the modulus ``(1 - q) / (1 + q)``, on (0, 1); the direction is uniform.
     sersic_n : Distribution
         Of the Sersic index, within [0.5, 6].
-    num_sources : Distribution
-        Hyperprior of the expected number of sources ``mu``.
+    num_sources : Distribution or float
+        Hyperprior of the expected number of sources ``mu``, or a fixed number.
     extended_fraction : Distribution or float
         Share of extended sources: a hyperprior on (0, 1), or a fixed number.
     background : Distribution or float
         Normal prior of the background level per pixel, or a fixed number.
+    flux_slope : Distribution, optional
+        Hyperprior of the slope s of ``p(flux) ~ flux**-s``; `flux` is then a
+        `DoublyTruncatedPowerLaw`, whose own exponent is replaced.
     parameters : tuple of (str, float)
         Of the default prior, for the record.
     """
@@ -60,9 +63,10 @@ class Prior:
     half_light_radius: dist.Distribution
     ellipticity: dist.Distribution
     sersic_n: dist.Distribution
-    num_sources: dist.Distribution
+    num_sources: dist.Distribution | float
     extended_fraction: dist.Distribution | float
     background: dist.Distribution | float
+    flux_slope: dist.Distribution | None = None
     parameters: tuple[tuple[str, float], ...] = field(default=(), metadata={"static": True})
 
     @classmethod
@@ -106,6 +110,13 @@ class Prior:
         fraction = self.extended_fraction
         return isinstance(fraction, dist.Distribution) or float(fraction) < 1.0
 
+    def with_slope(self, slope: Array) -> "Prior":
+        """Copy whose flux distribution has a given slope, where slopes are sampled."""
+        if self.flux_slope is None:
+            return self
+        low, high = self.flux_limits
+        return replace(self, flux=power_law(slope, low, high))
+
     def replace(self, **changes: object) -> "Prior":
         """Copy with some distributions replaced."""
         known = [entry.name for entry in fields(self)]
@@ -136,10 +147,23 @@ class Prior:
             self.background, dist.Normal
         ):
             raise InputError("prior background: must be a Normal distribution or a number")
-        for name in ("flux", "half_light_radius", "ellipticity", "sersic_n", "num_sources"):
+        if self.flux_slope is not None and not isinstance(self.flux, dist.DoublyTruncatedPowerLaw):
+            raise InputError(
+                "prior flux_slope: only the slope of a DoublyTruncatedPowerLaw can be sampled; "
+                f"flux is a {type(self.flux).__name__}"
+            )
+        number = self.num_sources
+        if not isinstance(number, dist.Distribution) and not float(number) > 0.0:
+            raise InputError(f"prior num_sources: must be above zero, found {number}")
+        for name in ("flux", "half_light_radius", "ellipticity", "sersic_n"):
             if not isinstance(getattr(self, name), dist.Distribution):
                 raise InputError(f"prior {name}: must be a numpyro distribution")
         return self
+
+
+def power_law(slope: Array, low: Array, high: Array) -> dist.Distribution:
+    """``p(flux) ~ flux**-slope`` between two limits."""
+    return dist.DoublyTruncatedPowerLaw(-slope, low, high)
 
 
 def lenient(function: Callable[..., _Result]) -> Callable[..., _Result]:
@@ -160,6 +184,25 @@ def log_flux_prior(prior: Prior, flux: Array) -> Array:
     inside = (flux >= lower) & (flux <= upper)
     safe = jnp.clip(flux, lower, jnp.minimum(upper, jnp.float32(3e37)))
     return jnp.where(inside, prior.flux.log_prob(safe), -jnp.inf)
+
+
+@lenient
+def log_slope_posterior(prior: Prior, slope: Array, count: Array, excess: Array) -> Array:
+    """Log density of a slope given fluxes, but for a constant.
+
+    Parameters
+    ----------
+    prior : Prior
+    slope : Array
+    count : Array
+        Number of sources.
+    excess : Array
+        Sum of ``log(flux / flux_min)``.
+    """
+    assert prior.flux_slope is not None
+    low, _ = prior.flux_limits
+    at_limit = prior.with_slope(slope).flux.log_prob(low)
+    return prior.flux_slope.log_prob(slope) + count * at_limit - slope * excess
 
 
 @lenient

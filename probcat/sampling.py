@@ -201,8 +201,8 @@ class Run:
     ) -> tuple[CatalogState, Draw]:
         """One block of draws; a block that found an array full is done again, grown."""
         while True:
-            # A block gives up its buffers; the residual is computed afresh anyway.
-            kept = jax.tree.map(jnp.copy, state._replace(residual=None))
+            # A block gives up its buffers.
+            kept = jax.tree.map(jnp.copy, state)
             last, draws = run_block(self.kernel, self.settings.block, state, self.scene)
             full = np.asarray(draws.overflow).any(axis=(0, 1))
             # A young chain overshoots; what finds no room then is merely not born.
@@ -211,8 +211,7 @@ class Run:
                 return last, draws
             for index in np.flatnonzero(full):
                 kept = self._grow(kept, int(index % 2), bool(index >= 2), say)
-            shape = (self.num_chains, *self.layout.padded_shape)
-            state = kept._replace(residual=jnp.zeros(shape, jnp.float32))
+            state = kept
 
     def _grow(
         self, state: CatalogState, kind: int, windows: bool, say: Callable[[str], object]

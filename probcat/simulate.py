@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 
 from probcat.errors import InputError
 from probcat.extended import VALID, extended_image, extended_tables
@@ -53,7 +54,7 @@ def draw_sources(
     Parameters
     ----------
     prior : Prior
-        Distributions of all marks, of ``mu``, and of the extended fraction.
+        Distributions of all marks, and of ``mu``, flux slope and extended fraction.
     rng_key : Array
         Random key.
     shape : tuple of int
@@ -66,9 +67,12 @@ def draw_sources(
     dict of str to ndarray, shape (n,)
         As ``sources`` of `Simulation`.
     """
-    keys = jax.random.split(rng_key, 6)
+    keys = jax.random.split(rng_key, 7)
+    if prior.flux_slope is not None:
+        prior = prior.with_slope(prior.flux_slope.sample(keys[6]))
     if num_sources is None:
-        mu = prior.num_sources.sample(keys[0])
+        mean = prior.num_sources
+        mu = mean.sample(keys[0]) if isinstance(mean, dist.Distribution) else mean
         num_sources = int(jax.random.poisson(keys[1], mu))
     # Drawing a power of two and cutting compiles once for many numbers of sources.
     length = 1 << max(num_sources - 1, 0).bit_length()

@@ -22,7 +22,7 @@ class Draw(NamedTuple):
     Attributes
     ----------
     points, extended : Sources
-    background, mu, extended_fraction : Array, shape (C,)
+    background, mu, extended_fraction, flux_slope : Array, shape (C,)
     chi2, log_likelihood : Array, shape (C,)
     step_size, hmc_acceptance, temperature : Array, shape (C,)
     moves : Array, shape (C, num_moves, 2, 2)
@@ -36,6 +36,7 @@ class Draw(NamedTuple):
     background: Array
     mu: Array
     extended_fraction: Array
+    flux_slope: Array
     chi2: Array
     log_likelihood: Array
     step_size: Array
@@ -96,6 +97,9 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
 
     background = prior.background
     level = background.loc if isinstance(background, dist.Distribution) else background
+    slope = prior.flux_slope
+    if slope is None:
+        slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
     draw = Draw(
         points=empty(layout.point_capacity, 3),
@@ -103,6 +107,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         background=jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)),
         mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
+        flux_slope=drawn(keys[2], slope),
         chi2=zeros,
         log_likelihood=zeros,
         step_size=zeros,

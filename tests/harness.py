@@ -38,6 +38,7 @@ def make_prior(**changes):
         num_sources=dist.Gamma(12.0, 3.0),
         extended_fraction=dist.Beta(3.0, 4.0),
         background=dist.Normal(5.0, 2.0),
+        flux_slope=dist.Normal(1.8, 0.4),
     )
     return prior.replace(**changes).validate()
 
@@ -68,6 +69,7 @@ def exact_state(rng_key, scene, layout):
     if isinstance(fraction, dist.Distribution):
         fraction = fraction.sample(keys[2], (chains,))
     fraction = jnp.broadcast_to(jnp.asarray(fraction, jnp.float32), (chains,))
+    slope = prior.flux_slope.sample(keys[7], (chains,))
 
     def sources(key, mean, capacity, extended):
         keys = jax.random.split(key, 4)
@@ -76,7 +78,10 @@ def exact_state(rng_key, scene, layout):
         bounds = jnp.asarray([layout.region_bounds(axis) for axis in (0, 1)], jnp.float32)
         unit = jax.random.uniform(keys[1], (chains, capacity, 2))
         position = bounds[None, None, :, 0] + unit * (bounds[:, 1] - bounds[:, 0])[None, None]
-        flux = prior.flux.sample(keys[2], (chains, capacity))
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            flux = jax.vmap(lambda slope, key: prior.with_slope(slope).flux.sample(key, (capacity,)))(
+                slope, jax.random.split(keys[2], chains)
+            )
         parts = [position - jnp.round(position), flux[..., None]]
         if extended:
             parts.append(sample_shape(prior, keys[3], (chains, capacity)))
@@ -96,6 +101,7 @@ def exact_state(rng_key, scene, layout):
         extended=sources(keys[4], mu * fraction, layout.extended_capacity, True),
         mu=mu,
         extended_fraction=fraction,
+        flux_slope=slope,
         background=jnp.broadcast_to(jnp.asarray(background, jnp.float32), (chains,)),
     )
     return state._replace(draw=draw, residual=residual)
@@ -155,6 +161,9 @@ def compare_with_prior(state, scene, layout):
                 store["sersic_n"] = values[:, 6]
         for label, values in columns.items():
             results[f"{name}_{label}"] = stats.ks_2samp(values, reference[label]).pvalue
+    results["flux_slope"] = stats.kstest(
+        (draw.flux_slope - prior.flux_slope.loc) / prior.flux_slope.scale, "norm"
+    ).pvalue
     results["mu"] = stats.ks_2samp(draw.mu, np.asarray(fresh.draw.mu)).pvalue
     if isinstance(prior.background, dist.Distribution):
         results["background"] = stats.kstest(

@@ -107,7 +107,7 @@ def test_finds_three_stars(blend, points):
 
 
 def test_prior_only_follows_the_prior(blend):
-    prior = Prior.from_image(blend, parsimony=0.2)
+    prior = Prior.from_image(blend, parsimony=0.2, flux_slope=2.0)
     settings = SamplerSettings(
         interior=12, extended_radius=12, passes=1, extended_passes=1, block=20, border=0.0
     )

@@ -20,6 +20,8 @@ SLACK = 0.9
 """Shares may fall below the flux limit by this factor, as the total is drawn anew."""
 LEAST = 2.2
 """Sources fainter than this times the flux limit are not split."""
+PICK_SLOPE = 0.4
+"""Sources are picked with probability in proportion to this power of their flux."""
 WIDTHS = (0.5, 1.3)
 """Standard deviations of displacements per axis, in units of the scale."""
 WIDEST = 0.8
@@ -43,6 +45,17 @@ def pair_scale(model: Model, level: Array, share: Array, flux: Array) -> Array:
     bend = amplitude**2 * level * model.point_bend_norm
     scale = (8.0 / jnp.maximum(bend, 1e-20)) ** 0.25
     return jnp.minimum(scale, WIDEST * model.fwhm)
+
+
+def pick_weights(sources: Array) -> Array:
+    """Log weights (S,) of sources to be merged or moved: bright blends need it most."""
+    flux = sources[:, FLUX]
+    return jnp.where(flux > 0.0, PICK_SLOPE * jnp.log(jnp.maximum(flux, 1e-20)), -jnp.inf)
+
+
+def split_weights(prior: Prior, sources: Array) -> Array:
+    """Log weights (S,) of sources to be split."""
+    return jnp.where(splittable(prior, sources[:, FLUX]), pick_weights(sources), -jnp.inf)
 
 
 def splittable(prior: Prior, flux: Array) -> Array:

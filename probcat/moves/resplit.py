@@ -33,10 +33,17 @@ from probcat.moves.pairs import (
     log_share_density,
     log_step_density,
     pair_scale,
+    pick_weights,
     sample_share,
     sample_step,
 )
-from probcat.moves.proposals import choose_uniformly, flux_conditional, log_flux_density, sample_flux
+from probcat.moves.proposals import (
+    choose,
+    flux_conditional,
+    log_flux_density,
+    log_probability,
+    sample_flux,
+)
 from probcat.prior import log_flux_prior
 
 
@@ -48,7 +55,7 @@ def resplit(
     u = draws.uniform
     prior, sources = model.prior, state.points
     size = state.residual.shape[-1]
-    slot = choose_uniformly(u[0], active(sources))
+    slot = choose(u[0], pick_weights(sources))
     first_slot = choose_partner(u[1], model, window, sources, slot)
     first, second = sources[first_slot], sources[slot]
     flux = first[FLUX] + second[FLUX]
@@ -88,6 +95,8 @@ def resplit(
         + log_flux_prior(prior, new_second[FLUX])
         - log_flux_prior(prior, first[FLUX])
         - log_flux_prior(prior, second[FLUX])
+        + log_probability(pick_weights(proposed), slot)
+        - log_probability(pick_weights(sources), slot)
         + log_partner(model, window, proposed, new_second, slot, first_slot)
         - log_partner(model, window, sources, second, slot, first_slot)
         + log_split(share, step, new_flux)

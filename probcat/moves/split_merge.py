@@ -31,15 +31,18 @@ from probcat.moves.pairs import (
     log_share_density,
     log_step_density,
     pair_scale,
+    pick_weights,
     sample_share,
     sample_step,
+    split_weights,
     splittable,
 )
 from probcat.moves.proposals import (
-    choose_uniformly,
+    choose,
     empty_slot,
     flux_conditional,
     log_flux_density,
+    log_probability,
     sample_flux,
 )
 from probcat.prior import log_flux_prior
@@ -55,10 +58,10 @@ def split_merge(
     size = state.residual.shape[-1]
     upward = u[0] < 0.5
 
-    leaving = choose_uniformly(u[1], active(sources))
+    leaving = choose(u[1], pick_weights(sources))
     free, has_room = empty_slot(active(sources))
     slot = jnp.where(upward, free, leaving)
-    host = choose_uniformly(u[2], splittable(prior, sources[:, FLUX]))
+    host = choose(u[2], split_weights(prior, sources))
     partner = choose_partner(u[2], model, window, sources, slot)
     first_slot = jnp.where(upward, host, partner)
     first, second = sources[first_slot], sources[slot]
@@ -99,17 +102,17 @@ def split_merge(
     upper = sources.at[first_slot].set(split_1)
     lower = sources.at[first_slot].set(merged).at[slot].set(0.0)
     excluded = jnp.where(upward, -1, slot)
-    num_lower = jnp.sum(splittable(prior, lower[:, FLUX]), dtype=jnp.int32)
-    num_upper = jnp.sum(active(sources), dtype=jnp.int32) + jnp.where(upward, 1, 0)
+    picked = log_probability(pick_weights(upper.at[slot].set(split_2)), slot)
+    hosted = log_probability(split_weights(prior, lower), first_slot)
     log_ratio = (
         jnp.log(window.density[POINT])
         + log_flux_prior(prior, split_1[FLUX])
         + log_flux_prior(prior, split_2[FLUX])
         - log_flux_prior(prior, flux_one)
-        - jnp.log(num_upper.astype(jnp.float32))
+        + picked
         + log_partner(model, window, upper, split_2, excluded, first_slot)
         + log_flux_density(prior, flux_one, *one)
-        + jnp.log(num_lower.astype(jnp.float32))
+        - hosted
         - _log_pair_density(prior, model, level, flux_one, share, step)
         - log_flux_density(prior, flux_two, *two)
         + jnp.log(flux_two)
@@ -119,7 +122,7 @@ def split_merge(
     proposal = Proposal(
         upward=upward,
         possible=able
-        & jnp.where(upward, has_room & inside, (num_upper > 1) & contains(window, *centre)),
+        & jnp.where(upward, has_room & inside, (jnp.sum(active(sources), dtype=jnp.int32) > 1) & contains(window, *centre)),
         log_ratio=log_ratio,
         residual=(bare - flux_one * image, bare - flux_two * both),
         sources=(jnp.where(upward, upper.at[slot].set(split_2), lower), state.extended),

@@ -1,0 +1,292 @@
+"""A pair of moves' log ratios are antisymmetric: what leads back undoes the ratio too.
+
+From a state A every move proposes a state B, and from B the same move is made to propose
+A again.  Both ways the ratio is written for the same pair of states, so that the two
+values agree, however different the code is that they come from.  Ratios that are wrong
+both ways alike are not seen here but in `test_exactness.py`.
+"""
+
+import sys
+from functools import partial
+from itertools import product
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
+
+from probcat import kernel
+from probcat.moves import MOVES
+from probcat.moves.base import EXTENDED, FLUX, POINT, draw
+from probcat.moves.proposals import choose_uniformly
+from probcat.state import initial_state
+
+NUM_WINDOWS = 5
+NUM_FORWARD = 64
+NUM_BACK = 1024
+WEIGHT = 0.07
+SIGMA = WEIGHT**-0.5
+
+
+class Wanted(NamedTuple):
+    """What the way back must draw: fluxes, a position, a displacement, a share."""
+
+    flux: np.ndarray
+    position: np.ndarray
+    step: np.ndarray
+    share: np.ndarray
+
+
+def wanted(flux=(0.0, 0.0), position=(0.0, 0.0), step=(0.0, 0.0), share=0.5):
+    return Wanted(*(np.asarray(value, np.float32) for value in (flux, position, step, share)))
+
+
+def changed(before, after):
+    """Slots of one kind that a proposal empties, fills and alters."""
+    held, holds = before[:, FLUX] > 0.0, after[:, FLUX] > 0.0
+    altered = held & holds & np.any(before != after, axis=1)
+    return [np.flatnonzero(which) for which in (held & ~holds, ~held & holds, altered)]
+
+
+def pair_of(first, second):
+    flux = first[FLUX] + second[FLUX]
+    return wanted((flux, flux), step=first[:FLUX] - second[:FLUX], share=first[FLUX] / flux)
+
+
+def undo_birth_death(before, after, kind):
+    emptied, _, _ = changed(before[kind], after[kind])
+    if emptied.size == 0:
+        return [wanted()]
+    (source,) = before[kind][emptied]
+    return [wanted((source[FLUX], 0.0), source[:FLUX])]
+
+
+def undo_split_merge(before, after):
+    emptied, _, altered = changed(before[POINT], after[POINT])
+    (first,) = before[POINT][altered]
+    if emptied.size == 0:
+        return [wanted((first[FLUX], 0.0))]
+    return [pair_of(first, *before[POINT][emptied])]
+
+
+def undo_resplit(before, after):
+    # Which of the two is drawn first is not seen in the states: the wrong order misses.
+    _, _, altered = changed(before[POINT], after[POINT])
+    one, other = before[POINT][altered]
+    return [pair_of(one, other), pair_of(other, one)]
+
+
+def undo_companion(before, after, kind):
+    emptied, _, _ = changed(before[kind], after[kind])
+    (host,) = [
+        host[: FLUX + 1]
+        for old, new in zip(before, after, strict=True)
+        for host in old[changed(old, new)[2]]
+    ]
+    if emptied.size == 0:
+        return [wanted((0.0, host[FLUX]))]
+    (source,) = before[kind][emptied]
+    return [wanted((source[FLUX], host[FLUX]), step=source[:FLUX] - host[:FLUX])]
+
+
+def undo_retype(before, after):
+    (flux,) = [
+        source[FLUX]
+        for old, new in zip(before, after, strict=True)
+        for source in old[changed(old, new)[0]]
+    ]
+    return [wanted((flux, 0.0))]
+
+
+# How every move is undone.  A move that keeps the number of sources goes back on the same
+# choices, and its ratio changes sign; the others go back by choices that are searched for.
+UNDO = {
+    "birth_death_point": partial(undo_birth_death, kind=POINT),
+    "birth_death_extended": partial(undo_birth_death, kind=EXTENDED),
+    "split_merge": undo_split_merge,
+    "resplit": undo_resplit,
+    "companion_point": partial(undo_companion, kind=POINT),
+    "companion_point_of_any": partial(undo_companion, kind=POINT),
+    "companion_extended": partial(undo_companion, kind=EXTENDED),
+    "retype": undo_retype,
+}
+KEEPS_NUMBER = {"resplit"}
+
+
+def replaced(patch, name, function):
+    """Put a function in the place of one in every module of moves that uses it."""
+    for module in [sys.modules[key] for key in sys.modules if key.startswith("probcat.moves.")]:
+        if hasattr(module, name):
+            patch.setattr(module, name, function)
+
+
+def propose(name, model, search, draws, window, state, forced=None):
+    """Proposal of a move, undecided; with `forced`, its continuous draws are these.
+
+    All choices that are possible are equally probable here, which changes no ratio and
+    lets the way back be found in few trials.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        replaced(patch, "decide", lambda *arguments: arguments[-1])
+        replaced(patch, "choose", lambda u, weight: choose_uniformly(u, weight > -jnp.inf))
+        if forced is not None:
+            draws = draws._replace(flux=forced.flux)
+            replaced(patch, "sample_flux", lambda uniform, from_prior, *_: from_prior)
+            replaced(patch, "sample_position", lambda *_: forced.position)
+            replaced(patch, "sample_displacement", lambda *_: forced.step)
+            replaced(patch, "sample_step", lambda *_: forced.step)
+            replaced(patch, "sample_share", lambda *_: forced.share)
+        return MOVES[name](draws, model, search, window, state)
+
+
+@pytest.fixture(scope="module")
+def visits():
+    """Model, search, and windows with sources in them, half of the windows without data."""
+    layout = make_layout([], 0, num_chains=1)
+    generator = np.random.default_rng(5)
+    found = []
+    for weight in (WEIGHT, 0.0):
+        scene = make_scene(layout, make_prior(), weight)
+        found += [
+            (window, filled(generator, window, state)) for window, state in visited(scene, layout)
+        ]
+    windows, states = (
+        jax.tree.map(lambda *all: jnp.stack(all), *part) for part in zip(*found, strict=True)
+    )
+    return scene.model, scene.searches[0], windows, states
+
+
+def visited(scene, layout):
+    """Windows and their empty states as the kernel makes them, caught on the way to no moves."""
+    caught = []
+    visit = kernel.visit_window
+
+    def catch(rng_key, window, state, **options):
+        jax.debug.callback(lambda *both: caught.append(both), window, state)
+        return visit(rng_key, window, state, **options)
+
+    sampler = kernel.CatalogKernel(layout, EXTENDED_RADIUS)
+    start = initial_state(jax.random.key(1), scene, layout)
+    pass_over = partial(sampler._pass, scene=scene, plan=layout.plans[0], number=0, warming=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kernel, "visit_window", catch)
+        run = jax.jit(lambda key: pass_over(start, key))
+        jax.block_until_ready([run(jax.random.key(seed)) for seed in range(20)])
+    jax.effects_barrier()
+    roomy = [both for both in caught if min(both[0].upper - both[0].lower) > 6.0]
+    return roomy[:NUM_WINDOWS]
+
+
+def filled(generator, window, state):
+    """State with a few sources, in the first slots as the kernel has them, and noise."""
+
+    def sources(empty, number):
+        place = generator.uniform(window.lower, window.upper, (number, 2))
+        flux = np.exp(generator.uniform(np.log(70.0), np.log(600.0), (number, 1)))
+        low, high = [0.6, -0.4, -0.4, 0.6], [3.0, 0.4, 0.4, 3.5]
+        shapes = generator.uniform(low, high, (number, 4))
+        columns = np.concatenate([place, flux, shapes], axis=1)[:, : empty.shape[1]]
+        return np.concatenate([columns, empty[number:]]).astype(np.float32)
+
+    return state._replace(
+        residual=generator.normal(0.0, SIGMA, state.residual.shape).astype(np.float32),
+        points=sources(state.points, generator.integers(3, 7)),
+        extended=sources(state.extended, generator.integers(2, 5)),
+    )
+
+
+def take(tree, *index):
+    return jax.tree.map(lambda values: np.asarray(values)[index], tree)
+
+
+def forward(name, visits):
+    """Proposals to be undone: window, state, draws and proposal, up and down in every window."""
+    model, search, windows, states = visits
+    draws = draw(jax.random.key(7), model.prior, NUM_FORWARD, True)
+    every = jax.vmap(partial(propose, name, model, search), (0, None, None))
+    proposals = jax.jit(jax.vmap(every, (None, 0, 0)))(draws, windows, states)
+    useful = np.asarray(proposals.possible & jnp.isfinite(proposals.log_ratio))
+    ways = (True, True, True) if name in KEEPS_NUMBER else (True, False)
+    for count, (number, upward) in enumerate(product(range(len(useful)), ways)):
+        found = np.flatnonzero(useful[number] & (proposals.upward[number] == upward))
+        # Other draws every time, so that all kinds of them come up.
+        index = found[5 * count % len(found)]
+        window, state = take(windows, number), take(states, number)
+        yield window, state, take(draws, index), take(proposals, number, index)
+
+
+def way_back(name, state, draws, proposal, trials):
+    """Draws to try from a proposal, and what they are forced to be, tried one with the other."""
+    before, after = (state.points, state.extended), proposal.sources
+    if name in KEEPS_NUMBER:
+        trials = jax.tree.map(lambda values: values[None], draws)
+    # The tries of shapes are the same both ways: going down, the source's own comes first.
+    emptied, filled, _ = changed(before[EXTENDED], after[EXTENDED])
+    shapes = draws.shapes
+    for slot in emptied:
+        shapes = np.concatenate([before[EXTENDED][slot, None, FLUX + 1 :], shapes[1:]])
+    for slot in filled:
+        own = np.all(shapes == after[EXTENDED][slot, FLUX + 1 :], axis=1)
+        shapes = np.concatenate([shapes[own], shapes[~own]])
+    number = len(trials.uniform)
+    trials = trials._replace(shapes=np.broadcast_to(shapes, (number, *shapes.shape)))
+    options = UNDO[name](before, after)
+    pairs = [(trials, jax.tree.map(lambda value: np.stack([value] * number), o)) for o in options]
+    return jax.tree.map(lambda *all: np.concatenate(all), *pairs)
+
+
+@pytest.mark.parametrize("name", list(MOVES))
+def test_the_way_back_has_the_same_ratio(name, visits):
+    assert name in UNDO, f"say in UNDO of {__file__} how the move '{name}' is undone"
+    check(name, visits)
+
+
+def check(name, visits):
+    """Undo proposals of a move and compare the two ratios and the two residuals."""
+    model, search, _, _ = visits
+    trials = jax.tree.map(np.asarray, draw(jax.random.key(8), model.prior, NUM_BACK, True))
+    back = jax.jit(jax.vmap(partial(propose, name, model, search), (0, None, None, 0)))
+    for window, state, draws, there in forward(name, visits):
+        after = state._replace(
+            residual=there.residual[int(there.upward)],
+            points=there.sources[POINT],
+            extended=there.sources[EXTENDED],
+        )
+        drawn, forced = way_back(name, state, draws, there, trials)
+        proposals = jax.tree.map(np.asarray, back(drawn, window, after, forced))
+        near = [
+            np.all(np.isclose(found, start, rtol=1e-5, atol=1e-4), axis=(1, 2))
+            for found, start in zip(proposals.sources, (state.points, state.extended), strict=True)
+        ]
+        landed = np.flatnonzero(near[POINT] & near[EXTENDED] & proposals.possible)
+        assert landed.size > 0, f"{name}: found no way back"
+
+        log_ratio, lower, upper = there.log_ratio, *there.residual
+        if name in KEEPS_NUMBER:
+            # What is proposed counts as the upper state, so the two change places.
+            log_ratio, lower, upper = -log_ratio, upper, lower
+        else:
+            assert np.all(proposals.upward[landed] != there.upward)
+        # However the way back was found, it is the same.
+        found = proposals.log_ratio[landed]
+        np.testing.assert_allclose(found, np.full_like(found, log_ratio), rtol=1e-4, atol=2e-3)
+        for residual, expected in zip(proposals.residual, (lower, upper), strict=True):
+            np.testing.assert_allclose(residual[landed[0]], expected, atol=1e-3 * SIGMA)
+
+
+def test_a_wrong_ratio_is_found(visits, monkeypatch):
+    """A source that counts among its own partners, one way only, makes the test fail."""
+    # The package's name of the module is its function.
+    module = sys.modules["probcat.moves.split_merge"]
+    right = module.log_partner
+    monkeypatch.setattr(
+        module,
+        "log_partner",
+        lambda model, window, sources, second, slot, first: right(
+            model, window, sources, second, jnp.full_like(slot, -1), first
+        ),
+    )
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check("split_merge", visits)
