@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, PartitionSpec
 
+from probcat.exchange import coldest
 from probcat.kernel import CatalogKernel
 from probcat.scene import Scene
 from probcat.state import CatalogState, Draw
@@ -58,12 +59,13 @@ def _block(
     def draws(state: CatalogState, scene: Scene) -> tuple[CatalogState, Draw]:
         def step(state: CatalogState, _: None) -> tuple[CatalogState, Draw]:
             state = kernel.sample(state, (scene,), {})
-            return state, state.draw
+            return state, coldest(state.draw, len(kernel.layout.ladder))
 
         state, draws = jax.lax.scan(step, state, None, length=length)
         return state, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), draws)
 
-    number = math.gcd(kernel.layout.num_chains, jax.local_device_count())
+    groups = kernel.layout.num_chains // len(kernel.layout.ladder)
+    number = math.gcd(groups, jax.local_device_count())
     if number == 1:
         return draws(state, scene)
     by_chain, same = PartitionSpec("chain"), PartitionSpec()

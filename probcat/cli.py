@@ -36,6 +36,11 @@ def _sampling_options(command: Any) -> Any:
             click.option("--num-chains", type=click.IntRange(1), help="Chains run side by side."),
             click.option("--num-warmup", type=click.IntRange(0), help="Draws thrown away first."),
             click.option("--num-samples", type=click.IntRange(1), help="Draws kept of each chain."),
+            click.option(
+                "--num-temperatures",
+                type=click.IntRange(1),
+                help="Tempered chains that exchange catalogs with each chain [1: none].",
+            ),
             click.option("--overwrite", is_flag=True, help="Replace a run that --out holds."),
             click.option("--quiet", is_flag=True, help="No progress bar."),
         ]

@@ -60,16 +60,35 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
     arrays |= {f"stat_{name}": getattr(draws, name) for name in STATISTICS}
     for index, name in enumerate(MOVE_NAMES):
         for way, label in enumerate(("up", "down")):
-            counts = draws.moves[..., index, way, :]
+            counts = draws.moves[..., index, :, way, :].sum(axis=-2)
             if name in used_moves(layout):
                 arrays[f"stat_tried_{name}_{label}"] = counts[..., 0]
                 arrays[f"stat_accepted_{name}_{label}"] = counts[..., 1]
+    arrays["moves"] = draws.moves
     return arrays
+
+
+def acceptance_by_signal(
+    blocks: list[dict[str, np.ndarray]], layout: Layout
+) -> dict[str, dict[str, list[float | None]]]:
+    """Share of accepted moves in bins of signal-to-noise ratio, up and down, by move."""
+    counts = sum(block["moves"].sum(axis=(0, 1), dtype=np.float64) for block in blocks)
+    tried, accepted = np.moveaxis(np.asarray(counts), -1, 0)
+    share = np.where(tried > 0, accepted / np.maximum(tried, 1.0), np.nan)
+    return {
+        name: {
+            label: [None if np.isnan(v) else round(float(v), 5) for v in share[index, :, way]]
+            for way, label in enumerate(("up", "down"))
+        }
+        for index, name in enumerate(MOVE_NAMES)
+        if name in used_moves(layout)
+    }
 
 
 def used_moves(layout: Layout) -> set[str]:
     """Names of the moves that a run makes."""
-    return {name for plan in layout.plans for name in plan.schedule}
+    names = {name for plan in layout.plans for name in plan.schedule}
+    return names | ({"exchange"} if len(layout.ladder) > 1 else set())
 
 
 def to_samples(blocks: list[dict[str, np.ndarray]], attrs: dict[str, Any]) -> Samples:

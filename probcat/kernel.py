@@ -14,12 +14,13 @@ from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 
 from probcat.common import update_common
+from probcat.exchange import exchange
 from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Model, Search, Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.scene import Scene, render_extended, render_points
-from probcat.state import MOVE_NAMES, CatalogState, Draw, chain_keys, initial_state
+from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys, initial_state
 from probcat.windows import cut, draw_tiling, hold, paste, release
 
 TARGET_ACCEPTANCE = 0.8
@@ -116,14 +117,14 @@ class CatalogKernel(MCMCKernel):
         (scene,) = model_args
         warming = state.i < self._num_warmup
         temperature = self._temperature(state.i)
-        key, key_passes, key_globals = jax.random.split(state.rng_key, 3)
+        key, key_passes, key_globals, key_exchange = jax.random.split(state.rng_key, 4)
         state = jax.lax.cond(
             state.i % REFRESH == 0,
             lambda state: refresh(state, scene, self.layout, self.extended_radius),
             lambda state: state,
             state,
         )
-        state = _reset_counts(state, temperature)
+        state = _reset_counts(state, temperature, self.layout.ladder)
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
             run = partial(self._pass, scene=scene, plan=plan, number=number, warming=warming)
@@ -137,6 +138,8 @@ class CatalogKernel(MCMCKernel):
         update = jax.vmap(partial(update_common, scene=scene))
         draw, residual = update(state.draw, state.residual, chain_keys(key_globals, state))
         state = state._replace(draw=draw, residual=residual)
+        if len(self.layout.ladder) > 1:
+            state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
 
     def _temperature(self, i: Array) -> Array:
@@ -253,7 +256,7 @@ def visit_window(
     """All moves of one visit: the schedule, then the Hamiltonian trajectories."""
     names = tuple(dict.fromkeys(plan.schedule))
     key_moves, key_hmc = jax.random.split(rng_key)
-    counts = jnp.zeros((len(MOVE_NAMES), 2, 2), jnp.float32)
+    counts = jnp.zeros(COUNTS_SHAPE, jnp.float32)
 
     def step(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
         state, counts = carry
@@ -262,7 +265,7 @@ def visit_window(
         state, outcome = jax.lax.switch(index, branches, draws, state)
         row = jnp.asarray([MOVE_NAMES.index(name) for name in names])[index]
         both = jnp.stack([outcome.tried, outcome.accepted], axis=-1).astype(jnp.float32)
-        return (state, counts.at[row].add(both)), None
+        return (state, counts.at[row, outcome.signal_bin].add(both)), None
 
     if plan.schedule:
         order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
@@ -315,11 +318,14 @@ def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: in
     return scene.data - draw.background - image
 
 
-def _reset_counts(state: CatalogState, temperature: Array) -> CatalogState:
+def _reset_counts(
+    state: CatalogState, temperature: Array, ladder: tuple[float, ...]
+) -> CatalogState:
+    rungs = jnp.asarray(ladder, jnp.float32)[state.chain % len(ladder)]
     draw = state.draw._replace(
         moves=jnp.zeros_like(state.draw.moves),
         overflow=jnp.zeros_like(state.draw.overflow),
-        temperature=jnp.full_like(state.draw.temperature, temperature),
+        temperature=temperature * rungs,
         step_size=jnp.exp(state.log_step_mean[:, 0]),
     )
     return state._replace(draw=draw)

@@ -62,6 +62,9 @@ class Layout:
     plans : tuple of PassPlan
     num_leapfrog : int
     num_chains : int
+        All that advance together, those of every temperature included.
+    ladder : tuple of float
+        Inverse temperatures of the chains of a group, the first one being 1.
     """
 
     image_shape: tuple[int, int]
@@ -72,6 +75,7 @@ class Layout:
     plans: tuple[PassPlan, ...]
     num_leapfrog: int
     num_chains: int
+    ladder: tuple[float, ...] = (1.0,)
 
     @property
     def padded_shape(self) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from probcat import __version__
 from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
 from probcat.errors import InputError
 from probcat.results import ASSIGNMENT, CATALOG, FIGURES, MODEL, write_results
-from probcat.summary import Summary, summarize
+from probcat.summary import Summary, acceptance_table, summarize
 
 if TYPE_CHECKING:
     from probcat.image import Image
@@ -136,7 +136,8 @@ def describe_run(out: Path) -> str:
     text = [(out / CONFIG).read_text(encoding="utf-8").rstrip()]
     if (out / SAMPLES).is_file():
         samples = Samples.from_netcdf(out / SAMPLES)
-        text += ["", str(diagnose(samples)), "", str(summarize(samples))]
+        text += ["", str(diagnose(samples)), "", acceptance_table(samples)]
+        text += ["", str(summarize(samples))]
     else:
         text += ["", f"not finished; go on with: probcat run --out {out} --resume"]
     return "\n".join(text)

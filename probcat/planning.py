@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.exchange import ladder
 from probcat.layout import Layout, PassPlan
 from probcat.render import DEFAULT_TOLERANCE, default_extended_radius
 
@@ -45,6 +46,11 @@ class SamplerSettings:
         Inverse temperature of the likelihood at the start of warm-up.
     tempered_share : float
         Share of the warm-up in which it rises to one.
+    num_temperatures : int
+        Chains at different temperatures that exchange catalogs with every chain; 1
+        does without.
+    hottest : float
+        Inverse temperature of the hottest of them.
     block : int
         Draws between two checkpoints.
     """
@@ -64,16 +70,18 @@ class SamplerSettings:
     leapfrog_steps: int = 5
     first_temperature: float = 1e-3
     tempered_share: float = 0.5
+    num_temperatures: int = 1
+    hottest: float = 0.3
     block: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("interior", "leapfrog_steps", "block", "extended_passes", "passes"):
+        for name in ("interior", "leapfrog_steps", "block", "extended_passes", "passes", "num_temperatures"):
             if getattr(self, name) < 1:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
         for name in ("birth_death", "split_merge", "resplit", "companion", "extended_moves"):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
-        for name in ("first_temperature", "psf_tolerance"):
+        for name in ("first_temperature", "psf_tolerance", "hottest"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")
 
@@ -111,7 +119,7 @@ def build_layout(
     if prior.has_extended:
         moves = ("birth_death_extended", "companion_extended") * settings.extended_moves
         if prior.has_points:
-            moves += ("companion_point_of_any", "retype") * settings.extended_moves
+            moves += ("companion_point_of_any", "retype", "blend") * settings.extended_moves
         if prior.has_points and not apart:
             # Companions of any host include those of points.
             moves += tuple(name for name in point_moves if name != "companion_point")
@@ -126,7 +134,8 @@ def build_layout(
         extended_capacity=max(1, 8 * few, capacity // 8 if few else 1),
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
-        num_chains=num_chains,
+        num_chains=num_chains * settings.num_temperatures,
+        ladder=ladder(settings.num_temperatures, settings.hottest),
     )
 
 

@@ -18,10 +18,11 @@ from tqdm.auto import tqdm
 
 from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
-from probcat.draws import to_arrays, to_samples
+from probcat.draws import acceptance_by_signal, to_arrays, to_samples
 from probcat.errors import InputError
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout
+from probcat.moves.base import SIGNAL_EDGES
 from probcat.planning import SamplerSettings, build_layout, extended_radius
 from probcat.prior import Prior
 from probcat.scene import Scene, build_scene
@@ -171,6 +172,8 @@ class Run:
             "unit": str(self.image.unit),
             "extended_radius": self.radius,
             "prior_only": self.prior_only,
+            "signal_edges": list(SIGNAL_EDGES),
+            "acceptance_by_signal": acceptance_by_signal(blocks, self.layout),
             "prior": self.prior.to_config(),
             "settings": asdict(self.settings),
             "seconds": time.monotonic() - start,
@@ -270,7 +273,7 @@ def _kept(block: dict[str, np.ndarray], first: int, last: int) -> dict[str, np.n
 
 def _describe(draws: Draw, block: dict[str, np.ndarray], warming: bool) -> str:
     """One line on the state of the chains, for the progress bar."""
-    moves = np.asarray(draws.moves)[:, -1].sum(axis=(0, 1, 2))
+    moves = np.asarray(draws.moves)[:, -1].sum(axis=(0, 1, 2, 3))
     count = block["scalar_num_sources"][:, -1]
     chi2 = block["scalar_chi2_per_pixel"][:, -1].mean()
     log_likelihood = block["scalar_log_likelihood"][:, -1].mean()

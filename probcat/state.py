@@ -9,11 +9,13 @@ from jax import Array
 
 from probcat.layout import Layout
 from probcat.moves import MOVES
+from probcat.moves.base import SIGNAL_EDGES
 from probcat.scene import Scene
 from probcat.windows import Sources
 
 FIRST_STEP_SIZE = 0.2
-MOVE_NAMES = tuple(MOVES)
+MOVE_NAMES = (*MOVES, "exchange")
+COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
 
 
 class Draw(NamedTuple):
@@ -25,8 +27,9 @@ class Draw(NamedTuple):
     background, mu, extended_fraction, flux_slope : Array, shape (C,)
     chi2, log_likelihood : Array, shape (C,)
     step_size, hmc_acceptance, temperature : Array, shape (C,)
-    moves : Array, shape (C, num_moves, 2, 2)
-        Tried and accepted (last axis) counts, up and down, of every move.
+    moves : Array, shape (C, num_moves, num_bins, 2, 2)
+        Tried and accepted (last axis) counts, up and down, of every move, in bins of
+        signal-to-noise ratio.
     overflow : Array, shape (C, 4), bool
         Full: point and extended capacity, point and extended window slots.
     """
@@ -113,7 +116,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         step_size=zeros,
         hmc_acceptance=zeros,
         temperature=zeros + 1.0,
-        moves=jnp.zeros((chains, len(MOVE_NAMES), 2, 2), jnp.float32),
+        moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
         overflow=jnp.zeros((chains, 4), bool),
     )
     shape = (chains, len(layout.plans))

@@ -139,3 +139,20 @@ def _acceptance(stats: Mapping[str, np.ndarray]) -> dict[str, float]:
     if "hmc_acceptance" in stats:
         shares["hmc"] = float(np.mean(stats["hmc_acceptance"]))
     return shares
+
+
+def acceptance_table(samples: Samples) -> str:
+    """Give the share of accepted proposals by move and signal-to-noise ratio as text."""
+    edges = [0.0, *samples.attrs.get("signal_edges", []), math.inf]
+    shares = samples.attrs.get("acceptance_by_signal", {})
+    if not shares:
+        return ""
+    bins = [f"{low:g}-{high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    width = max(len(name) for name in shares) + 5
+    lines = [f"{'accepted (%), by S/N':{width}}" + "".join(f"{label:>9}" for label in bins)]
+    for name, ways in shares.items():
+        for way, values in ways.items():
+            if any(value is not None for value in values):
+                cells = ("-" if v is None else f"{100 * v:.2g}" for v in values)
+                lines.append(f"{name + ' ' + way:{width}}" + "".join(f"{c:>9}" for c in cells))
+    return "\n".join(lines)

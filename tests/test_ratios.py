@@ -211,6 +211,7 @@ def forward(name, visits):
     ways = (True, True, True) if name in KEEPS_NUMBER else (True, False)
     for count, (number, upward) in enumerate(product(range(len(useful)), ways)):
         found = np.flatnonzero(useful[number] & (proposals.upward[number] == upward))
+        assert found.size > 0, f"{name}: nothing is proposed"
         # Other draws every time, so that all kinds of them come up.
         index = found[5 * count % len(found)]
         window, state = take(windows, number), take(states, number)

@@ -1,6 +1,6 @@
 """Moves in a window: one file each, one table here.
 
-A move takes ``(rng_key, model, search, window, state)`` and returns the new state
+A move takes ``(draws, model, search, window, state)`` and returns the new state
 and an `Outcome`.  A new move is a new file and a line in `MOVES`.
 """
 
@@ -9,6 +9,7 @@ from functools import partial
 
 from probcat.moves.base import EXTENDED, POINT
 from probcat.moves.birth_death import birth_death
+from probcat.moves.blend import blend
 from probcat.moves.companion import companion
 from probcat.moves.resplit import resplit
 from probcat.moves.retype import retype
@@ -23,6 +24,7 @@ MOVES: dict[str, Callable] = {
     "companion_point_of_any": partial(companion, kind=POINT, any_host=True),
     "companion_extended": partial(companion, kind=EXTENDED, any_host=True),
     "retype": retype,
+    "blend": blend,
 }
 
 POINT_MOVES = frozenset({"birth_death_point", "split_merge", "resplit", "companion_point"})

@@ -13,9 +13,10 @@ from probcat.prior import Prior, sample_flux_prior, sample_shape
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
-NUM_COLUMNS = (3, 7)
 NUM_UNIFORMS = 14
 NUM_TRIES = 4
+SIGNAL_EDGES = (5.0, 10.0, 20.0, 50.0, 200.0)
+"""Edges of the bins of signal-to-noise ratio in which moves are counted."""
 EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
 
 
@@ -126,10 +127,18 @@ class WindowState(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Bookkeeping of one move: what was tried and what was accepted, up and down."""
+    """Bookkeeping of one move: what was tried and what was accepted, up and down.
+
+    Attributes
+    ----------
+    tried, accepted : Array, shape (2,), bool
+    signal_bin : Array, int32
+        Bin of `SIGNAL_EDGES` of the source that appears, vanishes or moves.
+    """
 
     tried: Array
     accepted: Array
+    signal_bin: Array
 
 
 class Proposal(NamedTuple):
@@ -150,6 +159,8 @@ class Proposal(NamedTuple):
         Residuals of the lower and of the upper state.
     sources : tuple of (Array, Array)
         (points, extended) of the proposed state.
+    signal : Array
+        Signal-to-noise ratio of the (fainter) source that the move is about.
     """
 
     upward: Array
@@ -157,6 +168,7 @@ class Proposal(NamedTuple):
     log_ratio: Array
     residual: tuple[Array, Array]
     sources: tuple[Array, Array]
+    signal: Array
 
 
 def sources_of(state: WindowState, kind: int) -> Array:
@@ -244,4 +256,5 @@ def decide(
     )
     direction = jnp.stack([proposal.upward, ~proposal.upward])
     tried = direction & proposal.possible
-    return state, Outcome(tried, tried & accepted)
+    above = proposal.signal > jnp.asarray(SIGNAL_EDGES)
+    return state, Outcome(tried, tried & accepted, jnp.sum(above, dtype=jnp.int32))

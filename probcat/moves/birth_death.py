@@ -117,6 +117,7 @@ def birth_death(
             proposed if kind == POINT else state.points,
             proposed if kind == EXTENDED else state.extended,
         ),
+        signal=flux * jnp.sqrt(information),
     )
     overflow = state.overflow.at[kind].set(state.overflow[kind] | (upward & ~has_room))
     return decide(u[10], window, state._replace(overflow=overflow), proposal)

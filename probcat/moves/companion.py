@@ -175,6 +175,7 @@ def companion(
             bare - flux_beside * host_image - flux * image,
         ),
         sources=(updated, extended) if kind == POINT else (points, updated),
+        signal=flux * jnp.sqrt(information),
     )
     full = upward & ~has_room & (count > 0)
     overflow = state.overflow.at[kind].set(state.overflow[kind] | full)

@@ -64,7 +64,8 @@ def resplit(
     centre = second[:FLUX] + share * step
 
     image = patch(model, POINT, centre, size)
-    level = total(window.weight * image**2) / model.point_norm
+    information = total(window.weight * image**2)
+    level = information / model.point_norm
     new_share = sample_share(u[2:5], prior, flux)
     free = u[5] < 0.5
     stretch = jnp.sqrt(share * (1.0 - share) / (new_share * (1.0 - new_share)))
@@ -114,6 +115,7 @@ def resplit(
         log_ratio=log_ratio,
         residual=(state.residual, bare - new_flux * new_both),
         sources=(proposed, state.extended),
+        signal=jnp.minimum(share, 1.0 - share) * flux * jnp.sqrt(information),
     )
     return decide(u[11], window, state, proposal)
 

@@ -97,6 +97,7 @@ def retype(
         log_ratio=log_ratio,
         residual=(bare - point_flux * point_image, bare - extended_flux * image),
         sources=(points, extended),
+        signal=point_flux * jnp.sqrt(as_point[1]),
     )
     full = jnp.stack(
         [

@@ -126,6 +126,7 @@ def split_merge(
         log_ratio=log_ratio,
         residual=(bare - flux_one * image, bare - flux_two * both),
         sources=(jnp.where(upward, upper.at[slot].set(split_2), lower), state.extended),
+        signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(information),
     )
     overflow = state.overflow.at[POINT].set(state.overflow[POINT] | (upward & ~has_room & able))
     return decide(u[11], window, state._replace(overflow=overflow), proposal)

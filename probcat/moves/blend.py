@@ -1,0 +1,147 @@
+"""Turn a galaxy into two stars and two stars into a galaxy, keeping the centroid.
+
+The stars' shares and displacement are drawn as for a split, but on the scale of the
+galaxy's half-light radius; its shape is chosen by multiple tries; all fluxes are drawn
+from their conditional Gaussians.  With total flux F the Jacobian is F, as for a split.
+"""
+
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.moves.base import (
+    EXTENDED,
+    FLUX,
+    POINT,
+    Draws,
+    Model,
+    Outcome,
+    Proposal,
+    Search,
+    Window,
+    WindowState,
+    X,
+    Y,
+    active,
+    contains,
+    decide,
+    patch,
+    total,
+)
+from probcat.moves.companion import neighbour_weights
+from probcat.moves.pairs import (
+    log_share_density,
+    log_step_density,
+    sample_share,
+    sample_step,
+    splittable,
+)
+from probcat.moves.proposals import (
+    choose,
+    choose_uniformly,
+    empty_slot,
+    flux_conditional,
+    log_flux_density,
+    log_probability,
+    sample_flux,
+)
+from probcat.moves.shapes import choose_shape, tries
+from probcat.prior import log_flux_prior
+
+REACH = 1.5
+"""Partners are chosen within about this many FWHM."""
+
+
+def blend(
+    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+) -> tuple[WindowState, Outcome]:
+    """One galaxy to two stars (upward) or back."""
+    del search
+    u = draws.uniform
+    prior, points, extended = model.prior, state.points, state.extended
+    size = state.residual.shape[-1]
+    upward = u[0] < 0.5
+
+    slots, galaxy_slot, has_room = _choose_slots(u[1:4], model, state, upward)
+    first, second, galaxy = points[slots[0]], points[slots[1]], extended[galaxy_slot]
+    flux_now = jnp.where(upward, galaxy[FLUX], first[FLUX] + second[FLUX])
+    share_now = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
+    middle = share_now * first[:FLUX] + (1.0 - share_now) * second[:FLUX]
+    centre = jnp.where(upward, galaxy[:FLUX], middle)
+    share = jnp.where(upward, sample_share(u[4:7], prior, flux_now), share_now)
+    drawn = sample_step(u[7:10], galaxy[FLUX + 1])
+    step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
+    position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
+    pair = share * patch(model, POINT, position_1, size)
+    pair = pair + (1.0 - share) * patch(model, POINT, position_2, size)
+
+    galaxy = galaxy.at[:FLUX].set(centre)
+    shapes, images = tries(draws, model, window, galaxy, ~upward)
+    bare = state.residual + flux_now * jnp.where(upward, images[0], pair)
+    shape, image, log_shape_ratio = choose_shape(
+        u[10], model, window, bare, shapes, images, ~upward
+    )
+    weighted = window.weight * bare
+    one = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
+    two = flux_conditional(prior, total(weighted * pair), total(window.weight * pair**2))
+    mean, precision = (jnp.where(upward, b, a) for a, b in zip(one, two, strict=True))
+    drawn = sample_flux(u[11:13], draws.flux[0], prior, mean, precision)
+    flux_one = jnp.where(upward, flux_now, drawn)
+    flux_two = jnp.where(upward, drawn, flux_now)
+
+    star_1 = jnp.append(position_1, share * flux_two)
+    star_2 = jnp.append(position_2, (1.0 - share) * flux_two)
+    as_galaxy = jnp.concatenate([centre, flux_one[None], shape])
+    with_pair = points.at[slots[0]].set(star_1).at[slots[1]].set(star_2)
+    near = neighbour_weights(with_pair, star_2[X], star_2[Y], REACH * model.fwhm, slots[1])
+    num_points = jnp.sum(active(with_pair), dtype=jnp.int32)
+    num_extended = jnp.sum(active(extended), dtype=jnp.int32) + jnp.where(upward, 0, 1)
+    log_ratio = (
+        2.0 * jnp.log(window.density[POINT])
+        - jnp.log(window.density[EXTENDED])
+        + log_flux_prior(prior, star_1[FLUX])
+        + log_flux_prior(prior, star_2[FLUX])
+        - log_flux_prior(prior, flux_one)
+        + log_shape_ratio
+        - jnp.log(num_points.astype(jnp.float32))
+        + log_probability(near, slots[0])
+        + log_flux_density(prior, flux_one, *one)
+        + jnp.log(num_extended.astype(jnp.float32))
+        - log_share_density(prior, flux_one, share)
+        - log_step_density(jnp.sum(step**2), shape[0])
+        - log_flux_density(prior, flux_two, *two)
+        + jnp.log(flux_two)
+    )
+    stars_inside = contains(window, *position_1) & contains(window, *position_2)
+    existing = jnp.where(upward, jnp.any(active(extended)), jnp.sum(active(points)) > 1)
+    fits = jnp.where(upward, stars_inside, contains(window, *centre))
+    without_pair = points.at[slots[0]].set(0.0).at[slots[1]].set(0.0)
+    proposal = Proposal(
+        upward=upward,
+        possible=existing & has_room & fits & splittable(prior, flux_one),
+        log_ratio=log_ratio,
+        residual=(bare - flux_one * image, bare - flux_two * pair),
+        sources=(
+            jnp.where(upward, with_pair, without_pair),
+            extended.at[galaxy_slot].set(jnp.where(upward, 0.0, as_galaxy)),
+        ),
+        signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(one[1]),
+    )
+    full = existing & ~has_room & jnp.stack([upward, ~upward])
+    return decide(u[13], window, state._replace(overflow=state.overflow | full), proposal)
+
+
+def _choose_slots(
+    uniform: Array, model: Model, state: WindowState, upward: Array
+) -> tuple[Array, Array, Array]:
+    """Slots of the two stars and of the galaxy, and whether there is room for the new ones."""
+    points, extended = state.points, state.extended
+    free_1, room_1 = empty_slot(active(points))
+    free_2, room_2 = empty_slot(active(points).at[free_1].set(True))
+    second = choose_uniformly(uniform[0], active(points))
+    reach = REACH * model.fwhm
+    near = neighbour_weights(points, points[second, X], points[second, Y], reach, second)
+    stars = jnp.stack([choose(uniform[1], near), second])
+    free, room = empty_slot(active(extended))
+    galaxy = choose_uniformly(uniform[2], active(extended))
+    slots = jnp.where(upward, jnp.stack([free_1, free_2]), stars)
+    return slots, jnp.where(upward, galaxy, free), jnp.where(upward, room_1 & room_2, room)
