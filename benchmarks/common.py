@@ -22,11 +22,6 @@ def data_path(name: str) -> Path:
     return path
 
 
-def use_all_cores() -> None:
-    """Count every core as a device of its own, before JAX starts."""
-    jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
-
-
 def device_name() -> str:
     """Name of the machine that does the work."""
     device = jax.devices()[0]

@@ -18,8 +18,8 @@ from benchmarks.common import (
     device_name,
     peak_memory,
     report,
-    use_all_cores,
 )
+from probcat.blocks import use_all_cores
 
 PRIOR = {
     "flux_min": 250.0,
@@ -151,7 +151,8 @@ def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
     table = Table.read(data_path("m2/m2_truth_hst.fits"))
     columns = [np.asarray(table[name], float) for name in ("x", "y", "flux")]
     truth = Sources(columns[0], columns[1], magnitude(columns[2]))
-    found = Sources(catalog.x, catalog.y, magnitude(np.asarray(catalog.flux)), catalog.prob_exist)
+    magnitudes = magnitude(catalog["flux"])
+    found = Sources(catalog["x"], catalog["y"], magnitudes, catalog["prob_exist"])
     offset = measure_offset(found, truth, radius=1.0, mag_gap=0.5, brighter_than=19.0)
     scores = score_detection(
         found,

@@ -9,7 +9,8 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import device_name, peak_memory, report, use_all_cores
+from benchmarks.common import device_name, peak_memory, report
+from probcat.blocks import use_all_cores
 
 DENSITY = 0.05
 """Stars per square pixel."""

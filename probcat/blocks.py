@@ -1,12 +1,14 @@
 """Blocks of draws: compiled once, chains spread over the devices there are."""
 
 import math
+import os
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from probcat.exchange import coldest
 from probcat.kernel import CatalogKernel
@@ -38,7 +40,30 @@ def run_block(
     draws : Draw
         Leading axes (chain, draw).
     """
+    mesh = _mesh(kernel)
+    if mesh is not None:
+        # Placed alike at every call, or the second one would compile again.
+        specs: tuple[Any, ...] = _specs()
+        state = CatalogState._make(
+            jax.device_put(part, NamedSharding(mesh, spec))
+            for part, spec in zip(state, specs, strict=True)
+        )
+        scene = jax.device_put(scene, NamedSharding(mesh, PartitionSpec()))
     return _compiled(jax.default_backend())(kernel, length, state, scene)
+
+
+def _mesh(kernel: CatalogKernel) -> Mesh | None:
+    """Devices that chains are divided among, if there are several."""
+    groups = kernel.layout.num_chains // len(kernel.layout.ladder)
+    number = math.gcd(groups, jax.local_device_count())
+    return Mesh(jax.local_devices()[:number], "chain") if number > 1 else None
+
+
+def _specs() -> CatalogState:
+    """How every field of the state is divided."""
+    fields = CatalogState._fields
+    shared = ("i", "rng_key")
+    return CatalogState._make(PartitionSpec(*([] if f in shared else ["chain"])) for f in fields)
 
 
 @cache
@@ -46,6 +71,14 @@ def _compiled(backend: str) -> Any:
     # On a CPU the last optimizations take as long as all the others and gain nothing here.
     options = {"xla_llvm_disable_expensive_passes": True} if backend == "cpu" else None
     return jax.jit(_block, static_argnums=(0, 1), donate_argnums=(2,), compiler_options=options)
+
+
+def use_all_cores() -> None:
+    """Count every core of a host as a device, as far as JAX has not started yet."""
+    if "XLA_FLAGS" in os.environ or "JAX_NUM_CPU_DEVICES" in os.environ:
+        return
+    with suppress(RuntimeError):
+        jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)
 
 
 def num_compilations() -> int:
@@ -64,16 +97,15 @@ def _block(
         state, draws = jax.lax.scan(step, state, None, length=length)
         return state, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), draws)
 
-    groups = kernel.layout.num_chains // len(kernel.layout.ladder)
-    number = math.gcd(groups, jax.local_device_count())
-    if number == 1:
+    mesh = _mesh(kernel)
+    if mesh is None:
         return draws(state, scene)
-    by_chain, same = PartitionSpec("chain"), PartitionSpec()
-    fields = dict.fromkeys(CatalogState._fields, by_chain) | {"i": same, "rng_key": same}
-    specs = CatalogState(**fields)
-    mesh = Mesh(jax.local_devices()[:number], "chain")
     spread = jax.shard_map(
-        draws, mesh=mesh, in_specs=(specs, same), out_specs=(specs, by_chain), check_vma=False
+        draws,
+        mesh=mesh,
+        in_specs=(_specs(), PartitionSpec()),
+        out_specs=(_specs(), PartitionSpec("chain")),
+        check_vma=False,
     )
     result: tuple[CatalogState, Draw] = spread(state, scene)
     return result

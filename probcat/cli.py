@@ -66,8 +66,10 @@ def main() -> None:
 @_sampling_options
 def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
     """Catalog a simulated blend of stars and galaxies, and compare with the truth."""
+    from probcat.blocks import use_all_cores
     from probcat.demo import run_demo
 
+    use_all_cores()
     with _resumable(out):
         click.echo(run_demo(out, overwrite=overwrite, progress=not quiet, **sampling))
 
@@ -104,9 +106,11 @@ def run(
     Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc, config.toml and
     figures.
     """
+    from probcat.blocks import use_all_cores
     from probcat.config import RunConfig, read_config
     from probcat.pipeline import resume_run, start_run
 
+    use_all_cores()
     if resume:
         given = [images, band, psf, gain, read_noise, config, *sampling.values()]
         if overwrite or prior_only or any(given):

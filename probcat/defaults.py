@@ -137,7 +137,14 @@ def _check(parameters: PriorParameters) -> None:
     positive = [
         name
         for name in values
-        if name not in ("background", "background_mean", "extended_fraction", "flux_slope", "flux_slope_mean")
+        if name
+        not in (
+            "background",
+            "background_mean",
+            "extended_fraction",
+            "flux_slope",
+            "flux_slope_mean",
+        )
     ]
     for name in positive:
         if values[name] is not None and not values[name] > 0.0:

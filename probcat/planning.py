@@ -7,7 +7,7 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.exchange import ladder
-from probcat.layout import Layout, PassPlan
+from probcat.layout import Layout, PassPlan, round_up
 from probcat.render import DEFAULT_TOLERANCE, default_extended_radius
 
 if TYPE_CHECKING:
@@ -75,7 +75,14 @@ class SamplerSettings:
     block: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("interior", "leapfrog_steps", "block", "extended_passes", "passes", "num_temperatures"):
+        for name in (
+            "interior",
+            "leapfrog_steps",
+            "block",
+            "extended_passes",
+            "passes",
+            "num_temperatures",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
         for name in ("birth_death", "split_merge", "resplit", "companion", "extended_moves"):
@@ -97,11 +104,11 @@ def build_layout(
     """Sizes of a run; arrays that turn out too small grow later."""
     border = settings.border if settings.border >= 0 else float(image.psf.fwhm)
     crowding = 3.0 * count_peaks(image) / image.data.size
-    per_window = _power_of_two(1.5 * crowding * settings.interior**2, 16)
+    per_window = _slots(crowding * settings.interior**2)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
     few = (16 if per_window <= 32 else 8) if prior.has_extended else 0
     wide = settings.extended_interior or (32 if per_window <= 32 else 16)
-    per_wide = _power_of_two(1.5 * crowding * wide**2, 16)
+    per_wide = _slots(crowding * wide**2)
     point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
     point_moves = (
         ("birth_death_point",) * settings.birth_death
@@ -152,6 +159,12 @@ def count_peaks(image: "Image") -> int:
             if (row, column) != (1, 1):
                 higher &= padded[1:-1, 1:-1] >= padded[row : row + ny, column : column + nx]
     return int(np.sum(higher & (data > floor + 3.0 * sigma)))
+
+
+def _slots(peaks: float) -> int:
+    """Slots of a window for points: more are sampled than there are peaks, and unevenly."""
+    expected = 1.7 * peaks
+    return max(16, round_up(expected + 3.0 * expected**0.5))
 
 
 def _power_of_two(number: float, least: int) -> int:

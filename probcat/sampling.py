@@ -227,7 +227,7 @@ class Run:
             raise InputError(f"more than {MOST_SOURCES} sources; raise flux_min in [prior]")
         name = ("point", "extended")[kind]
         what = "slots of a window" if windows else "catalog"
-        note = f"{what} for {name} sources full after {int(state.i)} draws: doubled, compiling"
+        note = f"{what} for {name} sources full after {int(state.i)} draws: enlarged, compiling"
         self.notes.append(note)
         say(note)
         self.prepare(layout)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -147,7 +148,7 @@ def acceptance_table(samples: Samples) -> str:
     shares = samples.attrs.get("acceptance_by_signal", {})
     if not shares:
         return ""
-    bins = [f"{low:g}-{high:g}" for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    bins = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
     width = max(len(name) for name in shares) + 5
     lines = [f"{'accepted (%), by S/N':{width}}" + "".join(f"{label:>9}" for label in bins)]
     for name, ways in shares.items():

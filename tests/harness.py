@@ -19,7 +19,7 @@ from probcat.common import update_common
 from probcat.defaults import log_normal_within
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
-from probcat.prior import Prior, sample_shape
+from probcat.prior import Prior, sample_flux_prior, sample_shape
 from probcat.psf import PSF
 from probcat.scene import build_scene
 from probcat.state import chain_keys, initial_state
@@ -78,10 +78,10 @@ def exact_state(rng_key, scene, layout):
         bounds = jnp.asarray([layout.region_bounds(axis) for axis in (0, 1)], jnp.float32)
         unit = jax.random.uniform(keys[1], (chains, capacity, 2))
         position = bounds[None, None, :, 0] + unit * (bounds[:, 1] - bounds[:, 0])[None, None]
-        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-            flux = jax.vmap(lambda slope, key: prior.with_slope(slope).flux.sample(key, (capacity,)))(
-                slope, jax.random.split(keys[2], chains)
-            )
+        flux_keys = jax.random.split(keys[2], chains)
+        flux = jax.vmap(
+            lambda slope, key: sample_flux_prior(prior.with_slope(slope), key, (capacity,))
+        )(slope, flux_keys)
         parts = [position - jnp.round(position), flux[..., None]]
         if extended:
             parts.append(sample_shape(prior, keys[3], (chains, capacity)))

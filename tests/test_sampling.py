@@ -90,7 +90,7 @@ def test_full_arrays_grow_and_are_reported(blend, points, monkeypatch):
 
     monkeypatch.setattr(sampling, "build_layout", tiny)
     samples = sample(blend, points, rng_key=5, settings=SETTINGS, **COUNTS)
-    assert any("doubled" in note for note in samples.attrs["notes"])
+    assert any("enlarged" in note for note in samples.attrs["notes"])
     assert samples.scalars["num_sources"].max() >= 3
 
 

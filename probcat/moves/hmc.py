@@ -144,9 +144,7 @@ def _prepare(
 
     low, high = model.prior.flux_limits
     huge = jnp.float32(1e30)
-    mass = Coordinates(
-        _point_mass(model, scale), _extended_mass(model, extended_scale)
-    )
+    mass = Coordinates(_point_mass(model, scale), _extended_mass(model, extended_scale))
     return Trajectory(
         window=window,
         mask=mask,

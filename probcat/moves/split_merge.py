@@ -122,7 +122,11 @@ def split_merge(
     proposal = Proposal(
         upward=upward,
         possible=able
-        & jnp.where(upward, has_room & inside, (jnp.sum(active(sources), dtype=jnp.int32) > 1) & contains(window, *centre)),
+        & jnp.where(
+            upward,
+            has_room & inside,
+            (jnp.sum(active(sources), dtype=jnp.int32) > 1) & contains(window, *centre),
+        ),
         log_ratio=log_ratio,
         residual=(bare - flux_one * image, bare - flux_two * both),
         sources=(jnp.where(upward, upper.at[slot].set(split_2), lower), state.extended),
