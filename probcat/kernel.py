@@ -39,7 +39,7 @@ class CatalogKernel(MCMCKernel):
     layout : Layout
         Static sizes.
     extended_radius : int
-        Half side in pixels of the footprint of extended sources.
+        Half side in pixels of the largest footprint of extended sources.
     num_warmup : int, optional
         Draws in which the step size adapts and the likelihood is tempered; None takes
         that of the driver, a number serves a driver that runs block by block.
@@ -170,11 +170,8 @@ class CatalogKernel(MCMCKernel):
         def one_chain(draw: Draw, residual: Array, step: Array, rng_key: Array) -> tuple:
             keys = jax.random.split(rng_key, weight.shape[0])
             held = [
-                hold(sources, tiling, plan.size, slots)
-                for sources, slots in (
-                    (draw.points, plan.point_slots),
-                    (draw.extended, plan.extended_slots),
-                )
+                hold(draw.points, tiling, plan.size, plan.point_slots),
+                hold(draw.extended, tiling, plan.size, plan.extended_slots, plan.largest),
             ]
             windows = WindowState(
                 residual=cut(residual, tiling, plan.size),
@@ -183,7 +180,7 @@ class CatalogKernel(MCMCKernel):
                 overflow=jnp.zeros((weight.shape[0], 2), bool),
             )
             prior = scene.model.prior.with_slope(draw.flux_slope)
-            model = scene.model._replace(prior=prior)
+            model = scene.model._replace(prior=prior, extended_tables=scene.tables[number])
             density = (draw.mu / scene.area) * jnp.stack(
                 [1.0 - draw.extended_fraction, draw.extended_fraction]
             )
@@ -196,6 +193,7 @@ class CatalogKernel(MCMCKernel):
                     density=density,
                     search_precision=precision,
                     temperature=draw.temperature,
+                    largest=jnp.float32(plan.largest),
                     step_size=step,
                 )
                 return visit(key, window, window_state, model=model)

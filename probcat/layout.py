@@ -25,6 +25,8 @@ class PassPlan:
         Hamiltonian trajectories at the end of a visit.
     passes : int
         Passes of this class per draw.
+    largest : float
+        Half-light radius in pixels of the largest source whose footprint fits.
     """
 
     interior: int
@@ -34,6 +36,7 @@ class PassPlan:
     schedule: tuple[str, ...]
     num_hmc: int
     passes: int
+    largest: float = math.inf
 
     @property
     def size(self) -> int:
@@ -118,11 +121,9 @@ class Layout:
             field = f"{name}_capacity"
             return replace(self, **{field: 2 * getattr(self, field)})
         field = f"{name}_slots"
-        slots = [getattr(plan, field) for plan in self.plans]
-        larger = [round_up(1.25 * number) if number else 0 for number in slots]
         plans = tuple(
-            replace(plan, **{field: number})
-            for plan, number in zip(self.plans, larger, strict=True)
+            replace(plan, **{field: round_up(1.25 * getattr(plan, field))})  # type: ignore[arg-type]
+            for plan in self.plans
         )
         return replace(self, plans=plans)
 

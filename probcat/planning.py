@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from probcat.image import Image
     from probcat.prior import Prior
 
+ENOUGH, AMPLE = 2.0, 2.5
+"""Half sides of footprints in half-light radii: the least, and what larger ones are given."""
+WIDEST = 64
+"""Largest half side of a footprint in pixels."""
+LARGE_INTERIOR = 32
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 
@@ -98,6 +103,28 @@ def extended_radius(image: "Image", settings: SamplerSettings) -> int:
     return max(settings.extended_radius or default_extended_radius(image.psf), image.psf.radius)
 
 
+def large_footprint(prior: "Prior", radius: int) -> tuple[int, float]:
+    """Footprint of the largest extended sources, and the size from which they have it.
+
+    Parameters
+    ----------
+    prior : Prior
+    radius : int
+        Half side in pixels of the footprint of all others.
+
+    Returns
+    -------
+    large_radius : int
+        Half side in pixels; `radius` where one class of footprints serves all sources.
+    large_size : float
+        Half-light radius in pixels, infinite with one class.
+    """
+    largest = float(getattr(prior.half_light_radius.support, "upper_bound", np.inf))
+    if not prior.has_extended or ENOUGH * largest <= radius:
+        return radius, np.inf
+    return max(radius, int(min(AMPLE * largest + 1.0, WIDEST))), radius / AMPLE
+
+
 def build_layout(
     image: "Image", prior: "Prior", settings: SamplerSettings, num_chains: int
 ) -> Layout:
@@ -131,7 +158,16 @@ def build_layout(
             # Companions of any host include those of points.
             moves += tuple(name for name in point_moves if name != "companion_point")
         passes = settings.extended_passes if apart else settings.passes
-        plans.append(PassPlan(wide, wide_radius, per_wide, few, _shuffled(moves), 1, passes))
+        large_radius, large_size = large_footprint(prior, wide_radius)
+        schedule = _shuffled(moves)
+        plans.append(
+            PassPlan(wide, wide_radius, per_wide, few, schedule, 1, passes, float(large_size))
+        )
+        if large_radius > wide_radius:
+            # Few sources are large: one pass of windows that hold their whole light.
+            per_large, few = _slots(crowding * LARGE_INTERIOR**2), max(few, 16)
+            schedule = _shuffled(tuple(dict.fromkeys(moves)) * 2)
+            plans.append(PassPlan(LARGE_INTERIOR, large_radius, per_large, few, schedule, 1, 1))
     margin = max(plan.margin for plan in plans)
     return Layout(
         image_shape=image.shape,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -98,6 +99,8 @@ def default_renderer(samples: Samples, image: Image) -> Renderer:
     return Renderer.from_psf(
         image.psf,
         extended_radius=int(samples.attrs.get("extended_radius", 0)),
+        large_radius=int(samples.attrs.get("large_radius", 0)),
+        large_size=samples.attrs.get("large_size") or math.inf,
         with_extended=bool(np.any(samples.sources["extended"])),
     )
 

@@ -1,5 +1,6 @@
 """Render catalogs outside the sampler: stamps of single sources, whole images."""
 
+import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -28,6 +29,9 @@ class Renderer(NamedTuple):
     ----------
     point_tables : PointTables
     extended_tables : ExtendedTables or None
+    small_side, large_size : Array, shape ()
+        Half side in pixels of the footprint of extended sources up to a half-light radius
+        in pixels; larger ones fill their stamps.
     half_side : Array, shape (side,)
         Placeholder whose length is half the side of a stamp, so that the size is
         static under `jax.jit`.
@@ -35,6 +39,8 @@ class Renderer(NamedTuple):
 
     point_tables: PointTables
     extended_tables: ExtendedTables | None
+    small_side: Array
+    large_size: Array
     half_side: Array
 
     @classmethod
@@ -43,6 +49,8 @@ class Renderer(NamedTuple):
         psf: "PSF",
         *,
         extended_radius: int = 0,
+        large_radius: int = 0,
+        large_size: float = math.inf,
         tolerance: float = DEFAULT_TOLERANCE,
         with_extended: bool = True,
     ) -> "Renderer":
@@ -54,6 +62,9 @@ class Renderer(NamedTuple):
         extended_radius : int
             Half side in pixels of the footprint of extended sources; 0 chooses it
             from the PSF.
+        large_radius : int
+            Likewise of those whose half-light radius exceeds `large_size`, pixels.
+        large_size : float
         tolerance : float
             Of the low-rank form of the PSF, relative to its peak.
         with_extended : bool
@@ -61,9 +72,17 @@ class Renderer(NamedTuple):
         """
         tables = psf.point_tables(tolerance=tolerance)
         if not with_extended:
-            return cls(tables, None, jnp.zeros(tables.radius))
-        radius = max(extended_radius or default_extended_radius(psf), tables.radius)
-        return cls(tables, extended_tables(psf, grid_size(radius)), jnp.zeros(radius))
+            zero = jnp.float32(0.0)
+            return cls(tables, None, zero, zero, jnp.zeros(tables.radius))
+        small = max(extended_radius or default_extended_radius(psf), tables.radius)
+        radius = max(small, large_radius)
+        return cls(
+            tables,
+            extended_tables(psf, grid_size(radius)),
+            jnp.float32(small),
+            jnp.float32(large_size),
+            jnp.zeros(radius),
+        )
 
     @property
     def radius(self) -> int:
@@ -93,13 +112,20 @@ class Renderer(NamedTuple):
         points = jnp.pad(points, ((0, 0), (border, border), (border, border)))
         if self.extended_tables is not None:
             tables, radius = self.extended_tables, self.radius
+            distance = jnp.abs(jnp.arange(-radius, radius + 1.0))
+
+            def drawn(x: Array, y: Array, shape: Array) -> Array:
+                stamp = extended_stamp(tables, x, y, shape, radius)
+                large = shape[0] > self.large_size
+                inside = distance <= jnp.where(large, jnp.float32(radius), self.small_side)
+                return jnp.where(inside[:, None] & inside[None, :], stamp, 0.0)
 
             def one(source: tuple[Array, Array, Array, Array]) -> Array:
                 x_offset = split_position(source[0])[1]
                 y_offset = split_position(source[1])[1]
                 return jax.lax.cond(
                     source[3],
-                    lambda: extended_stamp(tables, x_offset, y_offset, source[2], radius),
+                    lambda: drawn(x_offset, y_offset, source[2]),
                     lambda: jnp.zeros((2 * radius + 1, 2 * radius + 1), jnp.float32),
                 )
 

@@ -23,7 +23,12 @@ from probcat.errors import InputError
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout
 from probcat.moves.base import SIGNAL_EDGES
-from probcat.planning import SamplerSettings, build_layout, extended_radius
+from probcat.planning import (
+    SamplerSettings,
+    build_layout,
+    extended_radius,
+    large_footprint,
+)
 from probcat.prior import Prior
 from probcat.scene import Scene, build_scene
 from probcat.state import CatalogState, Draw, initial_state
@@ -122,6 +127,7 @@ class Run:
         self.num_chains, self.num_warmup, self.num_samples = counts
         self.prior_only, self.rng_key = prior_only, rng_key
         self.radius = extended_radius(image, settings)
+        self.large_radius, self.large_size = large_footprint(prior, self.radius)
         self.notes: list[str] = []
         self.grown: list[list] = []
         self.prepare(build_layout(image, prior, settings, self.num_chains))
@@ -138,10 +144,12 @@ class Run:
             layout,
             tolerance=self.settings.psf_tolerance,
             extended_radius=self.radius,
+            large_radius=self.large_radius,
+            large_size=self.large_size,
         )
         self.kernel = CatalogKernel(
             layout,
-            self.radius,
+            self.large_radius,
             num_warmup=self.num_warmup,
             first_temperature=self.settings.first_temperature,
             tempered_share=self.settings.tempered_share,
@@ -171,6 +179,8 @@ class Run:
             "band": self.image.band,
             "unit": str(self.image.unit),
             "extended_radius": self.radius,
+            "large_radius": self.large_radius,
+            "large_size": self.large_size if np.isfinite(self.large_size) else None,
             "prior_only": self.prior_only,
             "signal_edges": list(SIGNAL_EDGES),
             "acceptance_by_signal": acceptance_by_signal(blocks, self.layout),

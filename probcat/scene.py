@@ -1,5 +1,6 @@
 """Scene: images and prior in the form the sampler works on."""
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -7,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import extended_stamp, extended_tables, grid_size
+from probcat.extended import ExtendedTables, extended_stamp, extended_tables, grid_size
 from probcat.layout import Layout
-from probcat.moves.base import EMPTY_SHAPE, Model, Search
+from probcat.moves.base import EMPTY_SHAPE, Model, Search, half_side
 from probcat.moves.search import build_search
 from probcat.points import PointTables, point_stamps
 from probcat.prior import Prior
@@ -28,6 +29,8 @@ class Scene(NamedTuple):
     model : Model
     searches : tuple of Search
         One for each class of windows.
+    tables : tuple of ExtendedTables or None
+        Likewise, on grids of their sizes; those of `model` serve the largest footprint.
     area : Array, shape ()
         Area of the region in square pixels.
     log_norm : Array, shape ()
@@ -41,6 +44,7 @@ class Scene(NamedTuple):
     search_precision: Array
     model: Model
     searches: tuple[Search, ...]
+    tables: tuple[ExtendedTables | None, ...]
     area: Array
     log_norm: Array
     num_pixels: Array
@@ -55,6 +59,8 @@ def build_scene(
     *,
     tolerance: float = 2e-3,
     extended_radius: int = 24,
+    large_radius: int = 0,
+    large_size: float = math.inf,
 ) -> Scene:
     """Collect everything the kernel needs.
 
@@ -67,21 +73,32 @@ def build_scene(
     layout : Layout
     tolerance : float
         Of the low-rank form of the PSF, relative to its peak.
-    extended_radius : int
-        Half side in pixels of the footprint of extended sources.
+    extended_radius, large_radius : int
+        Half sides in pixels of the footprints of extended sources.
+    large_size : float
+        Half-light radius in pixels beyond which a source has the larger footprint.
     """
+    large_radius = max(large_radius, extended_radius)
     tables = psf.point_tables(tolerance=tolerance)
     radius = tables.radius
     pixel, step = np.arange(-radius, radius + 1.0), 0.05
     behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
     slope_norm = np.sum((0.5 * (ahead - behind) / step) ** 2)
     bend_norm = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
+    wide: list[ExtendedTables | None] = [None] * (len(layout.plans) + 1)
+    if prior.has_extended:
+        sizes = [
+            grid_size(plan.margin, plan.size) if plan.extended_slots else 0 for plan in layout.plans
+        ]
+        sizes.append(grid_size(large_radius))
+        made = {size: extended_tables(psf, size) for size in set(sizes) if size}
+        wide = [made.get(size) for size in sizes]
     model = Model(
         point_tables=tables,
-        extended_tables=extended_tables(psf, fft_size(layout, extended_radius))
-        if prior.has_extended
-        else None,
+        extended_tables=wide[-1],
         extended_radius=jnp.int32(extended_radius),
+        large_radius=jnp.int32(large_radius),
+        large_size=jnp.float32(large_size),
         prior=prior,
         fwhm=jnp.float32(psf.fwhm),
         point_norm=jnp.float32(np.sum(core**2)),
@@ -97,15 +114,11 @@ def build_scene(
         search_precision=precision_map(tables, padded_weight),
         model=model,
         searches=tuple(build_search(tables, plan.interior, plan.margin) for plan in layout.plans),
+        tables=tuple(wide[:-1]),
         area=jnp.float32(layout.area),
         log_norm=jnp.float32(0.5 * np.sum(np.log(weights / (2.0 * np.pi)))),
         num_pixels=jnp.float32(np.sum(good)),
     )
-
-
-def fft_size(layout: Layout, extended_radius: int) -> int:
-    """Side of the periodic grid on which extended sources are computed."""
-    return grid_size(extended_radius, max(plan.size for plan in layout.plans))
 
 
 def _padded(image: np.ndarray, layout: Layout) -> np.ndarray:
@@ -149,11 +162,13 @@ def render_extended(model: Model, radius: int, sources: Sources, shape: tuple[in
 
 def extended_stamps(model: Model, radius: int, sources: Sources) -> Array:
     """Stamps with flux of extended sources, shape (N, 2 radius + 1, 2 radius + 1)."""
+    distance = jnp.abs(jnp.arange(-radius, radius + 1, dtype=jnp.int32))
 
     def stamp(marks: Array) -> Array:
         shape = jnp.where(marks[3] > 0.0, marks[3:], EMPTY_SHAPE)
         unit = extended_stamp(model.extended_tables, marks[0], marks[1], shape, radius)
-        return marks[2] * unit
+        inside = distance <= half_side(model, shape[0])
+        return jnp.where(inside[:, None] & inside[None, :], marks[2] * unit, 0.0)
 
     return jax.lax.map(stamp, sources.marks, batch_size=16)
 

@@ -4,6 +4,7 @@ Windows of one pass share no pixel, and what may move in a window keeps its whol
 footprint inside it, so that given everything else windows are independent.
 """
 
+import math
 from typing import NamedTuple
 
 import jax
@@ -120,7 +121,9 @@ def paste(image: Array, windows: Array, tiling: Tiling) -> Array:
     return jax.lax.fori_loop(0, windows.shape[0], write, image)
 
 
-def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Membership:
+def find_members(
+    sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
+) -> Membership:
     """Which sources of one chain sit in the interior of which window.
 
     Parameters
@@ -129,6 +132,8 @@ def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Mem
     tiling : Tiling
     size, slots : int
         Side of a window in pixels, and sources that it can hold.
+    largest : float
+        Half-light radius in pixels beyond which extended sources stay as they are.
     """
     num_windows = tiling.origin.shape[0]
     capacity = sources.marks.shape[0]
@@ -140,6 +145,8 @@ def find_members(sources: Sources, tiling: Tiling, size: int, slots: int) -> Mem
     above = jnp.all(local >= tiling.lower[window], axis=-1)
     below = jnp.all(local <= tiling.upper[window], axis=-1)
     inside = above & below & sources.active
+    if math.isfinite(largest):
+        inside = inside & (sources.marks[:, FLUX + 1] <= largest)
     group = jnp.where(inside, window, num_windows)
     group = jnp.where(sources.active, group, num_windows + 1)
     order = jnp.argsort(group).astype(jnp.int32)
@@ -207,12 +214,14 @@ class Held(NamedTuple):
     marks: Array
 
 
-def hold(sources: Sources, tiling: Tiling, size: int, slots: int) -> Held:
+def hold(
+    sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
+) -> Held:
     """Take the sources of one kind that may move into the windows."""
     if slots == 0:
         columns = sources.marks.shape[-1]
         return Held(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
-    members = find_members(sources, tiling, size, slots)
+    members = find_members(sources, tiling, size, slots, largest)
     return Held(members, gather(sources, tiling, members))
 
 

@@ -40,8 +40,10 @@ class Model(NamedTuple):
     ----------
     point_tables : PointTables
     extended_tables : ExtendedTables or None
-    extended_radius : Array, shape (), int32
-        Half side of the footprint of extended sources in pixels.
+    extended_radius, large_radius : Array, shape (), int32
+        Half sides of the footprints of extended sources in pixels.
+    large_size : Array, shape ()
+        Half-light radius in pixels beyond which a source has the larger footprint.
     prior : Prior
     fwhm : Array, shape ()
         Of the PSF, in pixels; sets the scale of displacements.
@@ -52,6 +54,8 @@ class Model(NamedTuple):
     point_tables: PointTables
     extended_tables: ExtendedTables | None
     extended_radius: Array
+    large_radius: Array
+    large_size: Array
     prior: Prior
     fwhm: Array
     point_norm: Array
@@ -74,6 +78,8 @@ class Window(NamedTuple):
         ``sum w P^2`` on the half-pixel grid, before tempering.
     temperature : Array, shape ()
         Inverse temperature of the likelihood.
+    largest : Array, shape ()
+        Half-light radius in pixels of the largest source that fits the window.
     step_size : Array, shape ()
         Of the Hamiltonian moves.
     """
@@ -84,6 +90,7 @@ class Window(NamedTuple):
     density: Array
     search_precision: Array
     temperature: Array
+    largest: Array
     step_size: Array
 
 
@@ -194,10 +201,21 @@ def extended_patch(model: Model, x: Array, y: Array, shape: Array, size: int) ->
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
     image = extended_image(model.extended_tables, x, y, shape)[:size, :size]
     pixel = jnp.arange(size, dtype=jnp.int32)
-    radius = model.extended_radius
+    radius = half_side(model, shape[0])
     in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
     in_col = jnp.abs(pixel - jnp.round(x).astype(jnp.int32)) <= radius
     return jnp.where(in_row[:, None] & in_col[None, :], image, 0.0)
+
+
+def half_side(model: Model, half_light_radius: Array) -> Array:
+    """Half side of the footprint of an extended source in pixels, by its class."""
+    large = half_light_radius > model.large_size
+    return jnp.where(large, model.large_radius, model.extended_radius)
+
+
+def all_fit(window: Window, extended: Array) -> Array:
+    """Whether no extended source is too large for the window."""
+    return jnp.all(extended[:, FLUX + 1] <= window.largest)
 
 
 def contains(window: Window, x: Array, y: Array) -> Array:
@@ -247,7 +265,8 @@ def decide(
     lower, upper = proposal.residual
     log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
     log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
-    accepted = proposal.possible & (jnp.log(uniform) < log_ratio)
+    fits = all_fit(window, proposal.sources[EXTENDED])
+    accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)
     residual = jnp.where(proposal.upward, upper, lower)
     state = state._replace(
         residual=jnp.where(accepted, residual, state.residual),

@@ -23,6 +23,7 @@ from probcat.moves.base import (
     X,
     Y,
     active,
+    all_fit,
     extended_patch,
     log_likelihood_gain,
 )
@@ -96,8 +97,8 @@ def hmc(
     energy = log_likelihood_gain(window, state.residual, end.residual) + end.log_prior_gain
     energy = energy + _kinetic(path, momentum) - _kinetic(path, end.momentum)
     acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
-    accepted = uniform[1] < acceptance
     points, extended = _sources(model, path, end.at)
+    accepted = all_fit(window, extended) & (uniform[1] < acceptance)
     occupied = jnp.any(active(state.points)) | jnp.any(active(state.extended))
     state = state._replace(
         residual=jnp.where(accepted, end.residual, state.residual),

@@ -1,0 +1,92 @@
+"""Large extended sources keep their whole footprint, in windows of their own."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from harness import compare_with_prior, exact_state, make_prior
+
+from probcat import PSF
+from probcat.defaults import log_normal_within
+from probcat.kernel import CatalogKernel
+from probcat.layout import Layout, PassPlan
+from probcat.planning import large_footprint
+from probcat.scene import build_scene, extended_stamps
+
+SMALL, LARGE, LIMIT = 5, 9, 1.8
+SHAPE = (18, 20)
+MOVES = ("birth_death_extended", "companion_extended", "retype", "blend", "birth_death_point")
+
+
+def make_scene(num_chains):
+    plans = (
+        PassPlan(10, 6, 24, 16, MOVES * 2, 1, 1, LIMIT),
+        PassPlan(12, LARGE, 32, 16, MOVES * 2, 1, 1),
+    )
+    layout = Layout(SHAPE, 26, 1.3, 64, 32, plans, 4, num_chains)
+    prior = make_prior(half_light_radius=log_normal_within(1.5, 0.4, 0.5, 4.0))
+    scene = build_scene(
+        np.zeros(SHAPE),
+        np.full(SHAPE, 0.05),
+        PSF.moffat(2.6, 3.0, size=11),
+        prior,
+        layout,
+        extended_radius=SMALL,
+        large_radius=LARGE,
+        large_size=LIMIT,
+    )
+    return layout, scene
+
+
+def test_stamps_end_at_the_footprint_of_their_class():
+    layout, scene = make_scene(2)
+    state = exact_state(jax.random.key(1), scene, layout)
+    sources = jax.tree.map(lambda values: values.reshape(-1, values.shape[-1]), state.draw.extended)
+    stamps = np.asarray(extended_stamps(scene.model, LARGE, sources))
+    active, size = np.asarray(sources.active), np.asarray(sources.marks[:, 3])
+    reach = np.abs(np.arange(-LARGE, LARGE + 1))
+    for chosen, half_side in ((active & (size <= LIMIT), SMALL), (active & (size > LIMIT), LARGE)):
+        assert chosen.any()
+        lit = np.abs(stamps[chosen]).sum(axis=(0, 1)) > 0
+        assert reach[lit].max() == half_side
+
+
+def test_two_classes_of_windows_leave_the_joint_unchanged():
+    """Sources cross from one class to the other only where both footprints fit."""
+    layout, scene = make_scene(500)
+    kernel = CatalogKernel(layout, LARGE)
+    start = exact_state(jax.random.key(2), scene, layout)
+
+    @jax.jit
+    def run(state, keys):
+        def body(state, key):
+            for number, plan in enumerate(layout.plans):
+                state = kernel._pass(
+                    state,
+                    jax.random.fold_in(key, number),
+                    scene=scene,
+                    plan=plan,
+                    number=number,
+                    warming=False,
+                )
+            return state, None
+
+        return jax.lax.scan(body, state, keys)[0]
+
+    end = run(start, jax.random.split(jax.random.key(3), 4))
+    assert not np.asarray(end.draw.overflow).any()
+    large = [np.asarray(s.draw.extended.marks[..., 3] > LIMIT).sum(1) for s in (start, end)]
+    assert np.mean(large[0] != large[1]) > 0.05
+    # About 20 p values: a false alarm has probability below 1e-4.
+    p_values = compare_with_prior(end, scene, layout)
+    assert min(p_values.values()) > 5e-6, p_values
+
+
+def test_a_class_of_its_own_only_where_the_prior_allows_large_sources():
+    prior = make_prior()
+    assert large_footprint(prior, 8) == (8, float("inf"))
+    radius, size = large_footprint(prior, 5)
+    assert radius == 11
+    assert size == 2.0
+    endless = make_prior(half_light_radius=dist.LogNormal(jnp.float32(0.0), jnp.float32(1.0)))
+    assert large_footprint(endless, 5)[0] == 64
