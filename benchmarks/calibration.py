@@ -264,7 +264,7 @@ def _render(
 
 
 def _padded(catalog: Mapping[str, np.ndarray], extended: bool, layout: Layout) -> Sources:
-    """Sources of one kind as the sampler's state has them."""
+    """Give the sources of one kind as the sampler's state has them."""
     chosen = catalog["extended"] == extended
     capacity = layout.extended_capacity if extended else layout.point_capacity
     names = ("flux", *SHAPE_NAMES) if extended else ("flux",)

@@ -180,7 +180,7 @@ class CatalogKernel(MCMCKernel):
                 overflow=jnp.zeros((weight.shape[0], 2), bool),
             )
             prior = scene.model.prior.with_slope(draw.flux_slope)
-            model = scene.model._replace(prior=prior, extended_tables=scene.tables[number])
+            model = scene.model._replace(prior=prior)
             density = (draw.mu / scene.area) * jnp.stack(
                 [1.0 - draw.extended_fraction, draw.extended_fraction]
             )

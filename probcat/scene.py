@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import ExtendedTables, extended_stamp, extended_tables, grid_size
+from probcat.extended import extended_stamp, extended_tables, grid_size
 from probcat.layout import Layout
 from probcat.moves.base import EMPTY_SHAPE, Model, Search, half_side
 from probcat.moves.search import build_search
@@ -29,8 +29,6 @@ class Scene(NamedTuple):
     model : Model
     searches : tuple of Search
         One for each class of windows.
-    tables : tuple of ExtendedTables or None
-        Likewise, on grids of their sizes; those of `model` serve the largest footprint.
     area : Array, shape ()
         Area of the region in square pixels.
     log_norm : Array, shape ()
@@ -44,7 +42,6 @@ class Scene(NamedTuple):
     search_precision: Array
     model: Model
     searches: tuple[Search, ...]
-    tables: tuple[ExtendedTables | None, ...]
     area: Array
     log_norm: Array
     num_pixels: Array
@@ -85,17 +82,12 @@ def build_scene(
     behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
     slope_norm = np.sum((0.5 * (ahead - behind) / step) ** 2)
     bend_norm = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
-    wide: list[ExtendedTables | None] = [None] * (len(layout.plans) + 1)
-    if prior.has_extended:
-        sizes = [
-            grid_size(plan.margin, plan.size) if plan.extended_slots else 0 for plan in layout.plans
-        ]
-        sizes.append(grid_size(large_radius))
-        made = {size: extended_tables(psf, size) for size in set(sizes) if size}
-        wide = [made.get(size) for size in sizes]
     model = Model(
         point_tables=tables,
-        extended_tables=wide[-1],
+        # One grid for all windows: images of a source on two grids differ a little.
+        extended_tables=extended_tables(psf, fft_size(layout, large_radius))
+        if prior.has_extended
+        else None,
         extended_radius=jnp.int32(extended_radius),
         large_radius=jnp.int32(large_radius),
         large_size=jnp.float32(large_size),
@@ -114,11 +106,15 @@ def build_scene(
         search_precision=precision_map(tables, padded_weight),
         model=model,
         searches=tuple(build_search(tables, plan.interior, plan.margin) for plan in layout.plans),
-        tables=tuple(wide[:-1]),
         area=jnp.float32(layout.area),
         log_norm=jnp.float32(0.5 * np.sum(np.log(weights / (2.0 * np.pi)))),
         num_pixels=jnp.float32(np.sum(good)),
     )
+
+
+def fft_size(layout: Layout, radius: int) -> int:
+    """Side of the periodic grid on which extended sources are computed."""
+    return grid_size(radius, max(plan.size for plan in layout.plans))
 
 
 def _padded(image: np.ndarray, layout: Layout) -> np.ndarray:
