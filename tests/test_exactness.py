@@ -38,7 +38,7 @@ def run_moves(name, weight, num_chains):
 @pytest.mark.parametrize("weight", [0.0, 0.07], ids=["prior_only", "with_data"])
 @pytest.mark.parametrize("name", list(SCHEDULES))
 def test_move_leaves_the_joint_unchanged(name, weight):
-    p_values = run_moves(name, weight, num_chains=400)
+    p_values = run_moves(name, weight, num_chains=600)
     assert min(p_values.values()) > LEAST_P, p_values
 
 
