@@ -29,19 +29,20 @@ from probcat.blocks import num_compilations
 from probcat.defaults import log_normal_within
 from probcat.layout import Layout
 from probcat.planning import SamplerSettings, build_layout
+from probcat.prior import power_law
 from probcat.sampling import Run
 from probcat.scene import render_extended, render_points
 from probcat.simulate import SHAPE_NAMES, draw_sources
 from probcat.windows import Sources
 
-SHAPE = (17, 30)
+SHAPE = (14, 25)
 """Rows and columns; wide enough for two windows of points side by side."""
 NOISE = 1.0
 SETTINGS = SamplerSettings(
     interior=8,
     extended_interior=24,
     border=0.0,
-    extended_radius=11,
+    extended_radius=10,
     passes=2,
     extended_passes=1,
     birth_death=4,
@@ -49,11 +50,16 @@ SETTINGS = SamplerSettings(
     resplit=4,
     companion=4,
     extended_moves=4,
+    leapfrog_steps=6,
     first_temperature=1e-2,
     block=10,
 )
-SLOTS = {"point_slots": 24, "extended_slots": 16}
-CAPACITIES = {"point_capacity": 64, "extended_capacity": 32}
+NUM_HMC = 3
+"""Trajectories at the end of a visit of windows for all sources."""
+SLOTS = {"point_slots": 16, "extended_slots": 10}
+CAPACITIES = {"point_capacity": 32, "extended_capacity": 16}
+FLUX_LIMITS = (8.0, 100.0)
+"""In units of the error of an isolated point source."""
 BRIGHTEST = (1, 2, 3)
 LEVELS = (0.5, 0.68, 0.9)
 NUM_BINS = 16
@@ -114,7 +120,7 @@ class Record:
 @click.option("--scenes", default=320, show_default=True, help="Number of scenes.")
 @click.option("--num-chains", default=2, show_default=True)
 @click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
-@click.option("--num-samples", default=160, show_default=True, help="Draws kept of a chain.")
+@click.option("--num-samples", default=250, show_default=True, help="Draws kept of a chain.")
 @click.option("--thin", default=5, show_default=True, help="Every how many are ranked among.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
@@ -134,7 +140,8 @@ def main(
     layout = make_layout(image, prior, num_chains)
     counts = (num_chains, num_warmup, num_samples)
     settings = {"num_chains": num_chains, "num_warmup": num_warmup, "num_samples": num_samples}
-    settings |= {"thin": thin, "seed": seed, "shape": list(SHAPE), **asdict(SETTINGS)}
+    settings |= {"thin": thin, "seed": seed, "shape": list(SHAPE), "num_hmc": NUM_HMC}
+    settings |= {"flux_limits": list(FLUX_LIMITS), **SLOTS, **CAPACITIES, **asdict(SETTINGS)}
     record = _read(file, settings)
     with tqdm(total=scenes, initial=record.num_scenes, unit="scene") as bar:
         while record.num_scenes < scenes:
@@ -154,21 +161,23 @@ def main(
 
 def make_prior() -> Prior:
     """Prior of the scenes, in units of the error of an isolated point source."""
-    sigma = np.float32(NOISE * np.sqrt(make_psf().effective_area))
+    sigma = NOISE * np.sqrt(make_psf().effective_area)
+    low, high = np.asarray(FLUX_LIMITS, np.float32) * np.float32(sigma)
     return Prior(
-        flux=dist.DoublyTruncatedPowerLaw(np.float32(-1.8), 8.0 * sigma, 400.0 * sigma),
+        flux=power_law(np.float32(1.8), low, high),
         half_light_radius=log_normal_within(1.2, 0.4, 0.5, 3.0),
         ellipticity=dist.Beta(2.0, 4.0),
         sersic_n=dist.Uniform(0.5, 4.0),
-        num_sources=dist.Gamma(8.0, 1.5),
+        num_sources=dist.Gamma(8.0, 2.0),
         extended_fraction=dist.Beta(2.0, 2.0),
         background=dist.Normal(10.0, 1.0),
+        flux_slope=dist.Normal(1.8, 0.3),
     ).validate()
 
 
 def make_psf() -> PSF:
     """PSF of the scenes."""
-    return PSF.moffat(2.5, 3.5, size=11)
+    return PSF.moffat(2.5, 3.5, size=9)
 
 
 def make_image(data: np.ndarray) -> Image:
@@ -182,7 +191,8 @@ def make_layout(image: Image, prior: Prior, num_chains: int) -> Layout:
     layout = build_layout(image, prior, SETTINGS, num_chains)
     points, extended = layout.plans
     points = replace(points, point_slots=SLOTS["point_slots"])
-    return replace(layout, plans=(points, replace(extended, **SLOTS)), **CAPACITIES)
+    extended = replace(extended, num_hmc=NUM_HMC, **SLOTS)
+    return replace(layout, plans=(points, extended), **CAPACITIES)
 
 
 def calibrate(
@@ -229,25 +239,29 @@ def simulate(
     sources, scalars : dict of str to ndarray
         The truth, with the axes that `probcat.Samples` has.
     """
-    keys = jax.random.split(rng_key, 6)
-    mu = prior.num_sources.sample(keys[0])
-    share = float(prior.extended_fraction.sample(keys[1]))
-    number = int(jax.random.poisson(keys[2], mu))
-    catalog = draw_sources(prior.replace(extended_fraction=share), keys[3], SHAPE, number)
-    background = np.float32(prior.background.sample(keys[4]))
+    keys = jax.random.split(rng_key, 7)
+    names = ("mu", "extended_fraction", "flux_slope", "background")
+    priors = (prior.num_sources, prior.extended_fraction, prior.flux_slope, prior.background)
+    scalars = {
+        name: float(distribution.sample(key))
+        for name, distribution, key in zip(names, priors, keys[:4], strict=True)
+    }
+    given = prior.with_slope(np.float32(scalars["flux_slope"]))
+    given = given.replace(flux_slope=None, extended_fraction=scalars["extended_fraction"])
+    number = int(jax.random.poisson(keys[4], scalars["mu"]))
+    catalog = draw_sources(given, keys[5], SHAPE, number)
 
     run = Run(make_image(np.zeros(SHAPE)), prior, SETTINGS, rng_key, (1, 0, 1))
     run.prepare(layout)
     points, extended = (_padded(catalog, kind, layout) for kind in (False, True))
-    light = _render(run.scene.model, points, extended, layout.padded_shape, run.radius)
+    light = _render(run.scene.model, points, extended, layout.padded_shape, run.large_radius)
     inner = slice(layout.pad, -layout.pad)
-    noise = NOISE * np.asarray(jax.random.normal(keys[5], SHAPE))
-    image = make_image(np.asarray(light)[inner, inner] + background + noise)
+    noise = NOISE * np.asarray(jax.random.normal(keys[6], SHAPE))
+    image = make_image(np.asarray(light)[inner, inner] + scalars["background"] + noise)
 
     catalog["active"] = np.ones(number, bool)
-    log_likelihood = float(run.scene.log_norm) - 0.5 * np.sum((noise / NOISE) ** 2)
-    scalars = {"mu": mu, "extended_fraction": share, "background": background}
-    scalars |= {"log_likelihood": log_likelihood}
+    chi2 = float(np.sum((noise / NOISE) ** 2))
+    scalars["log_likelihood"] = float(run.scene.log_norm) - 0.5 * chi2
     return (
         image,
         {name: values[None, None] for name, values in catalog.items()},
@@ -293,7 +307,7 @@ def quantities(
         "num_extended": extended.sum(-1),
         "total_flux": np.where(active, flux, 0.0).sum(-1, dtype=np.float64),
     }
-    for name in ("background", "mu", "extended_fraction", "log_likelihood"):
+    for name in ("background", "mu", "extended_fraction", "flux_slope", "log_likelihood"):
         result[name] = np.asarray(scalars[name])
     order = np.argsort(-flux, axis=-1, kind="stable")
     for k in BRIGHTEST:
@@ -368,7 +382,7 @@ def plot(record: Record, p_values: Mapping[str, float], file: Path) -> None:
     for axis, name in zip(axes.flat, record.ranks, strict=False):
         axis.axhspan(*band, color="0.85", linewidth=0)
         axis.axhline(record.num_scenes / NUM_BINS, color="0.6", linewidth=0.8)
-        axis.hist(record.positions(name), NUM_BINS, (0.0, 1.0), histtype="step", color="C0")
+        axis.hist(record.positions(name), NUM_BINS, range=(0.0, 1.0), histtype="step", color="C0")
         axis.set_title(f"{name}  p = {p_values[name]:.2g}", fontsize=8)
         axis.set_ylim(0.0, None)
         axis.tick_params(labelsize=7)
