@@ -68,8 +68,8 @@ def _specs() -> CatalogState:
 
 @cache
 def _compiled(backend: str) -> Any:
-    # On a CPU the last optimizations take as long as all the others and gain nothing here.
-    options = {"xla_llvm_disable_expensive_passes": True} if backend == "cpu" else None
+    # On a CPU further optimizations take as long as all the others and gain nothing here.
+    options = {"xla_backend_optimization_level": 1} if backend == "cpu" else None
     return jax.jit(_block, static_argnums=(0, 1), donate_argnums=(2,), compiler_options=options)
 
 

@@ -16,12 +16,10 @@ from numpyro.infer.mcmc import MCMCKernel
 from probcat.common import update_common
 from probcat.exchange import exchange
 from probcat.layout import Layout, PassPlan
-from probcat.moves import MOVES, POINT_MOVES
-from probcat.moves.base import Model, Search, Window, WindowState, draw
-from probcat.moves.hmc import hmc
+from probcat.moves.base import one_hot
 from probcat.scene import Scene, render_extended, render_points
-from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys, initial_state
-from probcat.windows import cut, draw_tiling, hold, paste, release
+from probcat.state import CatalogState, Draw, chain_keys, initial_state
+from probcat.visits import make_pass
 
 TARGET_ACCEPTANCE = 0.8
 REFRESH = 8
@@ -157,71 +155,12 @@ class CatalogKernel(MCMCKernel):
         number: int,
         warming: Array,
     ) -> CatalogState:
-        """Visit all windows of one placement."""
-        key_tiling, key_visit = jax.random.split(rng_key)
-        tiling = draw_tiling(key_tiling, self.layout, plan)
-        weight = cut(scene.weight, tiling, plan.size)
-        precision = _cut_search(scene.search_precision, tiling, plan)
-        visit = partial(visit_window, search=scene.searches[number], plan=plan)
-        visit = partial(visit, num_leapfrog=self.layout.num_leapfrog)
+        """Visit all windows of one placement, and adapt the step size in warm-up."""
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
-
-        def one_chain(draw: Draw, residual: Array, step: Array, rng_key: Array) -> tuple:
-            keys = jax.random.split(rng_key, weight.shape[0])
-            held = [
-                hold(draw.points, tiling, plan.size, plan.point_slots),
-                hold(draw.extended, tiling, plan.size, plan.extended_slots, plan.largest),
-            ]
-            windows = WindowState(
-                residual=cut(residual, tiling, plan.size),
-                points=held[0].marks,
-                extended=held[1].marks,
-                overflow=jnp.zeros((weight.shape[0], 2), bool),
-            )
-            prior = scene.model.prior.with_slope(draw.flux_slope)
-            model = scene.model._replace(prior=prior)
-            density = (draw.mu / scene.area) * jnp.stack(
-                [1.0 - draw.extended_fraction, draw.extended_fraction]
-            )
-
-            def one_window(key, window_state, weight, precision, lower, upper):
-                window = Window(
-                    weight=weight * draw.temperature,
-                    lower=lower,
-                    upper=upper,
-                    density=density,
-                    search_precision=precision,
-                    temperature=draw.temperature,
-                    largest=jnp.float32(plan.largest),
-                    step_size=step,
-                )
-                return visit(key, window, window_state, model=model)
-
-            windows, moves, acceptance, occupied = jax.vmap(one_window)(
-                keys, windows, weight, precision, tiling.lower, tiling.upper
-            )
-            residual = paste(residual, windows.residual, tiling)
-            points, full_points = release(draw.points, tiling, held[0], windows.points)
-            extended, full_extended = release(draw.extended, tiling, held[1], windows.extended)
-            full = jnp.stack([full_points, full_extended], axis=1)
-            full = full.at[1].set(full[1] | jnp.any(windows.overflow, axis=0))
-            overflow = draw.overflow | full.reshape(-1)
-            weight_sum = jnp.sum(occupied.astype(jnp.float32))
-            mean = jnp.sum(jnp.where(occupied, acceptance, 0.0)) / jnp.maximum(weight_sum, 1.0)
-            draw = draw._replace(
-                points=points,
-                extended=extended,
-                overflow=overflow,
-                moves=draw.moves + jnp.sum(moves, axis=0),
-                hmc_acceptance=jnp.where(weight_sum > 0, mean, draw.hmc_acceptance),
-            )
-            return draw, residual, jnp.where(weight_sum > 0, mean, TARGET_ACCEPTANCE)
-
-        draw, residual, acceptance = jax.vmap(one_chain)(
-            state.draw, state.residual, step_size, chain_keys(key_visit, state)
+        state, acceptance = make_pass(
+            state, rng_key, scene, self.layout, plan, scene.searches[number], step_size
         )
-        state = state._replace(draw=draw, residual=residual)
         settled = state.i.astype(jnp.float32) - self.tempered_share * self._num_warmup
         gain = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
         return _adapt(state, acceptance, warming, gain, number)
@@ -231,69 +170,14 @@ def _adapt(
     state: CatalogState, acceptance: Array, warming: Array, gain: Array, number: int
 ) -> CatalogState:
     """Robbins-Monro update of a step size during warm-up, with a running mean."""
-    shift = jnp.zeros_like(state.log_step)
-    shift = shift.at[:, number].set(gain * (acceptance - TARGET_ACCEPTANCE))
+    change = jnp.where(jnp.isnan(acceptance), 0.0, gain * (acceptance - TARGET_ACCEPTANCE))
+    shift = jnp.where(one_hot(number, state.log_step.shape[1])[None], change[:, None], 0.0)
     log_step = jnp.clip(state.log_step + shift, -7.0, 0.5)
     mean = state.log_step_mean + 0.05 * (log_step - state.log_step_mean)
     return state._replace(
         log_step=jnp.where(warming, log_step, state.log_step),
         log_step_mean=jnp.where(warming, mean, state.log_step_mean),
     )
-
-
-def visit_window(
-    rng_key: Array,
-    window: Window,
-    state: WindowState,
-    *,
-    model: Model,
-    search: Search,
-    plan: PassPlan,
-    num_leapfrog: int,
-) -> tuple[WindowState, Array, Array, Array]:
-    """All moves of one visit: the schedule, then the Hamiltonian trajectories."""
-    names = tuple(dict.fromkeys(plan.schedule))
-    key_moves, key_hmc = jax.random.split(rng_key)
-    counts = jnp.zeros(COUNTS_SHAPE, jnp.float32)
-
-    def step(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
-        state, counts = carry
-        index, draws = inputs
-        branches = [partial(_apply, name, model, search, window) for name in names]
-        state, outcome = jax.lax.switch(index, branches, draws, state)
-        row = jnp.asarray([MOVE_NAMES.index(name) for name in names])[index]
-        both = jnp.stack([outcome.tried, outcome.accepted], axis=-1).astype(jnp.float32)
-        return (state, counts.at[row, outcome.signal_bin].add(both)), None
-
-    if plan.schedule:
-        order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
-        with_shapes = not POINT_MOVES.issuperset(names)
-        draws = draw(key_moves, model.prior, len(plan.schedule), with_shapes)
-        (state, counts), _ = jax.lax.scan(step, (state, counts), (order, draws))
-
-    def trajectory(state: WindowState, key: Array) -> tuple[WindowState, tuple]:
-        state, acceptance, occupied = hmc(key, model, window, state, num_leapfrog)
-        return state, (acceptance, occupied)
-
-    if plan.num_hmc == 0:
-        return state, counts, jnp.float32(0.0), jnp.bool_(False)
-    state, (acceptance, occupied) = jax.lax.scan(
-        trajectory, state, jax.random.split(key_hmc, plan.num_hmc)
-    )
-    return state, counts, jnp.mean(acceptance), jnp.any(occupied)
-
-
-def _apply(name, model, search, window, draws, state):
-    return MOVES[name](draws, model, search, window, state)
-
-
-def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:
-    side = 2 * plan.interior
-    return jax.vmap(
-        lambda corner: jax.lax.dynamic_slice(
-            precision, (2 * (corner[1] + plan.margin), 2 * (corner[0] + plan.margin)), (side, side)
-        )
-    )(tiling.origin)
 
 
 def refresh(

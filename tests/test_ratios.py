@@ -18,6 +18,7 @@ import pytest
 from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
 
 from probcat import kernel
+from probcat import visits as passes
 from probcat.moves import MOVES
 from probcat.moves.base import EXTENDED, FLUX, POINT, draw
 from probcat.moves.proposals import choose_uniformly
@@ -174,17 +175,19 @@ def visits():
 def visited(scene, layout):
     """Windows and their empty states as the kernel makes them, caught on the way to no moves."""
     caught = []
-    visit = kernel.visit_window
+    visit = passes.visit_windows
 
-    def catch(rng_key, window, state, **options):
-        jax.debug.callback(lambda *both: caught.append(both), window, state)
-        return visit(rng_key, window, state, **options)
+    def catch(stacked, *arguments):
+        for number in range(stacked.state.residual.shape[0]):
+            one = jax.tree.map(lambda values, at=number: values[at], stacked)
+            jax.debug.callback(lambda *both: caught.append(both), one.window, one.state)
+        return visit(stacked, *arguments)
 
     sampler = kernel.CatalogKernel(layout, EXTENDED_RADIUS)
     start = initial_state(jax.random.key(1), scene, layout)
     pass_over = partial(sampler._pass, scene=scene, plan=layout.plans[0], number=0, warming=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kernel, "visit_window", catch)
+        patch.setattr(passes, "visit_windows", catch)
         run = jax.jit(lambda key: pass_over(start, key))
         jax.block_until_ready([run(jax.random.key(seed)) for seed in range(20)])
     jax.effects_barrier()

@@ -24,9 +24,14 @@ from probcat.moves.base import (
     active,
     contains,
     decide,
+    one_hot,
     patch,
+    put,
     sources_of,
     total,
+    with_flux,
+    with_position,
+    with_shape,
 )
 from probcat.moves.proposals import (
     choose,
@@ -73,19 +78,19 @@ def birth_death(
     if kind == EXTENDED:
         log_cell = log_cells(model.prior, search, window, state.residual)
         position = sample_position(u[2:7], search, log_cell)
-        source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
+        source = with_position(current, jnp.where(upward, position, current[:FLUX]))
         shapes, images = tries(draws, model, window, source, upward)
         lower = state.residual + flux_now * images[0]
         log_cell = log_cells(model.prior, search, window, lower)
         shape, image, log_shape_ratio = choose_shape(
             u[7], model, window, lower, shapes, images, upward
         )
-        source = source.at[FLUX + 1 :].set(shape)
+        source = with_shape(source, shape)
     else:
         lower = state.residual + flux_now * patch(model, POINT, current, size)
         log_cell = log_cells(model.prior, search, window, lower)
         position = sample_position(u[2:7], search, log_cell)
-        source = current.at[:FLUX].set(jnp.where(upward, position, current[:FLUX]))
+        source = with_position(current, jnp.where(upward, position, current[:FLUX]))
         image = patch(model, POINT, source, size)
         log_shape_ratio = jnp.float32(0.0)
 
@@ -94,9 +99,9 @@ def birth_death(
     mean, precision = flux_conditional(model.prior, score, information)
     drawn = sample_flux(u[8:10], draws.flux[0], model.prior, mean, precision)
     flux = jnp.where(upward, drawn, current[FLUX])
-    source = source.at[FLUX].set(flux)
+    source = with_flux(source, flux)
 
-    with_source = log_weight.at[slot].set(log_death_weight(model, flux))
+    with_source = put(log_weight, slot, log_death_weight(model, flux))
     log_ratio = (
         jnp.log(window.density[kind])
         + log_flux_prior(model.prior, flux)
@@ -105,7 +110,7 @@ def birth_death(
         - log_shape_ratio
         + log_probability(with_source, slot)
     )
-    proposed = sources.at[slot].set(jnp.where(upward, source, jnp.zeros_like(source)))
+    proposed = put(sources, slot, jnp.where(upward, source, 0.0))
     proposal = Proposal(
         upward=upward,
         possible=jnp.where(
@@ -119,5 +124,5 @@ def birth_death(
         ),
         signal=flux * jnp.sqrt(information),
     )
-    overflow = state.overflow.at[kind].set(state.overflow[kind] | (upward & ~has_room))
+    overflow = state.overflow | (upward & ~has_room & one_hot(kind, 2))
     return decide(u[10], window, state._replace(overflow=overflow), proposal)

@@ -24,8 +24,11 @@ from probcat.moves.base import (
     active,
     contains,
     decide,
+    one_hot,
     patch,
+    put,
     total,
+    with_position,
 )
 from probcat.moves.companion import neighbour_weights
 from probcat.moves.pairs import (
@@ -74,7 +77,7 @@ def blend(
     pair = share * patch(model, POINT, position_1, size)
     pair = pair + (1.0 - share) * patch(model, POINT, position_2, size)
 
-    galaxy = galaxy.at[:FLUX].set(centre)
+    galaxy = with_position(galaxy, centre)
     shapes, images = tries(draws, model, window, galaxy, ~upward)
     bare = state.residual + flux_now * jnp.where(upward, images[0], pair)
     shape, image, log_shape_ratio = choose_shape(
@@ -91,7 +94,7 @@ def blend(
     star_1 = jnp.append(position_1, share * flux_two)
     star_2 = jnp.append(position_2, (1.0 - share) * flux_two)
     as_galaxy = jnp.concatenate([centre, flux_one[None], shape])
-    with_pair = points.at[slots[0]].set(star_1).at[slots[1]].set(star_2)
+    with_pair = put(put(points, slots[0], star_1), slots[1], star_2)
     near = neighbour_weights(with_pair, star_2[X], star_2[Y], REACH * model.fwhm, slots[1])
     num_points = jnp.sum(active(with_pair), dtype=jnp.int32)
     num_extended = jnp.sum(active(extended), dtype=jnp.int32) + jnp.where(upward, 0, 1)
@@ -114,7 +117,7 @@ def blend(
     stars_inside = contains(window, *position_1) & contains(window, *position_2)
     existing = jnp.where(upward, jnp.any(active(extended)), jnp.sum(active(points)) > 1)
     fits = jnp.where(upward, stars_inside, contains(window, *centre))
-    without_pair = points.at[slots[0]].set(0.0).at[slots[1]].set(0.0)
+    without_pair = put(put(points, slots[0], 0.0), slots[1], 0.0)
     proposal = Proposal(
         upward=upward,
         possible=existing & has_room & fits & splittable(prior, flux_one),
@@ -122,7 +125,7 @@ def blend(
         residual=(bare - flux_one * image, bare - flux_two * pair),
         sources=(
             jnp.where(upward, with_pair, without_pair),
-            extended.at[galaxy_slot].set(jnp.where(upward, 0.0, as_galaxy)),
+            put(extended, galaxy_slot, jnp.where(upward, 0.0, as_galaxy)),
         ),
         signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(one[1]),
     )
@@ -136,7 +139,7 @@ def _choose_slots(
     """Slots of the two stars and of the galaxy, and whether there is room for the new ones."""
     points, extended = state.points, state.extended
     free_1, room_1 = empty_slot(active(points))
-    free_2, room_2 = empty_slot(active(points).at[free_1].set(True))
+    free_2, room_2 = empty_slot(active(points) | one_hot(free_1, points.shape[0]))
     second = choose_uniformly(uniform[0], active(points))
     reach = REACH * model.fwhm
     near = neighbour_weights(points, points[second, X], points[second, Y], reach, second)

@@ -27,9 +27,14 @@ from probcat.moves.base import (
     contains,
     decide,
     extended_patch,
+    one_hot,
     patch,
+    put,
     sources_of,
     total,
+    with_flux,
+    with_position,
+    with_shape,
 )
 from probcat.moves.birth_death import log_death_weight
 from probcat.moves.proposals import (
@@ -95,7 +100,7 @@ def companion(
     host_slot = jnp.where(upward, host_up, host_down)
     host = hosts[host_slot]
     step = sample_displacement(u[4:7], model.fwhm)
-    source = current.at[:FLUX].set(jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
+    source = with_position(current, jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
 
     host_image = patch(model, POINT, host, size)
     if any_host:
@@ -111,7 +116,7 @@ def companion(
         shape, image, log_shape_ratio = choose_shape(
             u[7], model, window, bare, shapes, images, upward
         )
-        source = source.at[FLUX + 1 :].set(shape)
+        source = with_shape(source, shape)
     else:
         image = patch(model, POINT, source, size)
         bare = base + flux_now * image
@@ -133,16 +138,18 @@ def companion(
     drawn = sample_flux(u[10:12], draws.flux[1], prior, host_mean, alone[1])
     flux_alone = jnp.where(upward, host[FLUX], drawn)
     flux_beside = jnp.where(upward, drawn, host[FLUX])
-    source = source.at[FLUX].set(flux)
+    source = with_flux(source, flux)
 
-    updated_hosts = hosts.at[host_slot, FLUX].set(jnp.where(upward, flux_beside, flux_alone))
+    updated_hosts = put(
+        hosts, host_slot, with_flux(host, jnp.where(upward, flux_beside, flux_alone))
+    )
     points = updated_hosts[: state.points.shape[0], : FLUX + 1]
     extended = updated_hosts[state.points.shape[0] :] if any_host else state.extended
     updated = points if kind == POINT else extended
     with_source = log_death_weight(model, updated[:, FLUX])
     with_source = jnp.where(upward, with_source, log_weight)
-    with_source = with_source.at[slot].set(log_death_weight(model, flux))
-    updated = updated.at[slot].set(jnp.where(upward, source, jnp.zeros_like(source)))
+    with_source = put(with_source, slot, log_death_weight(model, flux))
+    updated = put(updated, slot, jnp.where(upward, source, 0.0))
 
     distance = jnp.sum((source[:FLUX] - host[:FLUX]) ** 2)
     beside = neighbour_weights(hosts, source[X], source[Y], model.fwhm, excluded)
@@ -178,7 +185,7 @@ def companion(
         signal=flux * jnp.sqrt(information),
     )
     full = upward & ~has_room & (count > 0)
-    overflow = state.overflow.at[kind].set(state.overflow[kind] | full)
+    overflow = state.overflow | (full & one_hot(kind, 2))
     return decide(u[12], window, state._replace(overflow=overflow), proposal)
 
 

@@ -250,8 +250,9 @@ def _leapfrog(
     def drift(at: Array, momentum: Array, mass: Array, time: Array) -> tuple[Array, Array]:
         moved = at + time * momentum / mass
         bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower[None], path.upper[None])
-        turned = momentum.at[:, : FLUX + 1].multiply(sign)
-        return moved.at[:, : FLUX + 1].set(bounded), turned
+        turned = momentum[:, : FLUX + 1] * sign
+        at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
+        return at, jnp.concatenate([turned, momentum[:, FLUX + 1 :]], axis=1)
 
     def body(phase: Phase, index: Array) -> tuple[Phase, None]:
         first, last = index == 0, index == num_steps

@@ -25,6 +25,7 @@ from probcat.moves.base import (
     contains,
     decide,
     patch,
+    put,
     total,
 )
 from probcat.moves.pairs import (
@@ -84,7 +85,7 @@ def resplit(
 
     new_first = jnp.append(position_1, new_share * new_flux)
     new_second = jnp.append(position_2, (1.0 - new_share) * new_flux)
-    proposed = sources.at[first_slot].set(new_first).at[slot].set(new_second)
+    proposed = put(put(sources, first_slot, new_first), slot, new_second)
 
     def log_split(share: Array, step: Array, flux: Array) -> Array:
         scale = pair_scale(model, level, share, flux)

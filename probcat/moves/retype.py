@@ -16,7 +16,9 @@ from probcat.moves.base import (
     active,
     decide,
     patch,
+    put,
     total,
+    with_position,
 )
 from probcat.moves.proposals import (
     choose_uniformly,
@@ -49,7 +51,7 @@ def retype(
     current = state.extended[extended_slot]
     flux_now = jnp.where(upward, state.points[point_slot, FLUX], current[FLUX])
     position = jnp.where(upward, state.points[point_slot, :FLUX], current[:FLUX])
-    source = current.at[:FLUX].set(position)
+    source = with_position(current, position)
     point_image = patch(model, POINT, source, size)
     shapes, images = tries(draws, model, window, source, upward)
     bare = state.residual + flux_now * jnp.where(upward, point_image, images[0])
@@ -85,8 +87,8 @@ def retype(
     )
     as_star = jnp.append(position, point_flux)
     as_galaxy = jnp.concatenate([position, extended_flux[None], shape])
-    points = state.points.at[point_slot].set(jnp.where(upward, 0.0, as_star))
-    extended = state.extended.at[extended_slot].set(jnp.where(upward, as_galaxy, 0.0))
+    points = put(state.points, point_slot, jnp.where(upward, 0.0, as_star))
+    extended = put(state.extended, extended_slot, jnp.where(upward, as_galaxy, 0.0))
     proposal = Proposal(
         upward=upward,
         possible=jnp.where(

@@ -28,7 +28,7 @@ def tries(
     images : Array, shape (T, W, W)
     """
     first = jnp.where(upward, draws.shapes[0], source[FLUX + 1 :])
-    shapes = draws.shapes.at[0].set(first)
+    shapes = jnp.concatenate([first[None], draws.shapes[1:]])
     size = window.weight.shape[-1]
     images = jax.vmap(lambda shape: extended_patch(model, source[X], source[Y], shape, size))(
         shapes

@@ -22,7 +22,9 @@ from probcat.moves.base import (
     active,
     contains,
     decide,
+    one_hot,
     patch,
+    put,
     total,
 )
 from probcat.moves.pairs import (
@@ -99,10 +101,11 @@ def split_merge(
     split_1 = jnp.append(position_1, share * flux_two)
     split_2 = jnp.append(position_2, (1.0 - share) * flux_two)
     merged = jnp.append(centre, flux_one)
-    upper = sources.at[first_slot].set(split_1)
-    lower = sources.at[first_slot].set(merged).at[slot].set(0.0)
+    upper = put(sources, first_slot, split_1)
+    lower = put(put(sources, first_slot, merged), slot, 0.0)
     excluded = jnp.where(upward, -1, slot)
-    picked = log_probability(pick_weights(upper.at[slot].set(split_2)), slot)
+    both_split = put(upper, slot, split_2)
+    picked = log_probability(pick_weights(both_split), slot)
     hosted = log_probability(split_weights(prior, lower), first_slot)
     log_ratio = (
         jnp.log(window.density[POINT])
@@ -129,10 +132,10 @@ def split_merge(
         ),
         log_ratio=log_ratio,
         residual=(bare - flux_one * image, bare - flux_two * both),
-        sources=(jnp.where(upward, upper.at[slot].set(split_2), lower), state.extended),
+        sources=(jnp.where(upward, both_split, lower), state.extended),
         signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(information),
     )
-    overflow = state.overflow.at[POINT].set(state.overflow[POINT] | (upward & ~has_room & able))
+    overflow = state.overflow | (upward & ~has_room & able & one_hot(POINT, 2))
     return decide(u[11], window, state._replace(overflow=overflow), proposal)
 
 

@@ -1,0 +1,246 @@
+"""One pass: cut the plane into windows, visit them all, put everything back.
+
+Given all else windows are independent, so that those of all chains advance together.
+"""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.layout import Layout, PassPlan
+from probcat.moves import MOVES, POINT_MOVES
+from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState, draw
+from probcat.moves.hmc import hmc
+from probcat.scene import Scene
+from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys
+from probcat.windows import Held, Tiling, cut, draw_tiling, hold, paste, release
+
+
+class Visit(NamedTuple):
+    """What the visit of one window starts from; stacked over chains and windows.
+
+    Attributes
+    ----------
+    rng_key : Array
+    flux_slope : Array, shape ()
+    window : Window
+    state : WindowState
+    """
+
+    rng_key: Array
+    flux_slope: Array
+    window: Window
+    state: WindowState
+
+
+def make_pass(
+    state: CatalogState,
+    rng_key: Array,
+    scene: Scene,
+    layout: Layout,
+    plan: PassPlan,
+    search: Search,
+    step_size: Array,
+) -> tuple[CatalogState, Array]:
+    """Visit all windows of one placement, in every chain.
+
+    Parameters
+    ----------
+    state : CatalogState
+    rng_key : Array
+    scene : Scene
+    layout : Layout
+    plan : PassPlan
+    search : Search
+        That of the plan.
+    step_size : Array, shape (C,)
+        Of the Hamiltonian moves.
+
+    Returns
+    -------
+    state : CatalogState
+    acceptance : Array, shape (C,)
+        Mean acceptance of the Hamiltonian moves; NaN where there was nothing to move.
+    """
+    key_tiling, key_visit = jax.random.split(rng_key)
+    tiling = draw_tiling(key_tiling, layout, plan)
+    weight = cut(scene.weight, tiling, plan.size)
+    precision = _cut_search(scene.search_precision, tiling, plan)
+
+    def prepare(draw: Draw, residual: Array, step: Array, key: Array) -> tuple[Visit, list[Held]]:
+        return _prepare(draw, residual, step, key, scene, plan, tiling, (weight, precision))
+
+    keys = chain_keys(key_visit, state)
+    visits, held = jax.vmap(prepare)(state.draw, state.residual, step_size, keys)
+
+    # One flat axis of windows: nested ones take much longer to trace.
+    shape = (state.chain.shape[0], weight.shape[0])
+    number = shape[0] * shape[1]
+    flat = jax.tree.map(lambda a: a.reshape(number, *a.shape[2:]), visits)
+    results = visit_windows(flat, scene.model, search, plan, layout.num_leapfrog)
+    results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
+    finish = partial(_finish, tiling=tiling)
+    draw, residual, acceptance = jax.vmap(finish)(state.draw, state.residual, held, results)
+    return state._replace(draw=draw, residual=residual), acceptance
+
+
+def _prepare(
+    draw: Draw,
+    residual: Array,
+    step_size: Array,
+    rng_key: Array,
+    scene: Scene,
+    plan: PassPlan,
+    tiling: Tiling,
+    maps: tuple[Array, Array],
+) -> tuple[Visit, list[Held]]:
+    """Gather what the windows of one chain need; every array has their axis first."""
+    weight, precision = maps
+    number = weight.shape[0]
+    held = [
+        hold(draw.points, tiling, plan.size, plan.point_slots),
+        hold(draw.extended, tiling, plan.size, plan.extended_slots, plan.largest),
+    ]
+
+    def alike(value: Array) -> Array:
+        return jnp.broadcast_to(value, (number, *value.shape))
+
+    share = jnp.stack([1.0 - draw.extended_fraction, draw.extended_fraction])
+    window = Window(
+        weight=weight * draw.temperature,
+        lower=tiling.lower,
+        upper=tiling.upper,
+        density=alike((draw.mu / scene.area) * share),
+        search_precision=precision,
+        temperature=alike(draw.temperature),
+        largest=alike(jnp.float32(plan.largest)),
+        step_size=alike(step_size),
+    )
+    state = WindowState(
+        residual=cut(residual, tiling, plan.size),
+        points=held[0].marks,
+        extended=held[1].marks,
+        overflow=jnp.zeros((number, 2), bool),
+    )
+    keys = jax.random.split(rng_key, number)
+    return Visit(keys, alike(draw.flux_slope), window, state), held
+
+
+def _finish(
+    draw: Draw,
+    residual: Array,
+    held: list[Held],
+    results: tuple[WindowState, Array, Array, Array],
+    tiling: Tiling,
+) -> tuple[Draw, Array, Array]:
+    """Put the windows of one chain back."""
+    windows, moves, acceptance, occupied = results
+    points, full_points = release(draw.points, tiling, held[0], windows.points)
+    extended, full_extended = release(draw.extended, tiling, held[1], windows.extended)
+    full = jnp.stack([full_points, full_extended], axis=1)
+    full = jnp.stack([full[0], full[1] | jnp.any(windows.overflow, axis=0)])
+    number = jnp.sum(occupied.astype(jnp.float32))
+    mean = jnp.sum(jnp.where(occupied, acceptance, 0.0)) / number
+    draw = draw._replace(
+        points=points,
+        extended=extended,
+        overflow=draw.overflow | full.reshape(-1),
+        moves=draw.moves + jnp.sum(moves, axis=0),
+        hmc_acceptance=jnp.where(number > 0, mean, draw.hmc_acceptance),
+    )
+    return draw, paste(residual, windows.residual, tiling), mean
+
+
+def visit_windows(
+    visits: Visit, model: Model, search: Search, plan: PassPlan, num_leapfrog: int
+) -> tuple[WindowState, Array, Array, Array]:
+    """All moves of one visit: the schedule, then the Hamiltonian trajectories.
+
+    Parameters
+    ----------
+    visits : Visit
+        Stacked along a first axis of windows, as all results are.
+    model : Model
+    search : Search
+    plan : PassPlan
+    num_leapfrog : int
+
+    Returns
+    -------
+    state : WindowState
+    counts : Array
+        Of moves tried and accepted.
+    acceptance : Array
+        Of the trajectories.
+    occupied : Array, bool
+        Whether these had anything to move.
+    """
+    prior = model.prior
+
+    def own(visit: Visit) -> Model:
+        return model._replace(prior=prior.with_slope(visit.flux_slope))
+
+    keys = jax.vmap(jax.random.split)(visits.rng_key)
+    state, counts = visits.state, jnp.zeros((keys.shape[0], *COUNTS_SHAPE), jnp.float32)
+    names = tuple(dict.fromkeys(plan.schedule))
+
+    def apply(name: str, draws: Draws, state: WindowState) -> tuple[WindowState, Outcome]:
+        def one(visit: Visit, draws: Draws, state: WindowState) -> tuple[WindowState, Outcome]:
+            result: tuple[WindowState, Outcome]
+            result = MOVES[name](draws, own(visit), search, visit.window, state)
+            return result
+
+        return jax.vmap(one)(visits, draws, state)
+
+    # Moves are mapped over windows one by one, as a mapped scan is slow to trace.
+    def step(state: WindowState, inputs: tuple) -> tuple[WindowState, Outcome]:
+        index, draws = inputs
+        branches = [partial(apply, name) for name in names]
+        state, outcome = jax.lax.switch(index, branches, draws, state)
+        return state, outcome
+
+    if plan.schedule:
+        order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
+        with_shapes = not POINT_MOVES.issuperset(names)
+
+        def drawn(visit: Visit, key: Array) -> Draws:
+            return draw(key, own(visit).prior, len(plan.schedule), with_shapes)
+
+        draws = jax.vmap(drawn, out_axes=1)(visits, keys[:, 0])
+        state, outcomes = jax.lax.scan(step, state, (order, draws))
+        counts = _count(outcomes, [MOVE_NAMES.index(name) for name in plan.schedule])
+
+    def trajectory(state: WindowState, keys: Array) -> tuple[WindowState, tuple]:
+        def one(visit: Visit, key: Array, state: WindowState) -> tuple:
+            return hmc(key, own(visit), visit.window, state, num_leapfrog)
+
+        state, acceptance, occupied = jax.vmap(one)(visits, keys, state)
+        return state, (acceptance, occupied)
+
+    if plan.num_hmc == 0:
+        nothing = jnp.zeros(keys.shape[0], jnp.float32)
+        return state, counts, nothing, nothing > 0.0
+    hmc_keys = jax.vmap(lambda key: jax.random.split(key, plan.num_hmc), out_axes=1)(keys[:, 1])
+    state, (acceptance, occupied) = jax.lax.scan(trajectory, state, hmc_keys)
+    return state, counts, jnp.mean(acceptance, axis=0), jnp.any(occupied, axis=0)
+
+
+def _count(outcomes: Outcome, rows: list[int]) -> Array:
+    """Count moves (their axis comes first) by name and bin of signal, shape (windows, ...)."""
+    names, bins = (jnp.arange(length, dtype=jnp.int32) for length in COUNTS_SHAPE[:2])
+    by_name = (jnp.asarray(rows, dtype=jnp.int32)[:, None] == names[None]).astype(jnp.float32)
+    by_bin = (outcomes.signal_bin[..., None] == bins[None, None]).astype(jnp.float32)
+    both = jnp.stack([outcomes.tried, outcomes.accepted], axis=-1).astype(jnp.float32)
+    return jnp.einsum("mr,mwb,mwda->wrbda", by_name, by_bin, both)
+
+
+def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:
+    side = 2 * plan.interior
+    return jax.vmap(
+        lambda corner: jax.lax.dynamic_slice(
+            precision, (2 * (corner[1] + plan.margin), 2 * (corner[0] + plan.margin)), (side, side)
+        )
+    )(tiling.origin)
