@@ -7,6 +7,7 @@ and an `Outcome`.  A new move is a new file and a line in `MOVES`.
 from collections.abc import Callable
 from functools import partial
 
+from probcat.moves.absorb import absorb
 from probcat.moves.base import EXTENDED, POINT
 from probcat.moves.birth_death import birth_death
 from probcat.moves.blend import blend
@@ -23,6 +24,8 @@ MOVES: dict[str, Callable] = {
     "companion_point": partial(companion, kind=POINT, any_host=False),
     "companion_point_of_any": partial(companion, kind=POINT, any_host=True),
     "companion_extended": partial(companion, kind=EXTENDED, any_host=True),
+    "absorb_point": partial(absorb, kind=POINT),
+    "absorb_extended": partial(absorb, kind=EXTENDED),
     "retype": retype,
     "blend": blend,
 }

@@ -34,7 +34,7 @@ def log_density_above(value: Array, mean: Array, precision: Array, low: Array) -
     """Log density of `sample_above`."""
     scale, edge = _truncated_parts(mean, precision, low)
     z = (value - mean) / scale
-    body = -0.5 * z**2 - HALF_LOG_TWO_PI - log_ndtr(-jnp.minimum(edge, TAIL))
+    body = -0.5 * z**2 - HALF_LOG_TWO_PI - jnp.log(ndtr(-jnp.minimum(edge, TAIL)))
     safe = jnp.maximum(edge, TAIL)
     tail = jnp.log(safe) - safe * (z - edge)
     return jnp.where(edge < TAIL, body, tail) - jnp.log(scale)
