@@ -63,8 +63,10 @@ def log_cells(prior: Prior, search: Search, window: Window, residual: Array) -> 
     gain = flux * score - 0.5 * flux**2 * information
     cells = gain.shape[0]
     centre = (jnp.arange(cells, dtype=jnp.float32) + 0.5) * CELL + _edge(search)
-    in_x = (centre > window.lower[0] - CELL) & (centre < window.upper[0] + CELL)
-    in_y = (centre > window.lower[1] - CELL) & (centre < window.upper[1] + CELL)
+    # Cells without any place in them would win where there are no data.
+    half = 0.5 * CELL
+    in_x = (centre > window.lower[0] - half) & (centre < window.upper[0] + half)
+    in_y = (centre > window.lower[1] - half) & (centre < window.upper[1] + half)
     allowed = in_y[:, None] & in_x[None, :]
     return jax.nn.log_softmax(jnp.where(allowed, gain, -1e30), axis=(0, 1))
 
