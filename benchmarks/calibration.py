@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.common import convergence, device_name, peak_memory, report
 from probcat import PSF, Image, Prior
-from probcat.blocks import num_compilations
+from probcat.blocks import num_compilations, use_all_cores
 from probcat.defaults import log_normal_within
 from probcat.layout import Layout
 from probcat.planning import SamplerSettings, build_layout
@@ -36,25 +36,25 @@ from probcat.simulate import SHAPE_NAMES, draw_sources
 from probcat.windows import Sources
 
 SHAPE = (14, 25)
-"""Rows and columns; wide enough for two windows of points side by side."""
+"""Rows and columns; one window covers them."""
 NOISE = 1.0
 SETTINGS = SamplerSettings(
     interior=8,
     extended_interior=24,
     border=0.0,
-    extended_radius=10,
-    passes=2,
+    extended_radius=8,
+    passes=1,
     extended_passes=1,
-    birth_death=4,
+    birth_death=2,
     split_merge=4,
     resplit=4,
-    companion=4,
-    extended_moves=4,
-    leapfrog_steps=6,
+    companion=2,
+    extended_moves=5,
+    leapfrog_steps=4,
     first_temperature=1e-2,
     block=10,
 )
-NUM_HMC = 3
+NUM_HMC = 1
 """Trajectories at the end of a visit of windows for all sources."""
 SLOTS = {"point_slots": 16, "extended_slots": 10}
 CAPACITIES = {"point_capacity": 32, "extended_capacity": 16}
@@ -62,7 +62,7 @@ FLUX_LIMITS = (8.0, 100.0)
 """In units of the error of an isolated point source."""
 BRIGHTEST = (1, 2, 3)
 LEVELS = (0.5, 0.68, 0.9)
-NUM_BINS = 16
+NUM_BINS = 10
 LARGEST_RHAT = 1.1
 
 
@@ -118,10 +118,10 @@ class Record:
 
 @click.command()
 @click.option("--scenes", default=320, show_default=True, help="Number of scenes.")
-@click.option("--num-chains", default=2, show_default=True)
-@click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
-@click.option("--num-samples", default=250, show_default=True, help="Draws kept of a chain.")
-@click.option("--thin", default=5, show_default=True, help="Every how many are ranked among.")
+@click.option("--num-chains", default=4, show_default=True)
+@click.option("--num-warmup", default=80, show_default=True, help="Draws of warm-up.")
+@click.option("--num-samples", default=320, show_default=True, help="Draws kept of a chain.")
+@click.option("--thin", default=8, show_default=True, help="Every how many are ranked among.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw the rank histograms there.")
@@ -136,6 +136,7 @@ def main(
     figure: Path | None,
 ) -> None:
     """Rank true values among draws of their posteriors; a file found there is gone on with."""
+    use_all_cores()
     prior, image = make_prior(), make_image(np.zeros(SHAPE))
     layout = make_layout(image, prior, num_chains)
     counts = (num_chains, num_warmup, num_samples)
@@ -189,10 +190,8 @@ def make_image(data: np.ndarray) -> Image:
 def make_layout(image: Image, prior: Prior, num_chains: int) -> Layout:
     """Layout of all runs: nothing in it depends on the pixels, so that it compiles once."""
     layout = build_layout(image, prior, SETTINGS, num_chains)
-    points, extended = layout.plans
-    points = replace(points, point_slots=SLOTS["point_slots"])
-    extended = replace(extended, num_hmc=NUM_HMC, **SLOTS)
-    return replace(layout, plans=(points, extended), **CAPACITIES)
+    (plan,) = layout.plans
+    return replace(layout, plans=(replace(plan, num_hmc=NUM_HMC, **SLOTS),), **CAPACITIES)
 
 
 def calibrate(

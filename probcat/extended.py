@@ -25,6 +25,8 @@ from probcat import sersic
 
 # Half side, as a share of the grid, of the box around a source in which its image is right.
 VALID = 0.42
+# Side of a grid in half sides of the footprint: above 1 / VALID, for long thin sources.
+GRID = 2.75
 # Modes up to _MODES per axis are corrected, for Gaussians whose smaller standard deviation, as a
 # share of the grid, is beyond a soft threshold: these have died away at higher modes.
 _MODES = 4
@@ -65,9 +67,9 @@ class ExtendedTables(NamedTuple):
         return self.transfer.shape[-2]
 
 
-def grid_size(radius, at_least=0):
+def grid_size(radius):
     """Side of a grid on which a footprint of that half side is right, fast to transform."""
-    size = max(int(np.ceil(radius / VALID)), 2 * radius + 1, at_least)
+    size = int(np.ceil(GRID * radius))
     while not _is_smooth(size):
         size += 1
     return size
@@ -131,6 +133,13 @@ def extended_image(tables, x, y, shape):
         Right within ``VALID * P`` pixels of the source along each axis.
     """
     return jnp.fft.irfft2(_spectrum(tables, x, y, shape), s=(tables.size, tables.size))
+
+
+def repeated_image(tables, x, y, shape, size):
+    """`extended_image` as it repeats itself on a square of any number of pixels."""
+    image = extended_image(tables, x, y, shape)
+    times = -(-size // tables.size)
+    return jnp.tile(image, (times, times))[:size, :size]
 
 
 def extended_stamp(tables, dx, dy, shape, radius):

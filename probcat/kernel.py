@@ -195,7 +195,7 @@ def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: in
     """Render one chain from scratch: data minus background minus all sources."""
     shape = layout.padded_shape
     image = render_points(scene.model.point_tables, draw.points, shape)
-    if scene.model.extended_tables is not None:
+    if scene.model.extended_tables:
         image = image + render_extended(scene.model, extended_radius, draw.extended, shape)
     return scene.data - draw.background - image
 

@@ -19,6 +19,8 @@ ENOUGH, AMPLE = 2.0, 2.5
 WIDEST = 64
 """Largest half side of a footprint in pixels."""
 LARGE_INTERIOR = 32
+EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
+WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 
@@ -151,9 +153,9 @@ def build_layout(
             PassPlan(settings.interior, point_radius, per_window, 0, schedule, 1, settings.passes)
         )
     if prior.has_extended:
-        moves = ("birth_death_extended", "companion_extended") * settings.extended_moves
+        moves = EXTENDED_ALONE * settings.extended_moves
         if prior.has_points:
-            moves += ("companion_point_of_any", "retype", "blend") * settings.extended_moves
+            moves += WITH_POINTS * settings.extended_moves
         if prior.has_points and not apart:
             # Companions of any host include those of points.
             moves += tuple(name for name in point_moves if name != "companion_point")

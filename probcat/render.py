@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.extended import ExtendedTables, extended_stamp, extended_tables, grid_size
+from probcat.extended import ExtendedTables, extended_tables, grid_size, repeated_image
 from probcat.points import PointTables, point_stamps, split_position
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ class Renderer(NamedTuple):
     Attributes
     ----------
     point_tables : PointTables
-    extended_tables : ExtendedTables or None
+    extended_tables : tuple of ExtendedTables
+        For sources of the smaller and of the larger footprint, or for all.
     small_side, large_size : Array, shape ()
         Half side in pixels of the footprint of extended sources up to a half-light radius
         in pixels; larger ones fill their stamps.
@@ -38,7 +39,7 @@ class Renderer(NamedTuple):
     """
 
     point_tables: PointTables
-    extended_tables: ExtendedTables | None
+    extended_tables: tuple[ExtendedTables, ...]
     small_side: Array
     large_size: Array
     half_side: Array
@@ -73,12 +74,12 @@ class Renderer(NamedTuple):
         tables = psf.point_tables(tolerance=tolerance)
         if not with_extended:
             zero = jnp.float32(0.0)
-            return cls(tables, None, zero, zero, jnp.zeros(tables.radius))
+            return cls(tables, (), zero, zero, jnp.zeros(tables.radius))
         small = max(extended_radius or default_extended_radius(psf), tables.radius)
         radius = max(small, large_radius)
         return cls(
             tables,
-            extended_tables(psf, grid_size(radius)),
+            tuple(extended_tables(psf, grid_size(side)) for side in sorted({small, radius})),
             jnp.float32(small),
             jnp.float32(large_size),
             jnp.zeros(radius),
@@ -110,13 +111,18 @@ class Renderer(NamedTuple):
         points, row, col = point_stamps(self.point_tables, x, y)
         border = self.radius - self.point_tables.radius
         points = jnp.pad(points, ((0, 0), (border, border), (border, border)))
-        if self.extended_tables is not None:
-            tables, radius = self.extended_tables, self.radius
+        if self.extended_tables:
+            radius = self.radius
             distance = jnp.abs(jnp.arange(-radius, radius + 1.0))
 
             def drawn(x: Array, y: Array, shape: Array) -> Array:
-                stamp = extended_stamp(tables, x, y, shape, radius)
+                centre = jnp.float32(radius)
+                stamps = [
+                    repeated_image(tables, x + centre, y + centre, shape, 2 * radius + 1)
+                    for tables in self.extended_tables
+                ]
                 large = shape[0] > self.large_size
+                stamp = jnp.where(large, stamps[-1], stamps[0])
                 inside = distance <= jnp.where(large, jnp.float32(radius), self.small_side)
                 return jnp.where(inside[:, None] & inside[None, :], stamp, 0.0)
 

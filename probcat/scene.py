@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import extended_stamp, extended_tables, grid_size
+from probcat.extended import extended_tables, grid_size
 from probcat.layout import Layout
-from probcat.moves.base import EMPTY_SHAPE, Model, Search, half_side
+from probcat.moves.base import Model, Search, extended_patch
 from probcat.moves.search import build_search
 from probcat.points import PointTables, point_stamps
 from probcat.prior import Prior
@@ -76,6 +76,7 @@ def build_scene(
         Half-light radius in pixels beyond which a source has the larger footprint.
     """
     large_radius = max(large_radius, extended_radius)
+    radii = sorted({extended_radius, large_radius}) if prior.has_extended else []
     tables = psf.point_tables(tolerance=tolerance)
     radius = tables.radius
     pixel, step = np.arange(-radius, radius + 1.0), 0.05
@@ -84,10 +85,7 @@ def build_scene(
     bend_norm = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
     model = Model(
         point_tables=tables,
-        # One grid for all windows: images of a source on two grids differ a little.
-        extended_tables=extended_tables(psf, fft_size(layout, large_radius))
-        if prior.has_extended
-        else None,
+        extended_tables=tuple(extended_tables(psf, grid_size(radius)) for radius in radii),
         extended_radius=jnp.int32(extended_radius),
         large_radius=jnp.int32(large_radius),
         large_size=jnp.float32(large_size),
@@ -110,11 +108,6 @@ def build_scene(
         log_norm=jnp.float32(0.5 * np.sum(np.log(weights / (2.0 * np.pi)))),
         num_pixels=jnp.float32(np.sum(good)),
     )
-
-
-def fft_size(layout: Layout, radius: int) -> int:
-    """Side of the periodic grid on which extended sources are computed."""
-    return grid_size(radius, max(plan.size for plan in layout.plans))
 
 
 def _padded(image: np.ndarray, layout: Layout) -> np.ndarray:
@@ -158,13 +151,12 @@ def render_extended(model: Model, radius: int, sources: Sources, shape: tuple[in
 
 def extended_stamps(model: Model, radius: int, sources: Sources) -> Array:
     """Stamps with flux of extended sources, shape (N, 2 radius + 1, 2 radius + 1)."""
-    distance = jnp.abs(jnp.arange(-radius, radius + 1, dtype=jnp.int32))
+    side, centre = 2 * radius + 1, jnp.float32(radius)
 
     def stamp(marks: Array) -> Array:
-        shape = jnp.where(marks[3] > 0.0, marks[3:], EMPTY_SHAPE)
-        unit = extended_stamp(model.extended_tables, marks[0], marks[1], shape, radius)
-        inside = distance <= half_side(model, shape[0])
-        return jnp.where(inside[:, None] & inside[None, :], marks[2] * unit, 0.0)
+        return marks[2] * extended_patch(
+            model, marks[0] + centre, marks[1] + centre, marks[3:], side
+        )
 
     return jax.lax.map(stamp, sources.marks, batch_size=16)
 

@@ -3,6 +3,7 @@
 Given all else windows are independent, so that those of all chains advance together.
 """
 
+import math
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -80,7 +81,10 @@ def make_pass(
     shape = (state.chain.shape[0], weight.shape[0])
     number = shape[0] * shape[1]
     flat = jax.tree.map(lambda a: a.reshape(number, *a.shape[2:]), visits)
-    results = visit_windows(flat, scene.model, search, plan, layout.num_leapfrog)
+    model = scene.model
+    if math.isfinite(plan.largest):
+        model = model._replace(extended_tables=model.extended_tables[:1])
+    results = visit_windows(flat, model, search, plan, layout.num_leapfrog)
     results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
     finish = partial(_finish, tiling=tiling)
     draw, residual, acceptance = jax.vmap(finish)(state.draw, state.residual, held, results)

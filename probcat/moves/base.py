@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import ExtendedTables, extended_image
+from probcat.extended import ExtendedTables, repeated_image
 from probcat.points import PointTables, point_patch
 from probcat.prior import Prior, sample_flux_prior, sample_shape
 
@@ -39,7 +39,9 @@ class Model(NamedTuple):
     Attributes
     ----------
     point_tables : PointTables
-    extended_tables : ExtendedTables or None
+    extended_tables : tuple of ExtendedTables
+        For sources of the smaller and of the larger footprint, or for all; empty in models
+        without extended sources.
     extended_radius, large_radius : Array, shape (), int32
         Half sides of the footprints of extended sources in pixels.
     large_size : Array, shape ()
@@ -52,7 +54,7 @@ class Model(NamedTuple):
     """
 
     point_tables: PointTables
-    extended_tables: ExtendedTables | None
+    extended_tables: tuple[ExtendedTables, ...]
     extended_radius: Array
     large_radius: Array
     large_size: Array
@@ -197,9 +199,10 @@ def patch(model: Model, kind: int, source: Array, size: int) -> Array:
 
 def extended_patch(model: Model, x: Array, y: Array, shape: Array, size: int) -> Array:
     """Unit-flux image of an extended source, cut to its square footprint."""
-    assert model.extended_tables is not None
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
-    image = extended_image(model.extended_tables, x, y, shape)[:size, :size]
+    # Always on the grid of its class, as images of a source on two grids differ a little.
+    images = [repeated_image(tables, x, y, shape, size) for tables in model.extended_tables]
+    image = jnp.where(shape[0] > model.large_size, images[-1], images[0])
     pixel = jnp.arange(size, dtype=jnp.int32)
     radius = half_side(model, shape[0])
     in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
