@@ -136,34 +136,10 @@ def extended_image(tables, x, y, shape):
 
 
 def repeated_image(tables, x, y, shape, size):
-    """`extended_image` as it repeats itself on a square of any number of pixels."""
+    """`extended_image` as it repeats itself on a square of `size` pixels."""
     image = extended_image(tables, x, y, shape)
     times = -(-size // tables.size)
     return jnp.tile(image, (times, times))[:size, :size]
-
-
-def extended_stamp(tables, dx, dy, shape, radius):
-    """Square stamp of an extended source of unit flux.
-
-    Parameters
-    ----------
-    tables : ExtendedTables
-    dx, dy : Array, scalar
-        Offset of the source from the centre of the stamp's central pixel, in pixels.
-    shape : Array, shape (4,)
-        As for `extended_image`.
-    radius : int
-        Half side of the stamp in pixels, at most ``VALID * P``.
-
-    Returns
-    -------
-    Array, shape (2 * radius + 1, 2 * radius + 1), float32
-    """
-    if radius > VALID * tables.size:
-        raise ValueError(f"a stamp of radius {radius} needs a grid larger than {tables.size}")
-    offset = jnp.float32(radius)
-    image = extended_image(tables, _f32(dx) + offset, _f32(dy) + offset, shape)
-    return image[: 2 * radius + 1, : 2 * radius + 1]
 
 
 def _spectrum(tables, x, y, shape):

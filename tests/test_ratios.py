@@ -92,6 +92,15 @@ def undo_companion(before, after, kind):
     return [wanted((source[FLUX], host[FLUX]), step=source[:FLUX] - host[:FLUX])]
 
 
+def undo_absorb(before, after, kind):
+    emptied, _, _ = changed(before[kind], after[kind])
+    (host,) = before[EXTENDED][changed(before[EXTENDED], after[EXTENDED])[2]]
+    if emptied.size == 0:
+        return [wanted((host[FLUX], 0.0))]
+    (source,) = before[kind][emptied]
+    return [pair_of(source, host)]
+
+
 def undo_retype(before, after):
     (flux,) = [
         source[FLUX]
@@ -121,6 +130,8 @@ UNDO = {
     "companion_point": partial(undo_companion, kind=POINT),
     "companion_point_of_any": partial(undo_companion, kind=POINT),
     "companion_extended": partial(undo_companion, kind=EXTENDED),
+    "absorb_point": partial(undo_absorb, kind=POINT),
+    "absorb_extended": partial(undo_absorb, kind=EXTENDED),
     "retype": undo_retype,
     "blend": undo_blend,
 }

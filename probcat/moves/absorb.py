@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from probcat.moves.base import (
+    EMPTY_SHAPE,
     EXTENDED,
     FLUX,
     POINT,
@@ -104,12 +105,12 @@ def absorb(
     flux_now = host[FLUX] + jnp.where(upward, 0.0, other[FLUX])
     share_now = other[FLUX] / jnp.maximum(flux_now, 1e-30)
     share = jnp.where(upward, sample_share(u[4:7], prior, flux_now), share_now)
-    shape_now = jnp.where(host[FLUX + 1] > 0.0, host[FLUX + 1 :], draws.shapes[0])
+    shape_now = jnp.where(host[FLUX + 1] > 0.0, host[FLUX + 1 :], EMPTY_SHAPE)
     own = jnp.zeros(3, jnp.float32)
     other_shape = other[FLUX + 1 :]
     if kind == EXTENDED:
         valid = ~upward & (other[FLUX] > 0.0)
-        other_shape = jnp.where(valid, other_shape, draws.shapes[1])
+        other_shape = jnp.where(valid, other_shape, draws.shapes[0])
         own = to_matrix(other_shape)
 
     drawn = sample_step(u[7:10], _scale(model, shape_now))
