@@ -75,7 +75,8 @@ def _compiled(backend: str) -> Any:
 
 def use_all_cores() -> None:
     """Count every core of a host as a device, as far as JAX has not started yet."""
-    if "XLA_FLAGS" in os.environ or "JAX_NUM_CPU_DEVICES" in os.environ:
+    given = os.environ.get("XLA_FLAGS", "")
+    if "device_count" in given or "JAX_NUM_CPU_DEVICES" in os.environ:
         return
     with suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", os.cpu_count() or 1)

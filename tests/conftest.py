@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Before JAX starts: programs of tests run once, so that compiling well does not pay.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+
 import jax
 import pytest
 
