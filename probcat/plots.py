@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.blends import find_brightest_blend
+from probcat.diagnostics import import_arviz
 from probcat.errors import InputError
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ def plot_corner(
     InputError
         If an object is not in the catalog.
     """
+    import_arviz()  # corner imports it, and its notice would come through
     import corner
 
     if object_ids is None:
