@@ -21,6 +21,8 @@ WIDEST = 64
 LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
+LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
+"""Those of the windows of large sources; the others reach them through smaller sizes."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 
@@ -168,7 +170,8 @@ def build_layout(
         if large_radius > wide_radius:
             # Few sources are large: one pass of windows that hold their whole light.
             per_large, few = _slots(crowding * LARGE_INTERIOR**2), max(few, 16)
-            schedule = _shuffled(tuple(dict.fromkeys(moves)) * 2)
+            of_large = tuple(name for name in LARGE_MOVES if name in moves)
+            schedule = _shuffled(of_large * 3)
             plans.append(PassPlan(LARGE_INTERIOR, large_radius, per_large, few, schedule, 1, 1))
     margin = max(plan.margin for plan in plans)
     return Layout(
