@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Simulation:
         ``x, y`` (px), ``flux``, ``extended``, and ``half_light_radius`` (px),
         ``ellipticity_1``, ``ellipticity_2``, ``sersic_n``, NaN for points.
     light : ndarray of float32, shape (n, ny, nx)
-        Noise-free image of every source.
+        Noise-free image of every source; of none if it was not kept.
     background : float
         Level per pixel that was added.
     """
@@ -111,6 +111,16 @@ def render_light(sources: Mapping[str, np.ndarray], psf: PSF, shape: tuple[int, 
     -------
     ndarray of float32, shape (n, ny, nx)
     """
+    light = np.zeros((len(sources["x"]), *shape), np.float32)
+    for number, area, image in _images(sources, psf, shape):
+        light[number][area] = image
+    return light
+
+
+def _images(
+    sources: Mapping[str, np.ndarray], psf: PSF, shape: tuple[int, int]
+) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
+    """Render sources one by one: their number, pixels (rows, columns) and light there."""
     ny, nx = shape
     tables = None
     if np.any(sources["extended"]):
@@ -118,16 +128,24 @@ def render_light(sources: Mapping[str, np.ndarray], psf: PSF, shape: tuple[int, 
         size = 1 << int(np.ceil(np.log2(max(ny, nx, 16) / VALID)))
         tables = extended_tables(psf, size)
     draw = jax.jit(lambda x, y, marks: extended_image(tables, x, y, marks))
-    light = np.zeros((len(sources["x"]), ny, nx), np.float32)
+    half = psf.radius + 2
     for number, extended in enumerate(sources["extended"]):
         x, y, flux = (float(sources[name][number]) for name in ("x", "y", "flux"))
         if extended:
             marks = np.array([sources[name][number] for name in SHAPE_NAMES], np.float32)
             unit = np.asarray(draw(np.float32(x), np.float32(y), marks))[:ny, :nx]
-        else:
-            unit = psf.evaluate_grid(np.arange(nx) - x, np.arange(ny) - y)
-        light[number] = flux * unit
-    return light
+            yield number, (slice(0, ny), slice(0, nx)), flux * unit
+            continue
+        rows, cols = _near(y, half, ny), _near(x, half, nx)
+        if len(rows) and len(cols):
+            area = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
+            yield number, area, flux * psf.evaluate_grid(cols - x, rows - y)
+
+
+def _near(centre: float, half: int, length: int) -> np.ndarray:
+    """Pixels of an axis at most `half` from a position."""
+    first, last = int(np.ceil(centre - half)), int(np.floor(centre + half))
+    return np.arange(max(first, 0), min(last + 1, length))
 
 
 def simulate_image(
@@ -143,6 +161,7 @@ def simulate_image(
     band: str = "",
     zero_point: float | None = None,
     unit: str = "",
+    keep_light: bool = True,
 ) -> Simulation:
     """Simulate an image with independent Gaussian noise.
 
@@ -167,6 +186,9 @@ def simulate_image(
         Number of sources to draw from a prior.
     band, zero_point, unit
         As in `Image`.
+    keep_light : bool
+        Whether to keep the light of every source, which takes as much memory as an image
+        for each.
 
     Returns
     -------
@@ -184,8 +206,12 @@ def simulate_image(
         catalog = _complete(sources)
     else:
         catalog = draw_sources(sources, key_sources, shape, num_sources)
-    light = render_light(catalog, psf, shape)
-    total = light.sum(axis=0, dtype=np.float64)
+    light = np.zeros((len(catalog["x"]) if keep_light else 0, *shape), np.float32)
+    total = np.zeros(shape)
+    for number, area, one in _images(catalog, psf, shape):
+        total[area] += one
+        if keep_light:
+            light[number][area] = one
     variance = np.full(shape, float(noise) ** 2)
     if gain is not None:
         variance += np.maximum(total, 0.0) / gain

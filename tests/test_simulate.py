@@ -57,6 +57,20 @@ def test_noise_is_what_was_asked_for():
     np.testing.assert_allclose(made.image.variance.max(), 9.0 + peak / 2.0, rtol=1e-5)
 
 
+def test_light_need_not_be_kept():
+    sources = {"x": [20.0, 39.0, 90.0], "y": [20.0, 3.0, 20.0], "flux": [1e4, 300.0, 1e3]}
+    made = [
+        simulate_image(sources, PSF_, (30, 40), jax.random.key(1), noise=3.0, keep_light=keep)
+        for keep in (True, False)
+    ]
+    np.testing.assert_array_equal(made[0].image.data, made[1].image.data)
+    assert made[0].light.shape == (3, 30, 40)
+    assert made[1].light.shape == (0, 30, 40)
+    assert not made[0].light[2].any()
+    dx, dy = np.arange(40) - 39.0, np.arange(30) - 3.0
+    np.testing.assert_allclose(made[0].light[1], 300.0 * PSF_.evaluate_grid(dx, dy), atol=1e-4)
+
+
 def test_sources_follow_the_prior():
     counts, fluxes, shares = [], [], []
     for seed in range(20):

@@ -11,6 +11,8 @@ keeps the Sersic index of A.  In (position, flux, S) the Jacobian of
 ellipticity g is ``64 r^5 (1 - |g|^2)^-2``.  The total flux is drawn anew both ways.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
@@ -37,7 +39,6 @@ from probcat.moves.base import (
     patch,
     put,
     sources_of,
-    total,
 )
 from probcat.moves.companion import neighbour_weights
 from probcat.moves.pairs import (
@@ -52,11 +53,9 @@ from probcat.moves.pairs import (
 from probcat.moves.proposals import (
     choose,
     empty_slot,
-    flux_conditional,
-    log_flux_density,
     log_probability,
-    sample_flux,
 )
+from probcat.moves.redraw import redraw
 from probcat.prior import log_flux_prior, log_shape_prior
 
 MOMENT = 0.72
@@ -90,64 +89,52 @@ def log_matrix_jacobian(shape: Array) -> Array:
     return 5.0 * jnp.log(shape[0]) - 2.0 * jnp.log1p(-(shape[1] ** 2) - shape[2] ** 2)
 
 
+class Geometry(NamedTuple):
+    """Where the light is before and after: merged in one galaxy, or given to two sources.
+
+    Attributes
+    ----------
+    share : Array
+        Of the flux, that the absorbed source has.
+    step : Array, shape (2,)
+        From the galaxy that stays to the absorbed source.
+    places : Array, shape (3, 2)
+        Of the merged galaxy, the one that stays and the absorbed source.
+    shapes : Array, shape (3, 4)
+        Of the same.
+    proper : Array, bool
+        Whether all shapes are allowed.
+    """
+
+    share: Array
+    step: Array
+    places: Array
+    shapes: Array
+    proper: Array
+
+
 def absorb(
     draws: Draws, model: Model, search: Search, window: Window, state: WindowState, kind: int
 ) -> tuple[WindowState, Outcome]:
     """Give a source of `kind` out of a galaxy (upward) or let the galaxy absorb it."""
     del search
     u = draws.uniform
-    prior, galaxies, others = model.prior, state.extended, sources_of(state, kind)
-    size = state.residual.shape[-1]
+    galaxies, others = state.extended, sources_of(state, kind)
     upward = u[0] < 0.5
 
     slot, host_slot, has_room = _choose_slots(u[1:4], model, state, kind, upward)
     host, other = galaxies[host_slot], others[slot]
     flux_now = host[FLUX] + jnp.where(upward, 0.0, other[FLUX])
-    share_now = other[FLUX] / jnp.maximum(flux_now, 1e-30)
-    share = jnp.where(upward, sample_share(u[4:7], prior, flux_now), share_now)
-    shape_now = jnp.where(host[FLUX + 1] > 0.0, host[FLUX + 1 :], EMPTY_SHAPE)
-    own = jnp.zeros(3, jnp.float32)
-    other_shape = other[FLUX + 1 :]
-    if kind == EXTENDED:
-        valid = ~upward & (other[FLUX] > 0.0)
-        other_shape = jnp.where(valid, other_shape, draws.shapes[0])
-        own = to_matrix(other_shape)
-
-    drawn = sample_step(u[7:10], _scale(model, shape_now))
-    step = jnp.where(upward, drawn, other[:FLUX] - host[:FLUX])
-    spread = share * (1.0 - share) / MOMENT
-    added = share * own + spread * jnp.stack([step[0] ** 2, step[0] * step[1], step[1] ** 2])
-    matrix = to_matrix(shape_now)
-    matrix = jnp.where(upward, (matrix - added) / (1.0 - share), (1.0 - share) * matrix + added)
-    new_shape, proper = from_matrix(matrix, shape_now[3])
-    shape_1 = jnp.where(upward, shape_now, new_shape)
-    shape_a = jnp.where(upward, new_shape, shape_now)
-    proper = proper & _allowed(model, new_shape)
-    shape_1, shape_a = (jnp.where(proper, shape, shape_now) for shape in (shape_1, shape_a))
-
-    centre = host[:FLUX] + jnp.where(upward, 0.0, share) * step
-    position_a, position_b = centre - share * step, centre + (1.0 - share) * step
-    places, shapes = [centre, position_a], [shape_1, shape_a]
-    if kind == EXTENDED:
-        places, shapes = [*places, position_b], [*shapes, other_shape]
-    images = jax.vmap(lambda at, shape: extended_patch(model, at[X], at[Y], shape, size))(
-        jnp.stack(places), jnp.stack(shapes)
-    )
-    image_b = images[2] if kind == EXTENDED else patch(model, POINT, position_b, size)
-    image, both = images[0], (1.0 - share) * images[1] + share * image_b
+    shares = (sample_share(u[4:7], model.prior, flux_now), other[FLUX])
+    share = jnp.where(upward, shares[0], shares[1] / jnp.maximum(flux_now, 1e-30))
+    geometry = _geometry(u[7:10], draws, model, (host, other), kind, upward, share)
+    image, both = _images(model, geometry, kind, state.residual.shape[-1])
     bare = state.residual + flux_now * jnp.where(upward, image, both)
+    flux = redraw(u[10:12], draws, model, window, upward, flux_now, bare, (image, both))
 
-    weighted = window.weight * bare
-    one = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
-    two = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
-    mean, precision = (jnp.where(upward, b, a) for a, b in zip(one, two, strict=True))
-    drawn = sample_flux(u[10:12], draws.flux[0], prior, mean, precision)
-    flux_one = jnp.where(upward, flux_now, drawn)
-    flux_two = jnp.where(upward, drawn, flux_now)
-
-    merged = jnp.concatenate([centre, flux_one[None], shape_1])
-    stays = jnp.concatenate([position_a, ((1.0 - share) * flux_two)[None], shape_a])
-    given = jnp.concatenate([position_b, (share * flux_two)[None], other_shape])
+    fluxes = jnp.stack([flux.lower, (1.0 - share) * flux.upper, share * flux.upper])
+    sources = jnp.concatenate([geometry.places, fluxes[:, None], geometry.shapes], axis=1)
+    merged, stays, given = sources[0], sources[1], sources[2, : others.shape[1]]
     with_host = put(galaxies, host_slot, stays)
     upper = put(with_host if kind == EXTENDED else others, slot, given)
     lower = put(galaxies, host_slot, merged)
@@ -157,38 +144,92 @@ def absorb(
     near = neighbour_weights(hosts, given[X], given[Y], REACH * model.fwhm, excluded)
     log_ratio = (
         jnp.log(window.density[kind])
-        + log_flux_prior(prior, stays[FLUX])
-        + log_flux_prior(prior, given[FLUX])
-        - log_flux_prior(prior, flux_one)
-        + log_shape_prior(prior, shape_a)
-        - log_shape_prior(prior, shape_1)
         + log_probability(pick_weights(upper), slot)
         + log_probability(near, host_slot)
-        + log_flux_density(prior, flux_one, *one)
-        - log_probability(split_weights(prior, lower), host_slot)
-        - log_share_density(prior, flux_one, share)
-        - log_step_density(jnp.sum(step**2), _scale(model, shape_1))
-        - log_flux_density(prior, flux_two, *two)
-        + jnp.log(flux_two)
-        - 3.0 * jnp.log1p(-share)
-        + log_matrix_jacobian(shape_1)
-        - log_matrix_jacobian(shape_a)
+        - log_probability(split_weights(model.prior, lower), host_slot)
+        + _log_pair_ratio(model, geometry, fluxes)
+        + flux.log_ratio
     )
-    inside = contains(window, *position_a) & contains(window, *position_b)
+    places = geometry.places
+    inside = contains(window, *places[1]) & contains(window, *places[2])
     number = jnp.sum(active(galaxies), dtype=jnp.int32)
     has_pair = (number > 1) if kind == EXTENDED else (number > 0) & jnp.any(active(others))
-    possible = jnp.where(upward, has_room & inside, has_pair & contains(window, *centre))
-    able = splittable(prior, flux_one)
+    possible = jnp.where(upward, has_room & inside, has_pair & contains(window, *places[0]))
+    able = splittable(model.prior, flux.lower)
     proposal = Proposal(
         upward=upward,
-        possible=possible & able & proper,
+        possible=possible & able & geometry.proper,
         log_ratio=log_ratio,
-        residual=(bare - flux_one * image, bare - flux_two * both),
+        residual=(bare - flux.lower * image, bare - flux.upper * both),
         sources=_proposed(state, kind, upward, (upper, with_host), lower, slot),
-        signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(one[1]),
+        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(flux.information),
     )
     full = upward & ~has_room & able & one_hot(kind, 2)
     return decide(u[12], window, state._replace(overflow=state.overflow | full), proposal)
+
+
+def _geometry(
+    uniform: Array,
+    draws: Draws,
+    model: Model,
+    pair: tuple[Array, Array],
+    kind: int,
+    upward: Array,
+    share: Array,
+) -> Geometry:
+    """Places and shapes of both states from the current galaxy and absorbed source."""
+    host, other = pair
+    shape_now = jnp.where(host[FLUX + 1] > 0.0, host[FLUX + 1 :], EMPTY_SHAPE)
+    own, other_shape = jnp.zeros(3, jnp.float32), shape_now
+    if kind == EXTENDED:
+        exists = ~upward & (other[FLUX] > 0.0)
+        other_shape = jnp.where(exists, other[FLUX + 1 :], draws.shapes[0])
+        own = to_matrix(other_shape)
+
+    drawn = sample_step(uniform, _scale(model, shape_now))
+    step = jnp.where(upward, drawn, other[:FLUX] - host[:FLUX])
+    spread = share * (1.0 - share) / MOMENT
+    added = share * own + spread * jnp.stack([step[0] ** 2, step[0] * step[1], step[1] ** 2])
+    matrix = to_matrix(shape_now)
+    matrix = jnp.where(upward, (matrix - added) / (1.0 - share), (1.0 - share) * matrix + added)
+    new_shape, proper = from_matrix(matrix, shape_now[3])
+    proper = proper & _allowed(model, new_shape)
+    new_shape = jnp.where(proper, new_shape, shape_now)
+    merged = jnp.where(upward, shape_now, new_shape)
+    stays = jnp.where(upward, new_shape, shape_now)
+
+    centre = host[:FLUX] + jnp.where(upward, 0.0, share) * step
+    places = jnp.stack([centre, centre - share * step, centre + (1.0 - share) * step])
+    return Geometry(share, step, places, jnp.stack([merged, stays, other_shape]), proper)
+
+
+def _images(model: Model, geometry: Geometry, kind: int, size: int) -> tuple[Array, Array]:
+    """Unit-flux images of the merged galaxy and of the two sources together."""
+    number = 3 if kind == EXTENDED else 2
+    images = jax.vmap(lambda at, shape: extended_patch(model, at[X], at[Y], shape, size))(
+        geometry.places[:number], geometry.shapes[:number]
+    )
+    absorbed = images[2] if kind == EXTENDED else patch(model, POINT, geometry.places[2], size)
+    return images[0], (1.0 - geometry.share) * images[1] + geometry.share * absorbed
+
+
+def _log_pair_ratio(model: Model, geometry: Geometry, fluxes: Array) -> Array:
+    """Prior of two sources over that of one, over the density of the division, Jacobian."""
+    prior, share = model.prior, geometry.share
+    merged, stays = geometry.shapes[0], geometry.shapes[1]
+    return (
+        log_flux_prior(prior, fluxes[1])
+        + log_flux_prior(prior, fluxes[2])
+        - log_flux_prior(prior, fluxes[0])
+        + log_shape_prior(prior, stays)
+        - log_shape_prior(prior, merged)
+        - log_share_density(prior, fluxes[0], share)
+        - log_step_density(jnp.sum(geometry.step**2), _scale(model, merged))
+        + jnp.log(fluxes[1] + fluxes[2])
+        - 3.0 * jnp.log1p(-share)
+        + log_matrix_jacobian(merged)
+        - log_matrix_jacobian(stays)
+    )
 
 
 def _scale(model: Model, shape: Array) -> Array:

@@ -27,7 +27,6 @@ from probcat.moves.base import (
     one_hot,
     patch,
     put,
-    total,
     with_position,
 )
 from probcat.moves.companion import neighbour_weights
@@ -42,11 +41,9 @@ from probcat.moves.proposals import (
     choose,
     choose_uniformly,
     empty_slot,
-    flux_conditional,
-    log_flux_density,
     log_probability,
-    sample_flux,
 )
+from probcat.moves.redraw import redraw
 from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
@@ -83,17 +80,10 @@ def blend(
     shape, image, log_shape_ratio = choose_shape(
         u[10], model, window, bare, shapes, images, ~upward
     )
-    weighted = window.weight * bare
-    one = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
-    two = flux_conditional(prior, total(weighted * pair), total(window.weight * pair**2))
-    mean, precision = (jnp.where(upward, b, a) for a, b in zip(one, two, strict=True))
-    drawn = sample_flux(u[11:13], draws.flux[0], prior, mean, precision)
-    flux_one = jnp.where(upward, flux_now, drawn)
-    flux_two = jnp.where(upward, drawn, flux_now)
-
-    star_1 = jnp.append(position_1, share * flux_two)
-    star_2 = jnp.append(position_2, (1.0 - share) * flux_two)
-    as_galaxy = jnp.concatenate([centre, flux_one[None], shape])
+    flux = redraw(u[11:13], draws, model, window, upward, flux_now, bare, (image, pair))
+    star_1 = jnp.append(position_1, share * flux.upper)
+    star_2 = jnp.append(position_2, (1.0 - share) * flux.upper)
+    as_galaxy = jnp.concatenate([centre, flux.lower[None], shape])
     with_pair = put(put(points, slots[0], star_1), slots[1], star_2)
     near = neighbour_weights(with_pair, star_2[X], star_2[Y], REACH * model.fwhm, slots[1])
     num_points = jnp.sum(active(with_pair), dtype=jnp.int32)
@@ -103,16 +93,15 @@ def blend(
         - jnp.log(window.density[EXTENDED])
         + log_flux_prior(prior, star_1[FLUX])
         + log_flux_prior(prior, star_2[FLUX])
-        - log_flux_prior(prior, flux_one)
+        - log_flux_prior(prior, flux.lower)
         + log_shape_ratio
         - jnp.log(num_points.astype(jnp.float32))
         + log_probability(near, slots[0])
-        + log_flux_density(prior, flux_one, *one)
+        + flux.log_ratio
         + jnp.log(num_extended.astype(jnp.float32))
-        - log_share_density(prior, flux_one, share)
+        - log_share_density(prior, flux.lower, share)
         - log_step_density(jnp.sum(step**2), shape[0])
-        - log_flux_density(prior, flux_two, *two)
-        + jnp.log(flux_two)
+        + jnp.log(flux.upper)
     )
     stars_inside = contains(window, *position_1) & contains(window, *position_2)
     existing = jnp.where(upward, jnp.any(active(extended)), jnp.sum(active(points)) > 1)
@@ -120,14 +109,14 @@ def blend(
     without_pair = put(put(points, slots[0], 0.0), slots[1], 0.0)
     proposal = Proposal(
         upward=upward,
-        possible=existing & has_room & fits & splittable(prior, flux_one),
+        possible=existing & has_room & fits & splittable(prior, flux.lower),
         log_ratio=log_ratio,
-        residual=(bare - flux_one * image, bare - flux_two * pair),
+        residual=(bare - flux.lower * image, bare - flux.upper * pair),
         sources=(
             jnp.where(upward, with_pair, without_pair),
             put(extended, galaxy_slot, jnp.where(upward, 0.0, as_galaxy)),
         ),
-        signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(one[1]),
+        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(flux.information),
     )
     full = existing & ~has_room & jnp.stack([upward, ~upward])
     return decide(u[13], window, state._replace(overflow=state.overflow | full), proposal)

@@ -7,6 +7,8 @@ companion.  The primary may be of any kind, which makes star + galaxy <-> galaxy
 galaxy + galaxy <-> galaxy the same move.
 """
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 from jax import Array
 
@@ -61,6 +63,47 @@ def neighbour_weights(sources: Array, x: Array, y: Array, scale: Array, excluded
     return jnp.where(active(sources) & (index != excluded), weight, -jnp.inf)
 
 
+class Slots(NamedTuple):
+    """Which source comes or goes, and beside which host.
+
+    Attributes
+    ----------
+    own, host : Array, int32
+        Slots of the companion among its kind and of the host among the hosts.
+    excluded : Array, int32
+        Slot of the companion among the hosts, -1 where it is not one of them.
+    log_weight : Array, shape (S,)
+        Of the sources to be picked for leaving.
+    has_room : Array, bool
+    """
+
+    own: Array
+    host: Array
+    excluded: Array
+    log_weight: Array
+    has_room: Array
+
+
+class Fluxes(NamedTuple):
+    """Fluxes in both states and the density of drawing them.
+
+    Attributes
+    ----------
+    own, beside, alone : Array
+        Of the companion, and of the host with and without it.
+    log_ratio : Array
+        Log density of the host's flux alone minus that of both fluxes together.
+    information : Array
+        Inverse variance of the companion's flux.
+    """
+
+    own: Array
+    beside: Array
+    alone: Array
+    log_ratio: Array
+    information: Array
+
+
 def companion(
     draws: Draws,
     model: Model,
@@ -75,119 +118,154 @@ def companion(
     if kind == EXTENDED and not any_host:
         raise ValueError("an extended companion takes hosts of any kind")
     u = draws.uniform
-    prior = model.prior
-    size = state.residual.shape[-1]
-    others = sources_of(state, kind)
-    # Hosts are listed points first, so a companion's own place among them is known.
-    columns = others.shape[1] if not any_host else state.extended.shape[1]
-    hosts = _widened(state.points, columns)
-    if any_host:
-        hosts = jnp.concatenate([hosts, state.extended])
-    first_own = 0 if kind == POINT else state.points.shape[0]
+    others, hosts = sources_of(state, kind), _hosts(state, any_host)
     upward = u[0] < 0.5
 
-    log_weight = log_death_weight(model, others[:, FLUX])
-    leaving = choose(u[1], log_weight)
-    free, has_room = empty_slot(active(others))
-    slot = jnp.where(upward, free, leaving)
-    excluded = jnp.where(upward, -1, first_own + slot)
-    current = others[slot]
-    flux_now = jnp.where(upward, 0.0, current[FLUX])
-
-    nearby = neighbour_weights(hosts, current[X], current[Y], model.fwhm, excluded)
-    host_down = choose(u[2], nearby)
-    host_up = choose_uniformly(u[3], active(hosts))
-    host_slot = jnp.where(upward, host_up, host_down)
-    host = hosts[host_slot]
+    slots = _choose_slots(u[1:4], model, state, kind, hosts, upward)
+    current, host = others[slots.own], hosts[slots.host]
     step = sample_displacement(u[4:7], model.fwhm)
     source = with_position(current, jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
-
-    host_image = patch(model, POINT, host, size)
-    if any_host:
-        as_extended = extended_patch(model, host[X], host[Y], host[FLUX + 1 :], size)
-        is_point = host_slot < state.points.shape[0]
-        host_image = jnp.where(is_point, host_image, as_extended)
+    host_image = _host_image(model, state, slots, host, any_host)
     base = state.residual + host[FLUX] * host_image
-    if kind == EXTENDED:
-        # Shapes are compared on the residual without either source, which is the
-        # same in both directions.
-        shapes, images = tries(draws, model, window, source, upward)
-        bare = base + flux_now * images[0]
-        shape, image, log_shape_ratio = choose_shape(
-            u[7], model, window, bare, shapes, images, upward
-        )
-        source = with_shape(source, shape)
-    else:
-        image = patch(model, POINT, source, size)
-        bare = base + flux_now * image
-        log_shape_ratio = jnp.float32(0.0)
-
-    weighted = window.weight * bare
-    host_score, score = total(weighted * host_image), total(weighted * image)
-    host_information = total(window.weight * host_image**2)
-    overlap = total(window.weight * host_image * image)
-    information = total(window.weight * image**2)
-    gram = jnp.stack([jnp.stack([host_information, overlap]), jnp.stack([overlap, information])])
-
-    alone = flux_conditional(prior, host_score, host_information)
-    mean, precision, regression = pair_conditional(prior, jnp.stack([host_score, score]), gram)
-    drawn = sample_flux(u[8:10], draws.flux[0], prior, mean, precision)
-    flux = jnp.where(upward, drawn, current[FLUX])
-    beside_mean = regression[0] - regression[1] * flux
-    host_mean = jnp.where(upward, beside_mean, alone[0])
-    drawn = sample_flux(u[10:12], draws.flux[1], prior, host_mean, alone[1])
-    flux_alone = jnp.where(upward, host[FLUX], drawn)
-    flux_beside = jnp.where(upward, drawn, host[FLUX])
-    source = with_flux(source, flux)
-
-    updated_hosts = put(
-        hosts, host_slot, with_flux(host, jnp.where(upward, flux_beside, flux_alone))
+    source, image, bare, log_shape_ratio = _with_image(
+        u[7], draws, model, window, (current, source), base, upward, kind
     )
+    now = (host[FLUX], current[FLUX])
+    flux = _redraw_both(u[8:12], draws, model, window, upward, now, bare, (host_image, image))
+    source = with_flux(source, flux.own)
+
+    new_host = with_flux(host, jnp.where(upward, flux.beside, flux.alone))
+    updated_hosts = put(hosts, slots.host, new_host)
     points = updated_hosts[: state.points.shape[0], : FLUX + 1]
     extended = updated_hosts[state.points.shape[0] :] if any_host else state.extended
     updated = points if kind == POINT else extended
     with_source = log_death_weight(model, updated[:, FLUX])
-    with_source = jnp.where(upward, with_source, log_weight)
-    with_source = put(with_source, slot, log_death_weight(model, flux))
-    updated = put(updated, slot, jnp.where(upward, source, 0.0))
+    with_source = jnp.where(upward, with_source, slots.log_weight)
+    with_source = put(with_source, slots.own, log_death_weight(model, flux.own))
+    updated = put(updated, slots.own, jnp.where(upward, source, 0.0))
 
     distance = jnp.sum((source[:FLUX] - host[:FLUX]) ** 2)
-    beside = neighbour_weights(hosts, source[X], source[Y], model.fwhm, excluded)
+    beside = neighbour_weights(hosts, source[X], source[Y], model.fwhm, slots.excluded)
     count = jnp.sum(active(hosts)) - jnp.where(upward, 0, 1)
     log_ratio = (
         jnp.log(window.density[kind])
-        + log_flux_prior(prior, flux)
-        + log_flux_prior(prior, flux_beside)
-        - log_flux_prior(prior, flux_alone)
+        + log_flux_prior(model.prior, flux.own)
+        + log_flux_prior(model.prior, flux.beside)
+        - log_flux_prior(model.prior, flux.alone)
+        + flux.log_ratio
         - log_shape_ratio
-        + log_probability(with_source, slot)
-        + log_probability(beside, host_slot)
-        + log_flux_density(prior, flux_alone, *alone)
+        + log_probability(with_source, slots.own)
+        + log_probability(beside, slots.host)
         + jnp.log(count.astype(jnp.float32))
         - log_displacement(distance, model.fwhm)
-        - log_flux_density(prior, flux, mean, precision)
-        - log_flux_density(prior, flux_beside, beside_mean, alone[1])
     )
-    possible = (count > 0) & jnp.where(
-        upward,
-        has_room & contains(window, source[X], source[Y]),
-        jnp.any(active(others)),
-    )
+    fits = slots.has_room & contains(window, source[X], source[Y])
     proposal = Proposal(
         upward=upward,
-        possible=possible,
+        possible=(count > 0) & jnp.where(upward, fits, jnp.any(active(others))),
         log_ratio=log_ratio,
         residual=(
-            bare - flux_alone * host_image,
-            bare - flux_beside * host_image - flux * image,
+            bare - flux.alone * host_image,
+            bare - flux.beside * host_image - flux.own * image,
         ),
         sources=(updated, extended) if kind == POINT else (points, updated),
-        signal=flux * jnp.sqrt(information),
+        signal=flux.own * jnp.sqrt(flux.information),
     )
-    full = upward & ~has_room & (count > 0)
-    overflow = state.overflow | (full & one_hot(kind, 2))
-    return decide(u[12], window, state._replace(overflow=overflow), proposal)
+    full = upward & ~slots.has_room & (count > 0) & one_hot(kind, 2)
+    return decide(u[12], window, state._replace(overflow=state.overflow | full), proposal)
 
 
-def _widened(points: Array, columns: int) -> Array:
-    return jnp.pad(points, ((0, 0), (0, columns - points.shape[1])))
+def _hosts(state: WindowState, any_host: bool) -> Array:
+    """Possible hosts; points come first, so that a companion's own place is known."""
+    if not any_host:
+        return state.points
+    columns = state.extended.shape[1] - state.points.shape[1]
+    return jnp.concatenate([jnp.pad(state.points, ((0, 0), (0, columns))), state.extended])
+
+
+def _choose_slots(
+    uniform: Array, model: Model, state: WindowState, kind: int, hosts: Array, upward: Array
+) -> Slots:
+    """Choose the companion that leaves or an empty slot, and the host."""
+    others = sources_of(state, kind)
+    first_own = 0 if kind == POINT else state.points.shape[0]
+    log_weight = log_death_weight(model, others[:, FLUX])
+    leaving = choose(uniform[0], log_weight)
+    free, has_room = empty_slot(active(others))
+    own = jnp.where(upward, free, leaving)
+    excluded = jnp.where(upward, -1, first_own + own)
+    place = others[own]
+    nearby = neighbour_weights(hosts, place[X], place[Y], model.fwhm, excluded)
+    host_down = choose(uniform[1], nearby)
+    host_up = choose_uniformly(uniform[2], active(hosts))
+    host = jnp.where(upward, host_up, host_down)
+    return Slots(own, host, excluded, log_weight, has_room)
+
+
+def _host_image(
+    model: Model, state: WindowState, slots: Slots, host: Array, any_host: bool
+) -> Array:
+    """Unit-flux image of the host, of whichever kind."""
+    size = state.residual.shape[-1]
+    as_point = patch(model, POINT, host, size)
+    if not any_host:
+        return as_point
+    as_extended = extended_patch(model, host[X], host[Y], host[FLUX + 1 :], size)
+    return jnp.where(slots.host < state.points.shape[0], as_point, as_extended)
+
+
+def _with_image(
+    uniform: Array,
+    draws: Draws,
+    model: Model,
+    window: Window,
+    sources: tuple[Array, Array],
+    base: Array,
+    upward: Array,
+    kind: int,
+) -> tuple[Array, Array, Array, Array]:
+    """Companion with its shape, its image, the residual without it, log ratio of shapes."""
+    current, source = sources
+    flux_now = jnp.where(upward, 0.0, current[FLUX])
+    if kind == POINT:
+        image = patch(model, POINT, source, base.shape[-1])
+        return source, image, base + flux_now * image, jnp.float32(0.0)
+    # Shapes are compared on the residual without host and companion, which is the same
+    # in both directions.
+    shapes, images = tries(draws, model, window, source, upward)
+    bare = base + flux_now * images[0]
+    shape, image, log_ratio = choose_shape(uniform, model, window, bare, shapes, images, upward)
+    return with_shape(source, shape), image, bare, log_ratio
+
+
+def _redraw_both(
+    uniform: Array,
+    draws: Draws,
+    model: Model,
+    window: Window,
+    upward: Array,
+    now: tuple[Array, Array],
+    bare: Array,
+    images: tuple[Array, Array],
+) -> Fluxes:
+    """Draw the fluxes of host and companion together, or that of the host alone."""
+    prior, weighted = model.prior, window.weight * bare
+    scores = jnp.stack([total(weighted * image) for image in images])
+    host_information, information = (total(window.weight * image**2) for image in images)
+    overlap = total(window.weight * images[0] * images[1])
+    gram = jnp.stack([jnp.stack([host_information, overlap]), jnp.stack([overlap, information])])
+
+    alone = flux_conditional(prior, scores[0], host_information)
+    mean, precision, regression = pair_conditional(prior, scores, gram)
+    drawn = sample_flux(uniform[:2], draws.flux[0], prior, mean, precision)
+    own = jnp.where(upward, drawn, now[1])
+    beside_mean = regression[0] - regression[1] * own
+    host_mean = jnp.where(upward, beside_mean, alone[0])
+    drawn = sample_flux(uniform[2:], draws.flux[1], prior, host_mean, alone[1])
+    flux_alone, flux_beside = jnp.where(upward, now[0], drawn), jnp.where(upward, drawn, now[0])
+    log_ratio = (
+        log_flux_density(prior, flux_alone, *alone)
+        - log_flux_density(prior, own, mean, precision)
+        - log_flux_density(prior, flux_beside, beside_mean, alone[1])
+    )
+    return Fluxes(own, flux_beside, flux_alone, log_ratio, information)

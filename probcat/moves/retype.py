@@ -17,16 +17,13 @@ from probcat.moves.base import (
     decide,
     patch,
     put,
-    total,
     with_position,
 )
 from probcat.moves.proposals import (
     choose_uniformly,
     empty_slot,
-    flux_conditional,
-    log_flux_density,
-    sample_flux,
 )
+from probcat.moves.redraw import redraw
 from probcat.moves.shapes import choose_shape, tries
 from probcat.prior import log_flux_prior
 
@@ -57,36 +54,22 @@ def retype(
     bare = state.residual + flux_now * jnp.where(upward, point_image, images[0])
     shape, image, log_shape_ratio = choose_shape(u[3], model, window, bare, shapes, images, upward)
 
-    weighted = window.weight * bare
-    as_point = flux_conditional(
-        prior, total(weighted * point_image), total(window.weight * point_image**2)
-    )
-    as_extended = flux_conditional(prior, total(weighted * image), total(window.weight * image**2))
-    drawn = sample_flux(
-        u[4:6],
-        draws.flux[0],
-        prior,
-        jnp.where(upward, as_extended[0], as_point[0]),
-        jnp.where(upward, as_extended[1], as_point[1]),
-    )
-    point_flux = jnp.where(upward, flux_now, drawn)
-    extended_flux = jnp.where(upward, drawn, flux_now)
+    flux = redraw(u[4:6], draws, model, window, upward, flux_now, bare, (point_image, image))
 
     num_points = jnp.sum(active(state.points)) + jnp.where(upward, 0, 1)
     num_extended = jnp.sum(active(state.extended)) + jnp.where(upward, 1, 0)
     log_ratio = (
         jnp.log(window.density[EXTENDED])
         - jnp.log(window.density[POINT])
-        + log_flux_prior(prior, extended_flux)
-        - log_flux_prior(prior, point_flux)
-        + log_flux_density(prior, point_flux, *as_point)
-        - log_flux_density(prior, extended_flux, *as_extended)
+        + log_flux_prior(prior, flux.upper)
+        - log_flux_prior(prior, flux.lower)
+        + flux.log_ratio
         - log_shape_ratio
         + jnp.log(num_points.astype(jnp.float32))
         - jnp.log(num_extended.astype(jnp.float32))
     )
-    as_star = jnp.append(position, point_flux)
-    as_galaxy = jnp.concatenate([position, extended_flux[None], shape])
+    as_star = jnp.append(position, flux.lower)
+    as_galaxy = jnp.concatenate([position, flux.upper[None], shape])
     points = put(state.points, point_slot, jnp.where(upward, 0.0, as_star))
     extended = put(state.extended, extended_slot, jnp.where(upward, as_galaxy, 0.0))
     proposal = Proposal(
@@ -97,9 +80,9 @@ def retype(
             jnp.any(active(state.extended)) & point_room,
         ),
         log_ratio=log_ratio,
-        residual=(bare - point_flux * point_image, bare - extended_flux * image),
+        residual=(bare - flux.lower * point_image, bare - flux.upper * image),
         sources=(points, extended),
-        signal=point_flux * jnp.sqrt(as_point[1]),
+        signal=flux.lower * jnp.sqrt(flux.information),
     )
     full = jnp.stack(
         [

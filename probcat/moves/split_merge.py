@@ -42,11 +42,9 @@ from probcat.moves.pairs import (
 from probcat.moves.proposals import (
     choose,
     empty_slot,
-    flux_conditional,
-    log_flux_density,
     log_probability,
-    sample_flux,
 )
+from probcat.moves.redraw import redraw
 from probcat.prior import log_flux_prior
 
 
@@ -85,22 +83,10 @@ def split_merge(
     both = share * image_1 + (1.0 - share) * image_2
     bare = state.residual + flux_now * jnp.where(upward, image, both)
 
-    weighted = window.weight * bare
-    one = flux_conditional(prior, total(weighted * image), information)
-    two = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
-    drawn = sample_flux(
-        u[9:11],
-        draws.flux[0],
-        prior,
-        jnp.where(upward, two[0], one[0]),
-        jnp.where(upward, two[1], one[1]),
-    )
-    flux_one = jnp.where(upward, flux_now, drawn)
-    flux_two = jnp.where(upward, drawn, flux_now)
-
-    split_1 = jnp.append(position_1, share * flux_two)
-    split_2 = jnp.append(position_2, (1.0 - share) * flux_two)
-    merged = jnp.append(centre, flux_one)
+    flux = redraw(u[9:11], draws, model, window, upward, flux_now, bare, (image, both))
+    split_1 = jnp.append(position_1, share * flux.upper)
+    split_2 = jnp.append(position_2, (1.0 - share) * flux.upper)
+    merged = jnp.append(centre, flux.lower)
     upper = put(sources, first_slot, split_1)
     lower = put(put(sources, first_slot, merged), slot, 0.0)
     excluded = jnp.where(upward, -1, slot)
@@ -111,17 +97,16 @@ def split_merge(
         jnp.log(window.density[POINT])
         + log_flux_prior(prior, split_1[FLUX])
         + log_flux_prior(prior, split_2[FLUX])
-        - log_flux_prior(prior, flux_one)
+        - log_flux_prior(prior, flux.lower)
         + picked
         + log_partner(model, window, upper, split_2, excluded, first_slot)
-        + log_flux_density(prior, flux_one, *one)
+        + flux.log_ratio
         - hosted
-        - _log_pair_density(prior, model, level, flux_one, share, step)
-        - log_flux_density(prior, flux_two, *two)
-        + jnp.log(flux_two)
+        - _log_pair_density(prior, model, level, flux.lower, share, step)
+        + jnp.log(flux.upper)
     )
     inside = contains(window, *position_1) & contains(window, *position_2)
-    able = splittable(prior, flux_one)
+    able = splittable(prior, flux.lower)
     proposal = Proposal(
         upward=upward,
         possible=able
@@ -131,9 +116,9 @@ def split_merge(
             (jnp.sum(active(sources), dtype=jnp.int32) > 1) & contains(window, *centre),
         ),
         log_ratio=log_ratio,
-        residual=(bare - flux_one * image, bare - flux_two * both),
+        residual=(bare - flux.lower * image, bare - flux.upper * both),
         sources=(jnp.where(upward, both_split, lower), state.extended),
-        signal=jnp.minimum(share, 1.0 - share) * flux_two * jnp.sqrt(information),
+        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(information),
     )
     overflow = state.overflow | (upward & ~has_room & able & one_hot(POINT, 2))
     return decide(u[11], window, state._replace(overflow=overflow), proposal)
