@@ -79,7 +79,12 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), required=True, help="Folder for the results."
 )
-@click.option("--band", help="Which band of a file of several: picks SCI_<band>, ...")
+@click.option(
+    "--band",
+    "bands",
+    multiple=True,
+    help="Which band of a file of several: picks SCI_<band>, ...; repeat for more [all].",
+)
 @click.option("--psf", type=click.Path(path_type=Path), help="FITS file of the PSF.")
 @click.option("--gain", type=float, help="Electrons per unit, where there is no variance.")
 @click.option("--read-noise", type=float, help="Read noise in electrons, likewise.")
@@ -90,7 +95,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
 def run(
     images: tuple[Path, ...],
     out: Path,
-    band: str | None,
+    bands: tuple[str, ...],
     psf: Path | None,
     gain: float | None,
     read_noise: float | None,
@@ -103,7 +108,7 @@ def run(
 ) -> None:
     """Catalog IMAGE, a FITS file with extensions SCI, VAR (or ERR, IVAR), MASK and PSF.
 
-    Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc, config.toml and
+    Several images share one catalog; positions are in pixels of the first. Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc, config.toml and
     figures.
     """
     from probcat.blocks import use_all_cores
@@ -112,7 +117,7 @@ def run(
 
     use_all_cores()
     if resume:
-        given = [images, band, psf, gain, read_noise, config, *sampling.values()]
+        given = [images, bands, psf, gain, read_noise, config, *sampling.values()]
         if overwrite or prior_only or any(given):
             raise InputError("--resume takes all settings from --out; give no others with it")
         with _resumable(out):
@@ -122,7 +127,12 @@ def run(
     files = [str(path) for path in images] or None
     psf_file = None if psf is None else str(psf)
     settings = settings.update(
-        "image", files=files, band=band, psf=psf_file, gain=gain, read_noise=read_noise
+        "image",
+        files=files,
+        band=list(bands) or None,
+        psf=psf_file,
+        gain=gain,
+        read_noise=read_noise,
     )
     settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
     with _resumable(out):

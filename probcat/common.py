@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
+from probcat.moves.base import total
 from probcat.prior import Prior, log_slope_posterior
 from probcat.scene import Scene
 from probcat.state import Draw
@@ -16,14 +17,16 @@ SLOPE_STEPS = (0.5, 1.0, 2.0, 4.0)
 """Scales of the steps of the flux slope, in units of its error for N sources."""
 
 
-def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> tuple[Draw, Array]:
+def update_common(
+    draw: Draw, residual: tuple[Array, ...], rng_key: Array, scene: Scene
+) -> tuple[Draw, tuple[Array, ...]]:
     """Draw mu, extended fraction, flux slope and background of one chain given all else.
 
     Parameters
     ----------
     draw : Draw
         Without chain axis.
-    residual : Array, shape (Hp, Wp)
+    residual : tuple of Array, shape (Hp, Wp)
     rng_key : Array
     scene : Scene
 
@@ -31,7 +34,7 @@ def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> 
     -------
     draw : Draw
         With the fit's chi-square and log likelihood.
-    residual : Array, shape (Hp, Wp)
+    residual : tuple of Array, shape (Hp, Wp)
     """
     prior = scene.model.prior
     key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
@@ -42,8 +45,10 @@ def update_common(draw: Draw, residual: Array, rng_key: Array, scene: Scene) -> 
         key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
     )
     background = draw_background(key_background, scene, draw, residual)
-    residual = residual + (draw.background - background)
-    chi2 = jnp.sum(jnp.sum(scene.weight * residual**2, axis=0))
+    change = draw.background - background
+    residual = tuple(plane + change[index] for index, plane in enumerate(residual))
+    parts = [total(w * plane**2) for w, plane in zip(scene.weight, residual, strict=True)]
+    chi2 = jnp.sum(jnp.stack(parts))
     draw = draw._replace(
         mu=mu,
         extended_fraction=fraction,
@@ -114,16 +119,20 @@ def draw_slope(rng_key: Array, prior: Prior, draw: Draw) -> Array:
     return jax.lax.scan(move, draw.flux_slope, (steps, limits))[0]
 
 
-def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: Array) -> Array:
-    """Draw the background level from its conditional Gaussian; a fixed one stays."""
-    prior = scene.model.prior.background
-    if not isinstance(prior, dist.Distribution):
-        return draw.background
-    weight = scene.weight * draw.temperature
-    own = jnp.sum(jnp.sum(weight, axis=0))
-    precision = own + 1.0 / prior.scale**2
-    pull = jnp.sum(jnp.sum(weight * residual, axis=0)) + (prior.loc - draw.background) / (
-        prior.scale**2
-    )
-    noise = jax.random.normal(rng_key) / jnp.sqrt(precision)
-    return draw.background + pull / precision + noise
+def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: tuple[Array, ...]) -> Array:
+    """Draw the background level of every image from its conditional Gaussian.
+
+    Fixed ones stay.
+    """
+    levels, priors = [], scene.model.prior.backgrounds
+    keys = [rng_key] if len(priors) == 1 else list(jax.random.split(rng_key, len(priors)))
+    for index, (key, prior) in enumerate(zip(keys, priors, strict=True)):
+        level = draw.background[index]
+        if isinstance(prior, dist.Distribution):
+            weight = scene.weight[index] * draw.temperature
+            precision = total(weight) + 1.0 / prior.scale**2
+            pull = total(weight * residual[index]) + (prior.loc - level) / prior.scale**2
+            noise = jax.random.normal(key) / jnp.sqrt(precision)
+            level = level + pull / precision + noise
+        levels.append(level)
+    return jnp.stack(levels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ class CondensedCatalog:
         zero_point: float | None = None,
         band: str = "",
         unit: str = "",
+        zero_points: Mapping[str, float] | None = None,
     ) -> Table:
         """Give the objects as an astropy table with units.
 
@@ -122,6 +124,8 @@ class CondensedCatalog:
             Ends the names of fluxes and magnitudes: `flux_r`.
         unit : str
             Unit of flux.
+        zero_points : mapping of str to float, optional
+            Those of further bands, by band.
 
         Returns
         -------
@@ -152,20 +156,28 @@ class CondensedCatalog:
                 ("ra", "dec"), wcs.pixel_to_world_values(self["x"], self["y"]), strict=True
             ):
                 add(name, angle, "deg")
-        add(stem["flux"], self["flux"], flux_unit)
-        add(f"{stem['flux']}_err", self["flux_err"], flux_unit)
-        if zero_point is not None:
-            add(f"mag{suffix}", zero_point - 2.5 * np.log10(self["flux"]), "mag")
-            error = 2.5 / np.log(10.0) * self["flux_err"] / self["flux"]
-            add(f"mag{suffix}_err", error, "mag")
+        fluxes = [name for name in self.columns if name.startswith("flux_")]
+        further = [name for name in fluxes if not re.search(r"_(err|q\d\d)$", name)]
+        points = {"flux": zero_point}
+        points |= {f"flux_{name}": value for name, value in (zero_points or {}).items()}
+        for name in ("flux", *further):
+            called = stem.setdefault(name, name)
+            add(called, self[name], flux_unit)
+            add(f"{called}_err", self[f"{name}_err"], flux_unit)
+            point = points.get(name)
+            if point is not None:
+                mag = called.replace("flux", "mag", 1)
+                add(mag, point - 2.5 * np.log10(self[name]), "mag")
+                error = 2.5 / np.log(10.0) * self[f"{name}_err"] / self[name]
+                add(f"{mag}_err", error, "mag")
         for name in ("prob_exist", "prob_star", "num_members"):
             add(name, self[name])
         for name in SHAPE_NAMES:
             add(name, self[name], unit_of[name])
             add(f"{name}_err", self[f"{name}_err"], unit_of[name])
-        for name in FLOAT_NAMES:
+        for name in (*FLOAT_NAMES, *further):
             for end in _SUFFIXES:
-                add(f"{stem[name]}_{end}", self[f"{name}_{end}"], unit_of[name])
+                add(f"{stem[name]}_{end}", self[f"{name}_{end}"], unit_of.get(name, flux_unit))
         return table
 
 
@@ -244,7 +256,7 @@ def _collect(
         "prob_exist": count / max(num_samples, 1),
         "prob_star": 1.0 - np.bincount(index, extended, minlength=size) / np.maximum(count, 1),
     }
-    for name in FLOAT_NAMES:
+    for name in (*FLOAT_NAMES, *samples.band_fluxes):
         use = extended if name in SHAPE_NAMES else np.ones(len(index), dtype=bool)
         values = flat[name][member].astype(np.float64)[use]
         columns.update(_describe(name, index[use], values, size))

@@ -1,7 +1,7 @@
 """The default prior of an image, from its noise, its PSF and its pixels."""
 
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,13 +9,23 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
+from probcat.colours import guess_colours
 from probcat.errors import InputError, check_keys
+from probcat.frames import link_images
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from probcat.frames import Link
     from probcat.image import Image
 
 DETECTION = 5.0
 """Flux limit in units of the error of an isolated point source."""
+
+
+_Levels: TypeAlias = float | tuple[float, ...] | None
+OF_IMAGES = ("background", "background_mean", "background_scatter")
+OF_COLOURS = ("colour_mean", "colour_scatter")
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,12 @@ class PriorParameters:
         Of the beta distribution of the ellipticity's modulus.
     sersic_n_mean, sersic_n_scatter : float
         Of a normal distribution between 0.5 and 6.
-    background : float
+    background : float or list of float
         Fixed level per pixel; None samples it, with a normal prior of
-        ``background_mean`` and ``background_scatter``.
+        ``background_mean`` and ``background_scatter``. A list has a value for every image.
+    colour_mean, colour_scatter : list of float
+        Of the normal prior of the natural logarithm of the flux in every band but the first
+        over that in the first.
     """
 
     flux_min: float | None = None
@@ -70,17 +83,19 @@ class PriorParameters:
     ellipticity_b: float = 4.0
     sersic_n_mean: float = 1.5
     sersic_n_scatter: float = 1.5
-    background: float | None = None
-    background_mean: float | None = None
-    background_scatter: float | None = None
+    background: _Levels = None
+    background_mean: _Levels = None
+    background_scatter: _Levels = None
+    colour_mean: tuple[float, ...] | None = None
+    colour_scatter: tuple[float, ...] | None = None
 
 
-def default_marks(image: "Image", overrides: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the default `probcat.Prior` of an image.
+def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[str, Any]:
+    """Fields of the default `probcat.Prior` of images.
 
     Parameters
     ----------
-    image : Image
+    images : sequence of Image
     overrides : dict
         Values of `PriorParameters`.
 
@@ -95,40 +110,80 @@ def default_marks(image: "Image", overrides: dict[str, Any]) -> dict[str, Any]:
         If a key is not known or a value makes no sense.
     """
     check_keys(overrides, [field.name for field in fields(PriorParameters)], "section [prior]")
+    links = link_images(images)
+    counts = dict.fromkeys(OF_IMAGES, len(images)) | dict.fromkeys(
+        OF_COLOURS, max(link.band for link in links)
+    )
+    given: dict[str, Any] = {}
     for name, value in overrides.items():
+        if name in counts and isinstance(value, list | tuple):
+            _check_list(name, value, counts[name])
+            given[name] = tuple(value)
+            continue
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(f"[prior] {name} = {value!r}; it must be a number")
-    parameters = _filled(PriorParameters(**overrides), image)
+        given[name] = (value,) * counts[name] if name in OF_COLOURS and value is not None else value
+    parameters = _filled(PriorParameters(**given), images, links)
     _check(parameters)
-    return _build(parameters)
+    return _build(parameters, len(images))
 
 
-def _filled(given: PriorParameters, image: "Image") -> PriorParameters:
-    """Take what is missing from the image."""
-    weight = np.asarray(image.weight, dtype=np.float64)
-    good = weight > 0
-    pixels = np.asarray(image.data, dtype=np.float64)[good]
-    sigma = float(np.sqrt(np.median(1.0 / weight[good])))
+def _check_list(name: str, value: Any, number: int) -> None:
+    """Refuse a list that is not one number for every image or colour."""
+    if any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
+        raise InputError(f"[prior] {name} = {value!r}; it must be a list of numbers")
+    if len(value) != number:
+        raise InputError(f"[prior] {name} has {len(value)} values; {number} are needed")
+
+
+def _filled(
+    given: PriorParameters, images: "Sequence[Image]", links: "Sequence[Link]"
+) -> PriorParameters:
+    """Take what is missing from the images; fluxes and sizes from the first."""
+    image = images[0]
+    levels = [_level_guess(one) for one in images]
+    low, _, sigma = levels[0]
+    pixels = np.asarray(image.data, dtype=np.float64)[image.weight > 0]
     flux_error = sigma * float(np.sqrt(image.psf.effective_area))
     fwhm = float(image.psf.fwhm)
-    low, middle = np.percentile(pixels, [5.0, 50.0])
     top = float(pixels.max() - low) / float(image.psf.peak)
     flux_min = DETECTION * flux_error if given.flux_min is None else given.flux_min
-    guesses = {
+    # The sky lies between the faintest pixels and the median, or near them.
+    means = tuple(0.5 * (low + middle) for low, middle, _ in levels)
+    scatters = tuple(max(middle - low, sigma) for low, middle, sigma in levels)
+    guesses: dict[str, Any] = {
         "flux_min": flux_min,
         "flux_max": max(30.0 * top, 1000.0 * flux_min),
         "half_light_radius_median": 0.6 * fwhm,
         "half_light_radius_min": 0.1 * fwhm,
         "half_light_radius_max": 3.0 * fwhm,
-        # The sky lies between the faintest pixels and the median, or near them.
-        "background_mean": float(0.5 * (low + middle)),
-        "background_scatter": float(max(middle - low, sigma)),
+        "background_mean": means if len(images) > 1 else means[0],
+        "background_scatter": scatters if len(images) > 1 else scatters[0],
     }
+    if max(link.band for link in links) > 0:
+        colours = guess_colours(images, links, means)
+        guesses |= dict(zip(OF_COLOURS, map(tuple, colours), strict=True))
     values = asdict(given)
     for name, guess in guesses.items():
         if values[name] is None:
-            values[name] = float(f"{guess:.6g}")
+            values[name] = _rounded(guess)
     return PriorParameters(**values)
+
+
+def _level_guess(image: "Image") -> tuple[float, float, float]:
+    """Low and middle values of the pixels, and their noise."""
+    good = image.weight > 0
+    pixels = np.asarray(image.data, dtype=np.float64)[good]
+    sigma = float(np.sqrt(np.median(1.0 / image.weight[good].astype(np.float64))))
+    low, middle = np.percentile(pixels, [5.0, 50.0])
+    return float(low), float(middle), sigma
+
+
+def _rounded(value: Any) -> Any:
+    """Six significant digits, so that the record of a run gives the same prior."""
+    if isinstance(value, tuple):
+        return tuple(map(_rounded, value))
+    return float(f"{float(value):.6g}")
 
 
 def _check(parameters: PriorParameters) -> None:
@@ -141,13 +196,14 @@ def _check(parameters: PriorParameters) -> None:
         not in (
             "background",
             "background_mean",
+            "colour_mean",
             "extended_fraction",
             "flux_slope",
             "flux_slope_mean",
         )
     ]
     for name in positive:
-        if values[name] is not None and not values[name] > 0.0:
+        if values[name] is not None and not np.all(np.asarray(values[name]) > 0.0):
             raise InputError(f"[prior] {name} = {values[name]!r}; it must be above zero")
     for low, high in (
         ("flux_min", "flux_max"),
@@ -162,17 +218,19 @@ def _check(parameters: PriorParameters) -> None:
         raise InputError(f"[prior] extended_fraction = {share!r}; it must lie in [0, 1]")
 
 
-def _build(parameters: PriorParameters) -> dict[str, Any]:
+def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
     p: dict[str, Any] = {
         name: None if value is None else jnp.float32(value)
         for name, value in asdict(parameters).items()
     }
     half, six = jnp.float32(0.5), jnp.float32(6.0)
-    background: dist.Distribution | float
-    if parameters.background is None:
-        background = dist.Normal(p["background_mean"], p["background_scatter"])
-    else:
-        background = parameters.background
+    levels = [
+        _background(*(_of_image(getattr(parameters, name), index) for name in OF_IMAGES))
+        for index in range(num_images)
+    ]
+    colours = None
+    if parameters.colour_mean is not None:
+        colours = dist.Normal(p["colour_mean"], p["colour_scatter"])
     fraction: dist.Distribution | float
     if parameters.extended_fraction is None:
         fraction = dist.Beta(p["extended_fraction_a"], p["extended_fraction_b"])
@@ -196,11 +254,23 @@ def _build(parameters: PriorParameters) -> dict[str, Any]:
         ),
         "num_sources": hyperprior if parameters.num_sources is None else parameters.num_sources,
         "extended_fraction": fraction,
-        "background": background,
+        "background": tuple(levels) if num_images > 1 else levels[0],
+        "colours": colours,
         "parameters": tuple(
             (name, value) for name, value in asdict(parameters).items() if value is not None
         ),
     }
+
+
+def _of_image(value: _Levels, index: int) -> float | None:
+    return value[index] if isinstance(value, tuple) else value
+
+
+def _background(fixed: float | None, mean: float | None, scatter: float | None) -> Any:
+    """Prior of the level of one image."""
+    if fixed is not None:
+        return fixed
+    return dist.Normal(jnp.float32(mean), jnp.float32(scatter))
 
 
 def log_normal_within(median: float, scatter: float, low: float, high: float) -> dist.Distribution:

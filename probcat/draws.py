@@ -1,5 +1,6 @@
 """Turn the kernel's draws into `Samples`."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,11 +9,27 @@ from probcat.layout import Layout
 from probcat.samples import SHAPE_NAMES, Samples
 from probcat.state import MOVE_NAMES, Draw
 
-SCALARS = ("background", "mu", "extended_fraction", "flux_slope", "log_likelihood")
+SCALARS = ("mu", "extended_fraction", "flux_slope", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
 
 
-def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.ndarray]:
+@dataclass(frozen=True)
+class Labels:
+    """Names that quantities of single bands and images end in.
+
+    Parameters
+    ----------
+    bands, images : tuple of str
+        Of one band, or one image, the name is not used.
+    """
+
+    bands: tuple[str, ...] = ("",)
+    images: tuple[str, ...] = ("",)
+
+
+def to_arrays(
+    draws: Draw, layout: Layout, num_pixels: float, labels: Labels | None = None
+) -> dict[str, np.ndarray]:
     """Plain arrays of a block of draws, leading axes (chain, draw), trimmed.
 
     Parameters
@@ -22,7 +39,9 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
     layout : Layout
     num_pixels : float
         Pixels with weight, for the chi-square per pixel.
+    labels : Labels, optional
     """
+    labels = labels or Labels()
     draws = _as_numpy(draws)
     parts = []
     for kind, sources in enumerate((draws.points, draws.extended)):
@@ -34,9 +53,11 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
             "extended": np.full(marks.shape[:-1], kind == 1),
             "active": marks[..., 2] > 0.0,
         }
+        for column, name in enumerate(labels.bands[1:]):
+            values[f"flux_{name}"] = marks[..., 2] * np.exp(marks[..., 3 + column])
         for column, name in enumerate(SHAPE_NAMES):
             missing = np.full(marks.shape[:-1], np.nan)
-            values[name] = marks[..., 3 + column] if kind == 1 else missing
+            values[name] = marks[..., column - 4] if kind == 1 else missing
         parts.append(values)
     names = list(parts[0])
     joined: dict[str, Any] = {
@@ -52,6 +73,10 @@ def to_arrays(draws: Draw, layout: Layout, num_pixels: float) -> dict[str, np.nd
     for name in SHAPE_NAMES:
         arrays[f"source_{name}"][~arrays["source_active"]] = np.nan
     arrays |= {f"scalar_{name}": getattr(draws, name) for name in SCALARS}
+    several = len(labels.images) > 1
+    for index, name in enumerate(labels.images):
+        suffix = f"_{name}" if several else ""
+        arrays[f"scalar_background{suffix}"] = draws.background[..., index]
     active, extended = joined["active"], joined["active"] & joined["extended"]
     arrays["scalar_num_sources"] = active.sum(-1)
     arrays["scalar_num_extended"] = extended.sum(-1)

@@ -17,7 +17,8 @@ from probcat.common import update_common
 from probcat.exchange import exchange
 from probcat.layout import Layout, PassPlan
 from probcat.moves.base import one_hot
-from probcat.scene import Scene, render_extended, render_points
+from probcat.rendering import render
+from probcat.scene import Scene
 from probcat.state import CatalogState, Draw, chain_keys, initial_state
 from probcat.visits import make_pass
 
@@ -158,9 +159,7 @@ class CatalogKernel(MCMCKernel):
         """Visit all windows of one placement, and adapt the step size in warm-up."""
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
-        state, acceptance = make_pass(
-            state, rng_key, scene, self.layout, plan, scene.searches[number], step_size
-        )
+        state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size)
         settled = state.i.astype(jnp.float32) - self.tempered_share * self._num_warmup
         gain = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
         return _adapt(state, acceptance, warming, gain, number)
@@ -185,19 +184,21 @@ def refresh(
 ) -> CatalogState:
     """Compute the residual afresh, so that rounding never accumulates."""
 
-    def one(draw: Draw) -> Array:
+    def one(draw: Draw) -> tuple[Array, ...]:
         return fresh_residual(draw, scene, layout, extended_radius)
 
     return state._replace(residual=jax.vmap(one)(state.draw))
 
 
-def fresh_residual(draw: Draw, scene: Scene, layout: Layout, extended_radius: int) -> Array:
-    """Render one chain from scratch: data minus background minus all sources."""
-    shape = layout.padded_shape
-    image = render_points(scene.model.point_tables, draw.points, shape)
-    if scene.model.extended_tables:
-        image = image + render_extended(scene.model, extended_radius, draw.extended, shape)
-    return scene.data - draw.background - image
+def fresh_residual(
+    draw: Draw, scene: Scene, layout: Layout, extended_radius: int
+) -> tuple[Array, ...]:
+    """Render one chain from scratch: data minus background minus all sources, every image."""
+    images = render(scene, layout, draw.points, draw.extended, extended_radius)
+    return tuple(
+        data - draw.background[index] - image
+        for index, (data, image) in enumerate(zip(scene.data, images, strict=True))
+    )
 
 
 def _reset_counts(

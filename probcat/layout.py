@@ -49,6 +49,28 @@ class PassPlan:
 
 
 @dataclass(frozen=True)
+class Frame:
+    """Sizes of an image beyond the first.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of its padded arrays, which cover all windows of the first image.
+    band : int
+        Its band; 0 is that of the first image.
+    sizes : tuple of int
+        Side in its pixels of a window of every plan.
+    radius : int
+        Half side in its pixels of the largest footprint of an extended source.
+    """
+
+    shape: tuple[int, int]
+    band: int
+    sizes: tuple[int, ...]
+    radius: int
+
+
+@dataclass(frozen=True)
 class Layout:
     """Sizes of a run.
 
@@ -68,6 +90,8 @@ class Layout:
         All that advance together, those of every temperature included.
     ladder : tuple of float
         Inverse temperatures of the chains of a group, the first one being 1.
+    frames : tuple of Frame
+        Of the images beyond the first.
     """
 
     image_shape: tuple[int, int]
@@ -79,6 +103,21 @@ class Layout:
     num_leapfrog: int
     num_chains: int
     ladder: tuple[float, ...] = (1.0,)
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Band of every image."""
+        return (0, *(frame.band for frame in self.frames))
+
+    @property
+    def padded_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shapes of the padded arrays of all images."""
+        return (self.padded_shape, *(frame.shape for frame in self.frames))
+
+    def window_sizes(self, number: int) -> tuple[int, ...]:
+        """Side of the windows of a plan in pixels of every image."""
+        return (self.plans[number].size, *(frame.sizes[number] for frame in self.frames))
 
     @property
     def padded_shape(self) -> tuple[int, int]:

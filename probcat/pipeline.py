@@ -58,13 +58,14 @@ def start_run(
     """
     out = Path(out)
     check_directory(out, overwrite)
-    image = read_input(config)
-    for note in image.notes:
-        say(f"{image.name}: {note}")
-    resolved, prior, settings = _resolve(config, image)
+    images = read_input(config)
+    for image in images:
+        for note in image.notes:
+            say(f"{image.name}: {note}")
+    resolved, prior, settings = _resolve(config, images)
     _clear(out)
     write_config(out / CONFIG, resolved)
-    return _sample_and_write(resolved, image, prior, settings, out, progress, say)
+    return _sample_and_write(resolved, images, prior, settings, out, progress, say)
 
 
 def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> Summary:
@@ -88,9 +89,9 @@ def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] =
     """
     out = Path(out)
     config = _read_run(out)
-    image = read_input(config)
-    resolved, prior, settings = _resolve(config, image)
-    return _sample_and_write(resolved, image, prior, settings, out, progress, say)
+    images = read_input(config)
+    resolved, prior, settings = _resolve(config, images)
+    return _sample_and_write(resolved, images, prior, settings, out, progress, say)
 
 
 def condense_run(out: Path) -> Summary:
@@ -143,32 +144,25 @@ def describe_run(out: Path) -> str:
     return "\n".join(text)
 
 
-def read_input(config: RunConfig) -> Image:
-    """Read the image that a configuration names.
+def read_input(config: RunConfig) -> list[Image]:
+    """Read the images that a configuration names.
 
     Raises
     ------
     InputError
-        If it names none or several, or the image cannot be used.
+        If it names none, they do not go together, or one cannot be used.
     """
-    from probcat.image import Image
+    from probcat.frames import link_images
+    from probcat.io import read_images
 
-    options = dict(config.image)
-    options.pop("files", None)
-    files = _files(config.image)
-    if not files:
-        raise InputError("no image; give a FITS file, or files = [...] in section [image]")
-    if len(files) > 1:
-        raise InputError(
-            f"{len(files)} images given; this version catalogs one image a run: "
-            f"run {', '.join(Path(name).name for name in files)} one by one"
-        )
-    return Image.read(files[0], **options)
+    images = read_images(config.image)
+    link_images(images)
+    return images
 
 
 def _sample_and_write(
     config: RunConfig,
-    image: Image,
+    images: list[Image],
     prior: Any,
     settings: Any,
     out: Path,
@@ -183,7 +177,7 @@ def _sample_and_write(
     start = time.monotonic()
     counts = {key: config.sampler[key] for key in RUN_KEYS if key != "seed"}
     samples = sample(
-        image,
+        images,
         prior,
         rng_key=jax.random.key(config.sampler["seed"]),
         settings=settings,
@@ -202,15 +196,15 @@ def _sample_and_write(
     if config.sampler["prior_only"]:
         say("samples of the prior alone: no catalog or maps")
         return summarize(samples)
-    return write_results(samples, image, config, out)
+    return write_results(samples, images, config, out)
 
 
-def _resolve(config: RunConfig, image: Image) -> tuple[RunConfig, Any, Any]:
+def _resolve(config: RunConfig, images: list[Image]) -> tuple[RunConfig, Any, Any]:
     """Fill in every default: the configuration as used, the prior, the sampler's settings."""
     from probcat.prior import Prior
     from probcat.sampling import SamplerSettings, sample
 
-    prior = Prior.from_image(image, **config.prior)
+    prior = Prior.from_image(images, **config.prior)
     given = {key: value for key, value in config.sampler.items() if key not in RUN_KEYS}
     settings = SamplerSettings(**given)
     defaults = {
@@ -234,8 +228,13 @@ def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     resolved = dict(options)
     resolved["files"] = [str(Path(name).resolve()) for name in _files(options)]
     psf = options.get("psf")
-    if psf is not None and Path(psf).is_file():
-        resolved["psf"] = str(Path(psf).resolve())
+    if psf is not None:
+        several = isinstance(psf, list | tuple)
+        found = [
+            str(Path(name).resolve()) if Path(name).is_file() else name
+            for name in (psf if several else [psf])
+        ]
+        resolved["psf"] = found if several else found[0]
     return resolved
 
 
@@ -262,6 +261,11 @@ def _clear(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL, *FIGURES):
         (out / name).unlink(missing_ok=True)
+    # Those of several images have their labels in their names.
+    for name in (ASSIGNMENT, MODEL, "residual.png"):
+        stem, suffix = Path(name).stem, Path(name).suffix
+        for path in out.glob(f"{stem}_*{suffix}"):
+            path.unlink()
     shutil.rmtree(out / CHAIN, ignore_errors=True)
 
 

@@ -1,12 +1,14 @@
 """Choose window sizes, slots and schedules from the image, the PSF and the settings."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from probcat.errors import InputError
 from probcat.exchange import ladder
+from probcat.frames import Link, build_frames, least_margin
 from probcat.layout import Layout, PassPlan, round_up
 from probcat.render import DEFAULT_TOLERANCE, default_extended_radius
 
@@ -102,9 +104,19 @@ class SamplerSettings:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")
 
 
-def extended_radius(image: "Image", settings: SamplerSettings) -> int:
-    """Half side in pixels of the footprint of extended sources."""
-    return max(settings.extended_radius or default_extended_radius(image.psf), image.psf.radius)
+def extended_radius(image: "Image", settings: SamplerSettings, scale: float = 1.0) -> int:
+    """Half side in pixels of the footprint of extended sources.
+
+    Parameters
+    ----------
+    image : Image
+    settings : SamplerSettings
+    scale : float
+        Pixels of the image along the side of one of the first image.
+    """
+    radius = settings.extended_radius
+    own = int(np.ceil(scale * radius)) if radius else default_extended_radius(image.psf)
+    return max(own, image.psf.radius)
 
 
 def large_footprint(prior: "Prior", radius: int) -> tuple[int, float]:
@@ -129,10 +141,58 @@ def large_footprint(prior: "Prior", radius: int) -> tuple[int, float]:
     return max(radius, int(min(AMPLE * largest + 1.0, WIDEST))), radius / AMPLE
 
 
+def footprints(
+    images: "Sequence[Image]", links: Sequence[Link], prior: "Prior", settings: SamplerSettings
+) -> tuple[list[tuple[int, int]], float]:
+    """Footprints of extended sources in every image, and where the larger ones begin.
+
+    Returns
+    -------
+    radii : list of (int, int)
+        Half sides in pixels of every image, of the smaller and of the larger class.
+    large_size : float
+        Half-light radius in pixels of the first image beyond which a source is of the larger.
+    """
+    small = [
+        extended_radius(image, settings, link.scale)
+        for image, link in zip(images, links, strict=True)
+    ]
+    # A source is as wide on the sky in all images, but for the PSF.
+    small = [
+        max(radius, int(np.ceil(small[0] * link.scale)))
+        for radius, link in zip(small, links, strict=True)
+    ]
+    large, large_size = large_footprint(prior, small[0])
+    if not np.isfinite(large_size):
+        return [(radius, radius) for radius in small], large_size
+    wide = [int(np.ceil(large * link.scale)) for link in links]
+    pairs = zip(small, wide, strict=True)
+    return [(radius, max(radius, whole)) for radius, whole in pairs], large_size
+
+
 def build_layout(
-    image: "Image", prior: "Prior", settings: SamplerSettings, num_chains: int
+    images: "Image | Sequence[Image]",
+    prior: "Prior",
+    settings: SamplerSettings,
+    num_chains: int,
+    links: Sequence[Link] = (Link(np.eye(2, 3)),),
 ) -> Layout:
-    """Sizes of a run; arrays that turn out too small grow later."""
+    """Sizes of a run; arrays that turn out too small grow later.
+
+    Parameters
+    ----------
+    images : Image or sequence of Image
+    prior : Prior
+    settings : SamplerSettings
+    num_chains : int
+    links : sequence of Link
+        As `probcat.frames.link_images` gives them.
+    """
+    images = [images] if not isinstance(images, Sequence) else images
+    image = images[0]
+    radii, large_size = footprints(images, links, prior, settings)
+    of_points = [image.psf.radius for image in images]
+    small, large = ([pair[which] for pair in radii] for which in (0, 1))
     border = settings.border if settings.border >= 0 else float(image.psf.fwhm)
     crowding = 3.0 * count_peaks(image) / image.data.size
     per_window = _slots(crowding * settings.interior**2)
@@ -140,20 +200,21 @@ def build_layout(
     few = (16 if per_window <= 32 else 8) if prior.has_extended else 0
     wide = settings.extended_interior or (32 if per_window <= 32 else 16)
     per_wide = _slots(crowding * wide**2)
-    point_radius, wide_radius = image.psf.radius, extended_radius(image, settings)
+    point_radius, wide_radius = (least_margin(links, size) for size in (of_points, small))
     point_moves = (
         ("birth_death_point",) * settings.birth_death
         + ("split_merge",) * settings.split_merge
         + ("resplit",) * settings.resplit
         + ("companion_point",) * settings.companion
     )
-    plans = []
+    plans, of_plans = [], []
     apart = not prior.has_extended or wide_radius - point_radius >= CLOSE
     if prior.has_points and apart:
         schedule = _shuffled(point_moves)
         plans.append(
             PassPlan(settings.interior, point_radius, per_window, 0, schedule, 1, settings.passes)
         )
+        of_plans.append(of_points)
     if prior.has_extended:
         moves = EXTENDED_ALONE * settings.extended_moves
         if prior.has_points:
@@ -162,19 +223,21 @@ def build_layout(
             # Companions of any host include those of points.
             moves += tuple(name for name in point_moves if name != "companion_point")
         passes = settings.extended_passes if apart else settings.passes
-        large_radius, large_size = large_footprint(prior, wide_radius)
         schedule = _shuffled(moves)
         plans.append(
             PassPlan(wide, wide_radius, per_wide, few, schedule, 1, passes, float(large_size))
         )
-        if large_radius > wide_radius:
+        of_plans.append(small)
+        if np.isfinite(large_size):
             # Few sources are large: one pass of windows that hold their whole light.
             per_large, few = _slots(crowding * LARGE_INTERIOR**2), max(few, 16)
             of_large = tuple(name for name in LARGE_MOVES if name in moves)
             schedule = _shuffled(of_large * 3)
-            plans.append(PassPlan(LARGE_INTERIOR, large_radius, per_large, few, schedule, 1, 1))
+            margin = least_margin(links, large)
+            plans.append(PassPlan(LARGE_INTERIOR, margin, per_large, few, schedule, 1, 1))
+            of_plans.append(large)
     margin = max(plan.margin for plan in plans)
-    return Layout(
+    layout = Layout(
         image_shape=image.shape,
         pad=int(np.ceil(border)) + max(plan.interior for plan in plans) + margin + 2,
         border=border,
@@ -185,6 +248,7 @@ def build_layout(
         num_chains=num_chains * settings.num_temperatures,
         ladder=ladder(settings.num_temperatures, settings.hottest),
     )
+    return replace(layout, frames=build_frames(links, layout, of_plans, large))
 
 
 def count_peaks(image: "Image") -> int:

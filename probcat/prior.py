@@ -9,7 +9,7 @@ With intensity ``mu / |A|`` over the region ``A``,
 and every mark has a numpyro distribution that can be replaced.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -50,12 +50,16 @@ class Prior:
         Hyperprior of the expected number of sources ``mu``, or a fixed number.
     extended_fraction : Distribution or float
         Share of extended sources: a hyperprior on (0, 1), or a fixed number.
-    background : Distribution or float
-        Normal prior of the background level per pixel, or a fixed number.
+    background : Distribution or float, or tuple of these
+        Normal prior of the background level per pixel, or a fixed number; one for every
+        image.
     flux_slope : Distribution, optional
         Hyperprior of the slope s of ``p(flux) ~ flux**-s``; `flux` is then a
         `DoublyTruncatedPowerLaw`, whose own exponent is replaced.
-    parameters : tuple of (str, float)
+    colours : Distribution, optional
+        Of the logarithms of the fluxes in all bands but the first over that in the first,
+        independent of each other: batch shape (B - 1,).
+    parameters : tuple of (str, value)
         Of the default prior, for the record.
     """
 
@@ -65,18 +69,20 @@ class Prior:
     sersic_n: dist.Distribution
     num_sources: dist.Distribution | float
     extended_fraction: dist.Distribution | float
-    background: dist.Distribution | float
+    background: dist.Distribution | float | tuple[dist.Distribution | float, ...]
     flux_slope: dist.Distribution | None = None
-    parameters: tuple[tuple[str, float], ...] = field(default=(), metadata={"static": True})
+    colours: dist.Distribution | None = None
+    parameters: tuple[tuple[str, Any], ...] = field(default=(), metadata={"static": True})
 
     @classmethod
-    def from_image(cls, image: "Image", **overrides: float) -> "Prior":
-        """Make the default prior of an image.
+    def from_image(cls, image: "Image | Sequence[Image]", **overrides: Any) -> "Prior":
+        """Make the default prior of an image, or of several.
 
         Parameters
         ----------
-        image : Image
-            Its noise, PSF and pixel values set what is not given.
+        image : Image or sequence of Image
+            Noise, PSF and pixel values set what is not given; of several images the first
+            sets fluxes and sizes.
         **overrides : float
             Values of `probcat.defaults.PriorParameters`.
 
@@ -85,9 +91,10 @@ class Prior:
         InputError
             If a name is not known or a value makes no sense.
         """
-        return cls(**default_marks(image, overrides)).validate()
+        images = list(image) if isinstance(image, Sequence) else [image]
+        return cls(**default_marks(images, overrides)).validate()
 
-    def to_config(self) -> dict[str, float]:
+    def to_config(self) -> dict[str, Any]:
         """Give the resolved parameters of the default prior, as ``[prior]`` has them."""
         return dict(self.parameters)
 
@@ -109,6 +116,26 @@ class Prior:
         """Whether point sources are part of the model."""
         fraction = self.extended_fraction
         return isinstance(fraction, dist.Distribution) or float(fraction) < 1.0
+
+    @property
+    def backgrounds(self) -> tuple[dist.Distribution | float, ...]:
+        """Prior of the background level of every image."""
+        return self.background if isinstance(self.background, tuple) else (self.background,)
+
+    @property
+    def num_colours(self) -> int:
+        """Number of bands besides the first."""
+        return 0 if self.colours is None else int(self.colours.batch_shape[0])
+
+    @property
+    def colour_mean(self) -> Array:
+        """Mean of the colours, shape (B - 1,)."""
+        return jnp.asarray(_of(self.colours).mean, jnp.float32)
+
+    @property
+    def colour_variance(self) -> Array:
+        """Variance of the colours, shape (B - 1,)."""
+        return jnp.asarray(_of(self.colours).variance, jnp.float32)
 
     def with_slope(self, slope: Array) -> "Prior":
         """Copy whose flux distribution has a given slope, where slopes are sampled."""
@@ -143,10 +170,14 @@ class Prior:
         fraction = self.extended_fraction
         if not isinstance(fraction, dist.Distribution) and not 0.0 <= float(fraction) <= 1.0:
             raise InputError(f"prior extended_fraction: must lie in [0, 1], found {fraction}")
-        if isinstance(self.background, dist.Distribution) and not isinstance(
-            self.background, dist.Normal
-        ):
-            raise InputError("prior background: must be a Normal distribution or a number")
+        for level in self.backgrounds:
+            if isinstance(level, dist.Distribution) and not isinstance(level, dist.Normal):
+                raise InputError("prior background: must be a Normal distribution or a number")
+        if self.colours is not None and len(self.colours.batch_shape) != 1:
+            raise InputError(
+                "prior colours: one distribution of batch shape (bands - 1,) is needed, "
+                f"found batch shape {self.colours.batch_shape}"
+            )
         if self.flux_slope is not None and not isinstance(self.flux, dist.DoublyTruncatedPowerLaw):
             raise InputError(
                 "prior flux_slope: only the slope of a DoublyTruncatedPowerLaw can be sampled; "
@@ -159,6 +190,12 @@ class Prior:
             if not isinstance(getattr(self, name), dist.Distribution):
                 raise InputError(f"prior {name}: must be a numpyro distribution")
         return self
+
+
+def _of(colours: dist.Distribution | None) -> dist.Distribution:
+    if colours is None:
+        raise ValueError("a prior of one band has no colours")
+    return colours
 
 
 def power_law(slope: Array, low: Array, high: Array) -> dist.Distribution:
@@ -267,6 +304,24 @@ def sample_flux_prior(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...
     """Draw fluxes from the prior."""
     flux: Array = prior.flux.sample(rng_key, sample_shape)
     return flux
+
+
+@lenient
+def log_colour_prior(prior: Prior, colours: Array) -> Array:
+    """Log density of the colours (..., B - 1) of a source; zero with one band."""
+    if prior.colours is None:
+        return jnp.zeros(colours.shape[:-1], jnp.float32)
+    log_density: Array = jnp.sum(prior.colours.log_prob(colours), axis=-1)
+    return log_density
+
+
+@lenient
+def sample_colour_prior(prior: Prior, rng_key: Array, sample_shape: tuple[int, ...]) -> Array:
+    """Draw colours from the prior, shape (*sample_shape, B - 1)."""
+    if prior.colours is None:
+        return jnp.zeros((*sample_shape, 0), jnp.float32)
+    colours: Array = prior.colours.sample(rng_key, sample_shape)
+    return colours
 
 
 @lenient

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probcat import __version__
 from probcat.config import RunConfig
+from probcat.frames import image_labels
 from probcat.summary import Summary, summarize
+from probcat.views import views
 
 if TYPE_CHECKING:
     from probcat.assign import Assignment
@@ -24,15 +26,18 @@ MODEL = "model.fits"
 FIGURES = ("objects.png", "residual.png", "traces.png", "blend.png", "pixels.png")
 
 
-def write_results(samples: Samples, image: Image, config: RunConfig, out: Path) -> Summary:
+def write_results(
+    samples: Samples, images: Sequence[Image], config: RunConfig, out: Path
+) -> Summary:
     """Condense samples, assign pixels, and write catalog, maps, model and figures.
 
     Parameters
     ----------
     samples : Samples
         Compacted draws.
-    image : Image
-        The data.
+    images : sequence of Image
+        The data. Of several every one has its own maps and model, in files whose names end in
+        its band.
     config : RunConfig
         Its ``[catalog]`` section is used, and seed and inputs are recorded.
     out : Path
@@ -42,41 +47,75 @@ def write_results(samples: Samples, image: Image, config: RunConfig, out: Path) 
     -------
     Summary
     """
-    from probcat.assign import assign_pixels
     from probcat.condensing import condense
-    from probcat.io import write_assignment, write_catalog, write_model
-    from probcat.posterior import posterior_model
+    from probcat.io import write_catalog
 
     catalog = condense(samples, **_options_of(condense, config.catalog))
-    options = _options_of(assign_pixels, config.catalog)
-    assignment = assign_pixels(samples, catalog, image, **options)
-    model = posterior_model(samples, image)
     summary = summarize(samples, catalog)
-    cards = provenance(config, image, summary)
-    write_catalog(out / CATALOG, catalog_table(catalog, image), cards)
-    write_assignment(out / ASSIGNMENT, assignment, cards)
-    write_model(out / MODEL, image, model, cards)
-    write_figures(samples, image, catalog, assignment, model, out)
+    cards = provenance(config, images[0], summary)
+    write_catalog(out / CATALOG, catalog_table(catalog, images), cards)
+    labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
+    for image, view, label in zip(images, views(samples, images), labels, strict=True):
+        own = provenance(config, image, summary)
+        first = image is images[0]
+        _write_image_results(view, image, catalog, config, out, (label, own, first))
     return summary
 
 
-def catalog_table(catalog: CondensedCatalog, image: Image) -> Any:
+def _write_image_results(
+    samples: Samples,
+    image: Image,
+    catalog: CondensedCatalog,
+    config: RunConfig,
+    out: Path,
+    what: tuple[str, dict[str, Any], bool],
+) -> None:
+    """Write maps and model of one image; figures of the first show the catalog too."""
+    from probcat import plots
+    from probcat.assign import assign_pixels
+    from probcat.io import write_assignment, write_model
+    from probcat.posterior import posterior_model
+
+    label, cards, first = what
+    assignment = assign_pixels(
+        samples, catalog, image, **_options_of(assign_pixels, config.catalog)
+    )
+    model = posterior_model(samples, image)
+    write_assignment(_labelled(out / ASSIGNMENT, label), assignment, cards)
+    write_model(_labelled(out / MODEL, label), image, model, cards)
+    if first:
+        write_figures(samples, image, catalog, assignment, model, out)
+    else:
+        figure = plots.plot_residual(image, model)
+        figure.savefig(_labelled(out / "residual.png", label), dpi=120)
+
+
+def _labelled(path: Path, label: str) -> Path:
+    return path.with_name(f"{path.stem}{label}{path.suffix}")
+
+
+def catalog_table(catalog: CondensedCatalog, images: Sequence[Image]) -> Any:
     """Give the condensed catalog in the columns of ``catalog.fits``.
 
     Parameters
     ----------
     catalog : CondensedCatalog
         Objects.
-    image : Image
-        Gives band, unit, WCS and zero point; without a zero point magnitudes are NaN.
+    images : sequence of Image
+        Give bands, unit, WCS and zero points; without a zero point magnitudes are NaN.
 
     Returns
     -------
     astropy.table.Table
     """
-    zero_point = float("nan") if image.zero_point is None else image.zero_point
+    image = images[0]
+    points = {
+        one.band: float("nan") if one.zero_point is None else one.zero_point
+        for one in reversed(images)
+    }
+    first = points.pop(image.band)
     band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
-    return catalog.to_table(image.wcs, zero_point, band, image.unit)
+    return catalog.to_table(image.wcs, first, band, image.unit, points)
 
 
 def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:

@@ -39,7 +39,8 @@ class Samples:
         float32 `x`, `y` (pixel), `flux` (the image's unit), `half_light_radius` (pixel),
         `ellipticity_1`, `ellipticity_2`, `sersic_n`; bool `extended` and `active`.
         Shape properties count only where a source is extended; nothing counts where
-        `active` is False.
+        `active` is False. With several bands `flux` is that of the first, and those of the
+        others are `flux_<band>`.
     scalars : mapping of str to ndarray, shape (chain, draw)
         Quantities that every catalog has one of: `num_sources`, `log_likelihood`, ...
     stats : mapping of str to ndarray, shape (chain, draw)
@@ -94,6 +95,11 @@ class Samples:
         """Number of active sources, int64, shape (chain, draw)."""
         return np.asarray(self.sources["active"]).sum(axis=-1)
 
+    @property
+    def band_fluxes(self) -> list[str]:
+        """Names of the fluxes in the bands beyond the first, such as `flux_i`."""
+        return [name for name in self.sources if name.startswith("flux_")]
+
     def compact(self) -> Samples:
         """Move active sources to the front of their draw and cut the source axis.
 
@@ -114,7 +120,7 @@ class Samples:
         kept = take("active").astype(bool)
         extended = take("extended").astype(bool) & kept
         sources: dict[str, np.ndarray] = {"extended": extended, "active": kept}
-        for name in FLOAT_NAMES:
+        for name in (*FLOAT_NAMES, *self.band_fluxes):
             valid = extended if name in SHAPE_NAMES else kept
             sources[name] = np.where(valid, take(name), np.nan).astype(np.float32)
         return Samples(sources, self.scalars, self.stats, self.attrs)

@@ -6,7 +6,7 @@ directly, because without its bar that driver compiles anew at every call of ``r
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,19 +18,19 @@ from tqdm.auto import tqdm
 
 from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
-from probcat.draws import acceptance_by_signal, to_arrays, to_samples
+from probcat.draws import Labels, acceptance_by_signal, to_arrays, to_samples
 from probcat.errors import InputError
+from probcat.frames import band_names, covered, frame_origin, image_labels, link_images
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout
 from probcat.moves.base import SIGNAL_EDGES
 from probcat.planning import (
     SamplerSettings,
     build_layout,
-    extended_radius,
-    large_footprint,
+    footprints,
 )
 from probcat.prior import Prior
-from probcat.scene import Scene, build_scene
+from probcat.scene import Plane, Scene, build_scene
 from probcat.state import CatalogState, Draw, initial_state
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ GRACE = 0.8
 
 
 def sample(
-    image: "Image",
+    image: "Image | Sequence[Image]",
     prior: Prior | None = None,
     *,
     rng_key: Any = 0,
@@ -63,7 +63,9 @@ def sample(
 
     Parameters
     ----------
-    image : Image
+    image : Image or sequence of Image
+        Several images share one catalog. Positions are in pixels of the first, fluxes in its
+        unit and, in any other band, in that of the band's first image.
     prior : Prior, optional
         By default `Prior.from_image`.
     rng_key : Array or int
@@ -91,9 +93,9 @@ def sample(
     prior = Prior.from_image(image) if prior is None else prior.validate()
     if num_chains < 1 or num_samples < 1 or num_warmup < 0:
         raise InputError("num_chains and num_samples must be 1 or more, num_warmup 0 or more")
-    weight = np.asarray(image.weight, dtype=np.float32)
-    if not np.any(weight > 0):
-        raise InputError(f"{image.name or 'image'}: no pixel has weight; all are masked or bad")
+    for one in [image] if not isinstance(image, Sequence) else image:
+        if not np.any(one.weight > 0):
+            raise InputError(f"{one.name or 'image'}: no pixel has weight; all are masked or bad")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
     run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
     return run.execute(directory, progress)
@@ -104,7 +106,7 @@ class Run:
 
     Parameters
     ----------
-    image : Image
+    image : Image or sequence of Image
     prior : Prior
     settings : SamplerSettings
     rng_key : Array
@@ -116,44 +118,55 @@ class Run:
 
     def __init__(
         self,
-        image: "Image",
+        image: "Image | Sequence[Image]",
         prior: Prior,
         settings: SamplerSettings,
         rng_key: jax.Array,
         counts: tuple[int, int, int],
         prior_only: bool = False,
     ) -> None:
-        self.image, self.prior, self.settings = image, prior, settings
+        self.images = [image] if not isinstance(image, Sequence) else list(image)
+        self.prior, self.settings = prior, settings
         self.num_chains, self.num_warmup, self.num_samples = counts
         self.prior_only, self.rng_key = prior_only, rng_key
-        self.radius = extended_radius(image, settings)
-        self.large_radius, self.large_size = large_footprint(prior, self.radius)
+        self.labels = Labels(tuple(band_names(self.images)), tuple(image_labels(self.images)))
+        self.links = link_images(self.images)
+        self.radii, self.large_size = footprints(self.images, self.links, prior, settings)
         self.notes: list[str] = []
         self.grown: list[list] = []
-        self.prepare(build_layout(image, prior, settings, self.num_chains))
+        self.prepare(build_layout(self.images, prior, settings, self.num_chains, self.links))
 
     def prepare(self, layout: Layout) -> None:
         """Build what depends on the layout."""
-        weight = self.image.weight
         self.layout = layout
         self.scene: Scene = build_scene(
-            self.image.clean_data,
-            np.zeros_like(weight) if self.prior_only else weight,
-            self.image.psf,
+            self._planes(layout),
             self.prior,
             layout,
             tolerance=self.settings.psf_tolerance,
-            extended_radius=self.radius,
-            large_radius=self.large_radius,
             large_size=self.large_size,
         )
         self.kernel = CatalogKernel(
             layout,
-            self.large_radius,
+            self.radii[0][1],
             num_warmup=self.num_warmup,
             first_temperature=self.settings.first_temperature,
             tempered_share=self.settings.tempered_share,
         )
+
+    def _planes(self, layout: Layout) -> list[Plane]:
+        """Images as the scene takes them."""
+        planes: list[Plane] = []
+        for image, link, radii in zip(self.images, self.links, self.radii, strict=True):
+            weight = np.zeros_like(image.weight) if self.prior_only else image.weight
+            origin = (0, 0)
+            if planes:
+                # Beyond the first image there is light of sources outside the model.
+                weight = np.where(covered(link, image, self.images[0]), weight, 0.0)
+                origin = frame_origin(link, layout)
+            data, psf = image.clean_data, image.psf
+            planes.append(Plane(data, weight, psf, *radii, link.affine, origin, link.gain))
+        return planes
 
     def execute(self, directory: Path | str | None, progress: bool) -> "Samples":
         """Run to the end, or go on from where a directory's run stopped."""
@@ -164,7 +177,7 @@ class Run:
         with tqdm(total=total, initial=done, disable=not progress, unit="draw") as bar:
             while done < total:
                 state, draws = self.advance(state, bar.write)
-                block = to_arrays(draws, self.layout, float(self.scene.num_pixels))
+                block = to_arrays(draws, self.layout, float(self.scene.num_pixels), self.labels)
                 size = self.settings.block
                 kept = _kept(block, self.num_warmup - done, total - done)
                 done = min(done + size, total)
@@ -175,11 +188,13 @@ class Run:
                 bar.update(done - bar.n)
         attrs = {
             "num_warmup": self.num_warmup,
-            "psf_fwhm": float(self.image.psf.fwhm),
-            "band": self.image.band,
-            "unit": str(self.image.unit),
-            "extended_radius": self.radius,
-            "large_radius": self.large_radius,
+            "psf_fwhm": float(self.images[0].psf.fwhm),
+            "band": self.images[0].band,
+            "bands": band_names(self.images),
+            "unit": str(self.images[0].unit),
+            "radii": self.radii,
+            "extended_radius": self.radii[0][0],
+            "large_radius": self.radii[0][1],
             "large_size": self.large_size if np.isfinite(self.large_size) else None,
             "prior_only": self.prior_only,
             "signal_edges": list(SIGNAL_EDGES),
@@ -259,7 +274,8 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """Collect what must agree for a stored run to be gone on with."""
         digest = hashlib.sha256()
-        leaves = jax.tree.leaves((self.image.clean_data, self.image.weight, self.prior))
+        pixels = [(image.clean_data, image.weight) for image in self.images]
+        leaves = jax.tree.leaves((pixels, self.prior))
         # Sorted, as distributions flatten in an order that differs between processes.
         for part in sorted(np.ascontiguousarray(leaf).tobytes() for leaf in leaves):
             digest.update(part)

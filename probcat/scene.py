@@ -1,20 +1,21 @@
 """Scene: images and prior in the form the sampler works on."""
 
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.ndimage import map_coordinates
 
 from probcat.extended import extended_tables, grid_size
 from probcat.layout import Layout
-from probcat.moves.base import Model, Search, extended_patch
-from probcat.moves.search import build_search
+from probcat.moves.base import ImageModel, Model, Search
+from probcat.moves.search import build_search, search_at
 from probcat.points import PointTables, point_stamps
 from probcat.prior import Prior
-from probcat.windows import Sources
 
 
 class Scene(NamedTuple):
@@ -22,13 +23,18 @@ class Scene(NamedTuple):
 
     Attributes
     ----------
-    data, weight : Array, shape (Hp, Wp)
-        Padded image and inverse variance; both zero where there is no information.
-    search_precision : Array, shape (2 Hp, 2 Wp)
-        ``sum w P^2`` for a source at the centre of every half-pixel cell.
+    data, weight : tuple of Array, shape (Hp, Wp)
+        Padded images and inverse variances; both zero where there is no information.
+    search_precision : Array, shape (B, 2 Hp, 2 Wp)
+        ``sum w P^2`` of every band for a source at the centre of every half-pixel cell of the
+        first image.
     model : Model
-    searches : tuple of Search
-        One for each class of windows.
+    searches : tuple of tuple of Search
+        One for each class of windows and image.
+    offsets : Array, shape (I, 2)
+        Where the first image's padded pixel (0, 0) lies in the padded pixels of every image.
+    gain : Array, shape (I,)
+        Flux in the unit of an image for one unit of that of its band.
     area : Array, shape ()
         Area of the region in square pixels.
     log_norm : Array, shape ()
@@ -37,81 +43,220 @@ class Scene(NamedTuple):
         Pixels with weight.
     """
 
-    data: Array
-    weight: Array
+    data: tuple[Array, ...]
+    weight: tuple[Array, ...]
     search_precision: Array
     model: Model
-    searches: tuple[Search, ...]
+    searches: tuple[tuple[Search, ...], ...]
+    offsets: Array
+    gain: Array
     area: Array
     log_norm: Array
     num_pixels: Array
 
+    @property
+    def maps(self) -> list[tuple[Array, Array]]:
+        """Affine maps from padded pixels of the first image to those of every image."""
+        images = self.model.images
+        return [(image.affine, self.offsets[index]) for index, image in enumerate(images)]
 
-def build_scene(
-    data: np.ndarray,
-    weight: np.ndarray,
-    psf,
-    prior: Prior,
-    layout: Layout,
-    *,
-    tolerance: float = 2e-3,
-    extended_radius: int = 24,
-    large_radius: int = 0,
-    large_size: float = math.inf,
-) -> Scene:
-    """Collect everything the kernel needs.
+
+@dataclass(frozen=True, eq=False)
+class Plane:
+    """One image of a scene.
 
     Parameters
     ----------
     data, weight : ndarray, shape (ny, nx)
         Pixel values and inverse variances; pixels of zero weight are ignored.
     psf : probcat.psf.PSF
+    extended_radius, large_radius : int
+        Half sides in pixels of the footprints of extended sources.
+    affine : ndarray, shape (2, 3)
+        From pixels (x, y, 1) of the first image to pixels of this one.
+    origin : tuple of int
+        Pixel (x, y) of the image that its padded array starts at.
+    gain : float
+        Flux in the unit of the image for one unit of that of its band.
+    """
+
+    data: np.ndarray
+    weight: np.ndarray
+    psf: Any
+    extended_radius: int = 24
+    large_radius: int = 0
+    affine: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
+    origin: tuple[int, int] = (0, 0)
+    gain: float = 1.0
+
+
+def build_scene(
+    planes: Sequence[Plane],
+    prior: Prior,
+    layout: Layout,
+    *,
+    tolerance: float = 2e-3,
+    large_size: float = math.inf,
+) -> Scene:
+    """Collect everything the kernel needs.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+        The image that positions and fluxes are given in comes first.
     prior : Prior
     layout : Layout
     tolerance : float
-        Of the low-rank form of the PSF, relative to its peak.
-    extended_radius, large_radius : int
-        Half sides in pixels of the footprints of extended sources.
+        Of the low-rank form of a PSF, relative to its peak.
     large_size : float
-        Half-light radius in pixels beyond which a source has the larger footprint.
+        Half-light radius in pixels of the first image beyond which a source has the larger
+        footprint.
     """
-    large_radius = max(large_radius, extended_radius)
-    radii = sorted({extended_radius, large_radius}) if prior.has_extended else []
-    tables = psf.point_tables(tolerance=tolerance)
-    radius = tables.radius
-    pixel, step = np.arange(-radius, radius + 1.0), 0.05
-    behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
-    slope_norm = np.sum((0.5 * (ahead - behind) / step) ** 2)
-    bend_norm = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
+    images = tuple(_image_model(plane, prior, tolerance) for plane in planes)
+    gain = np.array([plane.gain for plane in planes])
+    offsets = _offsets(planes, layout)
+    arrays = [_padded(plane, index, layout) for index, plane in enumerate(planes)]
+    weights = tuple(jnp.asarray(weight) for _, weight in arrays)
+    precision = _band_precision(images, weights, offsets, gain, layout)
+    norms = _norms(planes, layout, prior, np.asarray(precision).max(axis=(1, 2)))
+    good = [weight[weight > 0].astype(np.float64) for _, weight in arrays]
     model = Model(
-        point_tables=tables,
-        extended_tables=tuple(extended_tables(psf, grid_size(radius)) for radius in radii),
-        extended_radius=jnp.int32(extended_radius),
-        large_radius=jnp.int32(large_radius),
-        large_size=jnp.float32(large_size),
+        images=images,
         prior=prior,
-        fwhm=jnp.float32(psf.fwhm),
-        point_norm=jnp.float32(np.sum(core**2)),
-        point_slope_norm=jnp.float32(slope_norm),
-        point_bend_norm=jnp.float32(bend_norm),
+        large_size=jnp.float32(large_size),
+        bands=layout.bands,
+        **norms,
     )
-    good = weight > 0
-    weights = weight[good].astype(np.float64)
-    padded_weight = jnp.asarray(_padded(weight, layout))
     return Scene(
-        data=jnp.asarray(_padded(np.where(good, data, 0.0), layout)),
-        weight=padded_weight,
-        search_precision=precision_map(tables, padded_weight),
+        data=tuple(jnp.asarray(data) for data, _ in arrays),
+        weight=weights,
+        search_precision=precision,
         model=model,
-        searches=tuple(build_search(tables, plan.interior, plan.margin) for plan in layout.plans),
+        searches=tuple(_searches(images, layout, number) for number in range(len(layout.plans))),
+        offsets=jnp.asarray(offsets, jnp.float32),
+        gain=jnp.asarray(gain, jnp.float32),
         area=jnp.float32(layout.area),
-        log_norm=jnp.float32(0.5 * np.sum(np.log(weights / (2.0 * np.pi)))),
-        num_pixels=jnp.float32(np.sum(good)),
+        log_norm=jnp.float32(sum(0.5 * np.sum(np.log(w / (2.0 * np.pi))) for w in good)),
+        num_pixels=jnp.float32(sum(len(w) for w in good)),
     )
 
 
-def _padded(image: np.ndarray, layout: Layout) -> np.ndarray:
-    return np.pad(image.astype(np.float32), layout.pad)
+def _image_model(plane: Plane, prior: Prior, tolerance: float) -> ImageModel:
+    large_radius = max(plane.large_radius, plane.extended_radius)
+    radii = sorted({plane.extended_radius, large_radius}) if prior.has_extended else []
+    return ImageModel(
+        point_tables=plane.psf.point_tables(tolerance=tolerance),
+        extended_tables=tuple(extended_tables(plane.psf, grid_size(size)) for size in radii),
+        extended_radius=jnp.int32(plane.extended_radius),
+        large_radius=jnp.int32(large_radius),
+        affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
+    )
+
+
+def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:
+    """Images of the first one's padded pixel (0, 0), shape (I, 2)."""
+    offsets = [np.zeros(2)]
+    for plane in planes[1:]:
+        corner = plane.affine @ np.array([-layout.pad, -layout.pad, 1.0])
+        offsets.append(corner - plane.origin)
+    return np.stack(offsets)
+
+
+def _padded(plane: Plane, index: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Pad data and weight of an image."""
+    good = plane.weight > 0
+    arrays = (np.where(good, plane.data, 0.0), np.where(good, plane.weight, 0.0))
+    if index == 0:
+        data, weight = (np.pad(array.astype(np.float32), layout.pad) for array in arrays)
+        return data, weight
+    shape = layout.frames[index - 1].shape
+    first = (plane.origin[1], plane.origin[0])
+    low = [max(start, 0) for start in first]
+    high = [min(start + n, size) for start, n, size in zip(first, shape, good.shape, strict=True)]
+    padded = []
+    for array in arrays:
+        canvas = np.zeros(shape, np.float32)
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            there = tuple(
+                slice(a - start, b - start) for a, b, start in zip(low, high, first, strict=True)
+            )
+            canvas[there] = array[low[0] : high[0], low[1] : high[1]]
+        padded.append(canvas)
+    return padded[0], padded[1]
+
+
+def _searches(images: tuple[ImageModel, ...], layout: Layout, number: int) -> tuple[Search, ...]:
+    """Make the matched filters of one class of windows in every image."""
+    plan, sizes = layout.plans[number], layout.window_sizes(number)
+    searches = [build_search(images[0].point_tables, plan.interior, plan.margin)]
+    for image, size in zip(images[1:], sizes[1:], strict=True):
+        affine = np.asarray(image.affine, float)
+        spacing = 0.5 * math.sqrt(abs(np.linalg.det(affine)))
+        reach = 0.5 * np.abs(affine).sum(axis=1).max() * plan.interior + 1.0
+        half = math.ceil(reach / spacing)
+        centre = 0.5 * (size - 1) + spacing * np.arange(-half, half + 1)
+        searches.append(search_at(image.point_tables, centre, size))
+    return tuple(searches)
+
+
+def _norms(
+    planes: Sequence[Plane], layout: Layout, prior: Prior, precision: np.ndarray
+) -> dict[str, Any]:
+    """Give what sets the scales of proposals: norms of the PSF, averaged by information.
+
+    Derivatives are by the first image's pixels.
+    """
+    factor = np.ones(max(layout.bands) + 1)
+    if prior.num_colours:
+        factor[1:] = np.exp(2.0 * np.asarray(prior.colour_mean))
+    scale = np.array([abs(np.linalg.det(plane.affine[:, :2])) for plane in planes])
+    norm, slope, bend = np.array([_psf_norms(plane.psf) for plane in planes]).T
+    slope, bend = slope / norm * scale, bend / norm * scale**2
+    fwhm = np.array([plane.psf.fwhm for plane in planes]) / np.sqrt(scale)
+    band = np.array(layout.bands)
+    share = (factor * precision)[band] + 1e-30
+    share = share / share.sum()
+    number = max(layout.bands) + 1
+    band_slope = [np.average(slope[band == b], weights=share[band == b]) for b in range(number)]
+    return {
+        "fwhm": np.exp(np.sum(share * np.log(fwhm))),
+        "point_norm": norm[0],
+        "point_slope_norm": norm[0] * np.sum(share * slope),
+        "point_bend_norm": norm[0] * np.sum(share * bend),
+        "band_slope": np.array(band_slope),
+    }
+
+
+def _psf_norms(psf: Any) -> tuple[float, float, float]:
+    """Sum over pixels ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``."""
+    pixel, step = np.arange(-psf.radius, psf.radius + 1.0), 0.05
+    behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
+    slope = np.sum((0.5 * (ahead - behind) / step) ** 2)
+    bend = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
+    return float(np.sum(core**2)), float(slope), float(bend)
+
+
+def _band_precision(
+    images: tuple[ImageModel, ...],
+    weights: tuple[Array, ...],
+    offsets: np.ndarray,
+    gain: np.ndarray,
+    layout: Layout,
+) -> Array:
+    """``sum w P^2`` of every band on the half-pixel grid of the first image's padded pixels."""
+    ny, nx = layout.padded_shape
+    total = np.zeros((max(layout.bands) + 1, 2 * ny, 2 * nx), np.float32)
+    x, y = np.meshgrid(0.5 * np.arange(2 * nx) - 0.25, 0.5 * np.arange(2 * ny) - 0.25)
+    for index, (image, weight, band) in enumerate(zip(images, weights, layout.bands, strict=True)):
+        own = precision_map(image.point_tables, weight)
+        if index > 0:
+            affine = np.asarray(image.affine, float)
+            column = affine[0, 0] * x + affine[0, 1] * y + offsets[index, 0]
+            row = affine[1, 0] * x + affine[1, 1] * y + offsets[index, 1]
+            at = [jnp.asarray(2.0 * v + 0.5, jnp.float32) for v in (row, column)]
+            own = map_coordinates(own, at, order=1)
+        total[band] += gain[index] ** 2 * np.asarray(own)
+    return jnp.asarray(total)
 
 
 def precision_map(tables: PointTables, weight: Array) -> Array:
@@ -129,42 +274,3 @@ def precision_map(tables: PointTables, weight: Array) -> Array:
             part = full[tables.radius :, tables.radius :][:ny, :nx]
             result = result.at[:, row, :, column].set(jnp.maximum(part, 0.0))
     return result.reshape(2 * ny, 2 * nx)
-
-
-def render_points(tables: PointTables, sources: Sources, shape: tuple[int, int]) -> Array:
-    """Image of all point sources of one chain on the padded grid."""
-    offset = sources.marks
-    stamps, row, column = point_stamps(tables, offset[:, 0], offset[:, 1])
-    return _add_stamps(
-        stamps * offset[:, 2, None, None],
-        row + sources.pixel[:, 1],
-        column + sources.pixel[:, 0],
-        shape,
-    )
-
-
-def render_extended(model: Model, radius: int, sources: Sources, shape: tuple[int, int]) -> Array:
-    """Image of all extended sources of one chain on the padded grid."""
-    stamps = extended_stamps(model, radius, sources)
-    return _add_stamps(stamps, sources.pixel[:, 1] - radius, sources.pixel[:, 0] - radius, shape)
-
-
-def extended_stamps(model: Model, radius: int, sources: Sources) -> Array:
-    """Stamps with flux of extended sources, shape (N, 2 radius + 1, 2 radius + 1)."""
-    side, centre = 2 * radius + 1, jnp.float32(radius)
-
-    def stamp(marks: Array) -> Array:
-        return marks[2] * extended_patch(
-            model, marks[0] + centre, marks[1] + centre, marks[3:], side
-        )
-
-    return jax.lax.map(stamp, sources.marks, batch_size=16)
-
-
-def _add_stamps(stamps: Array, row: Array, column: Array, shape: tuple[int, int]) -> Array:
-    def add(index: Array, image: Array) -> Array:
-        corner = (row[index], column[index])
-        current = jax.lax.dynamic_slice(image, corner, stamps.shape[1:])
-        return jax.lax.dynamic_update_slice(image, current + stamps[index], corner)
-
-    return jax.lax.fori_loop(0, stamps.shape[0], add, jnp.zeros(shape, jnp.float32))

@@ -24,7 +24,9 @@ class Draw(NamedTuple):
     Attributes
     ----------
     points, extended : Sources
-    background, mu, extended_fraction, flux_slope : Array, shape (C,)
+    background : Array, shape (C, I)
+        Of every image.
+    mu, extended_fraction, flux_slope : Array, shape (C,)
     chi2, log_likelihood : Array, shape (C,)
     step_size, hmc_acceptance, temperature : Array, shape (C,)
     moves : Array, shape (C, num_moves, num_bins, 2, 2)
@@ -56,8 +58,8 @@ class CatalogState(NamedTuple):
     ----------
     draw : Draw
         The current catalogs.
-    residual : Array, shape (C, Hp, Wp)
-        Data minus background minus all sources.
+    residual : tuple of Array, shape (C, Hp, Wp)
+        Data minus background minus all sources, in every image.
     log_step, log_step_mean : Array, shape (C, num_plans)
         Step sizes of the Hamiltonian moves and their warm-up averages.
     chain : Array, shape (C,), int32
@@ -68,7 +70,7 @@ class CatalogState(NamedTuple):
     """
 
     draw: Draw
-    residual: Array
+    residual: tuple[Array, ...]
     log_step: Array
     log_step_mean: Array
     chain: Array
@@ -98,16 +100,18 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
             return value.sample(key, (chains,)).astype(jnp.float32)
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
 
-    background = prior.background
-    level = background.loc if isinstance(background, dist.Distribution) else background
+    levels = [
+        level.loc if isinstance(level, dist.Distribution) else level for level in prior.backgrounds
+    ]
+    background = jnp.stack([jnp.asarray(level, jnp.float32) for level in levels])
     slope = prior.flux_slope
     if slope is None:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
     draw = Draw(
-        points=empty(layout.point_capacity, 3),
-        extended=empty(layout.extended_capacity, 7),
-        background=jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)),
+        points=empty(layout.point_capacity, 3 + prior.num_colours),
+        extended=empty(layout.extended_capacity, 7 + prior.num_colours),
+        background=jnp.broadcast_to(background, (chains, len(levels))),
         mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
         flux_slope=drawn(keys[2], slope),
@@ -123,7 +127,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
     state = CatalogState(
         draw=draw,
-        residual=jnp.zeros((chains, *layout.padded_shape), jnp.float32),
+        residual=tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes),
         log_step=log_step,
         log_step_mean=log_step,
         chain=jnp.arange(chains, dtype=jnp.int32),

@@ -4,6 +4,7 @@ Given all else windows are independent, so that those of all chains advance toge
 """
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,9 +16,20 @@ from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState, draw
 from probcat.moves.hmc import hmc
+from probcat.moves.images import stack, unstack
 from probcat.scene import Scene
 from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys
-from probcat.windows import Held, Tiling, cut, draw_tiling, hold, paste, release
+from probcat.windows import (
+    Held,
+    Tiling,
+    add,
+    cut,
+    draw_tiling,
+    hold,
+    paste,
+    release,
+    with_frames,
+)
 
 
 class Visit(NamedTuple):
@@ -42,8 +54,7 @@ def make_pass(
     rng_key: Array,
     scene: Scene,
     layout: Layout,
-    plan: PassPlan,
-    search: Search,
+    number: int,
     step_size: Array,
 ) -> tuple[CatalogState, Array]:
     """Visit all windows of one placement, in every chain.
@@ -54,9 +65,8 @@ def make_pass(
     rng_key : Array
     scene : Scene
     layout : Layout
-    plan : PassPlan
-    search : Search
-        That of the plan.
+    number : int
+        Of the plan in the layout.
     step_size : Array, shape (C,)
         Of the Hamiltonian moves.
 
@@ -67,38 +77,45 @@ def make_pass(
         Mean acceptance of the Hamiltonian moves; NaN where there was nothing to move.
     """
     key_tiling, key_visit = jax.random.split(rng_key)
-    tiling = draw_tiling(key_tiling, layout, plan)
-    weight = cut(scene.weight, tiling, plan.size)
+    plan, sizes = layout.plans[number], layout.window_sizes(number)
+    tiling = with_frames(draw_tiling(key_tiling, layout, plan), scene.maps, sizes)
+    weight = _cut_all(scene.weight, tiling, sizes)
     precision = _cut_search(scene.search_precision, tiling, plan)
 
-    def prepare(draw: Draw, residual: Array, step: Array, key: Array) -> tuple[Visit, list[Held]]:
-        return _prepare(draw, residual, step, key, scene, plan, tiling, (weight, precision))
+    def prepare(
+        draw: Draw, residual: tuple[Array, ...], step: Array, key: Array
+    ) -> tuple[Visit, list[Held]]:
+        maps = (weight, precision)
+        return _prepare(draw, residual, step, key, scene, plan, tiling, sizes, maps)
 
     keys = chain_keys(key_visit, state)
     visits, held = jax.vmap(prepare)(state.draw, state.residual, step_size, keys)
 
     # One flat axis of windows: nested ones take much longer to trace.
     shape = (state.chain.shape[0], weight.shape[0])
-    number = shape[0] * shape[1]
-    flat = jax.tree.map(lambda a: a.reshape(number, *a.shape[2:]), visits)
-    model = scene.model
+    flat = jax.tree.map(lambda a: a.reshape(shape[0] * shape[1], *a.shape[2:]), visits)
+    model = replace(scene.model, sizes=sizes)
     if math.isfinite(plan.largest):
-        model = model._replace(extended_tables=model.extended_tables[:1])
-    results = visit_windows(flat, model, search, plan, layout.num_leapfrog)
+        images = (
+            image._replace(extended_tables=image.extended_tables[:1]) for image in model.images
+        )
+        model = replace(model, images=tuple(images))
+    results = visit_windows(flat, model, scene.searches[number], plan, layout.num_leapfrog)
     results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
-    finish = partial(_finish, tiling=tiling)
+    finish = partial(_finish, tiling=tiling, sizes=sizes)
     draw, residual, acceptance = jax.vmap(finish)(state.draw, state.residual, held, results)
     return state._replace(draw=draw, residual=residual), acceptance
 
 
 def _prepare(
     draw: Draw,
-    residual: Array,
+    residual: tuple[Array, ...],
     step_size: Array,
     rng_key: Array,
     scene: Scene,
     plan: PassPlan,
     tiling: Tiling,
+    sizes: tuple[int, ...],
     maps: tuple[Array, Array],
 ) -> tuple[Visit, list[Held]]:
     """Gather what the windows of one chain need; every array has their axis first."""
@@ -122,9 +139,11 @@ def _prepare(
         temperature=alike(draw.temperature),
         largest=alike(jnp.float32(plan.largest)),
         step_size=alike(step_size),
+        shift=tiling.shift,
+        gain=alike(scene.gain),
     )
     state = WindowState(
-        residual=cut(residual, tiling, plan.size),
+        residual=_cut_all(residual, tiling, sizes),
         points=held[0].marks,
         extended=held[1].marks,
         overflow=jnp.zeros((number, 2), bool),
@@ -135,11 +154,12 @@ def _prepare(
 
 def _finish(
     draw: Draw,
-    residual: Array,
+    residual: tuple[Array, ...],
     held: list[Held],
     results: tuple[WindowState, Array, Array, Array],
     tiling: Tiling,
-) -> tuple[Draw, Array, Array]:
+    sizes: tuple[int, ...],
+) -> tuple[Draw, tuple[Array, ...], Array]:
     """Put the windows of one chain back."""
     windows, moves, acceptance, occupied = results
     points, full_points = release(draw.points, tiling, held[0], windows.points)
@@ -155,11 +175,22 @@ def _finish(
         moves=draw.moves + jnp.sum(moves, axis=0),
         hmc_acceptance=jnp.where(number > 0, mean, draw.hmc_acceptance),
     )
-    return draw, paste(residual, windows.residual, tiling), mean
+    parts = unstack(windows.residual, sizes)
+    updated = [paste(residual[0], parts[0], tiling.corners[0])]
+    for plane, part, corners in zip(residual[1:], parts[1:], tiling.corners[1:], strict=True):
+        # Windows of other images may overlap, where footprints do not.
+        updated.append(add(plane, part - cut(plane, corners, part.shape[-1]), corners))
+    return draw, tuple(updated), mean
+
+
+def _cut_all(planes: tuple[Array, ...], tiling: Tiling, sizes: tuple[int, ...]) -> Array:
+    """Windows of all images, those of one place below each other."""
+    parts = zip(planes, tiling.corners, sizes, strict=True)
+    return stack([cut(*part) for part in parts])
 
 
 def visit_windows(
-    visits: Visit, model: Model, search: Search, plan: PassPlan, num_leapfrog: int
+    visits: Visit, model: Model, search: tuple[Search, ...], plan: PassPlan, num_leapfrog: int
 ) -> tuple[WindowState, Array, Array, Array]:
     """All moves of one visit: the schedule, then the Hamiltonian trajectories.
 
@@ -168,7 +199,7 @@ def visit_windows(
     visits : Visit
         Stacked along a first axis of windows, as all results are.
     model : Model
-    search : Search
+    search : tuple of Search
     plan : PassPlan
     num_leapfrog : int
 
@@ -185,7 +216,7 @@ def visit_windows(
     prior = model.prior
 
     def own(visit: Visit) -> Model:
-        return model._replace(prior=prior.with_slope(visit.flux_slope))
+        return replace(model, prior=prior.with_slope(visit.flux_slope))
 
     keys = jax.vmap(jax.random.split)(visits.rng_key)
     state, counts = visits.state, jnp.zeros((keys.shape[0], *COUNTS_SHAPE), jnp.float32)
@@ -245,6 +276,8 @@ def _cut_search(precision: Array, tiling: Any, plan: PassPlan) -> Array:
     side = 2 * plan.interior
     return jax.vmap(
         lambda corner: jax.lax.dynamic_slice(
-            precision, (2 * (corner[1] + plan.margin), 2 * (corner[0] + plan.margin)), (side, side)
+            precision,
+            (0, 2 * (corner[1] + plan.margin), 2 * (corner[0] + plan.margin)),
+            (precision.shape[0], side, side),
         )
     )(tiling.origin)

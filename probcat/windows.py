@@ -14,7 +14,7 @@ from jax import Array
 from probcat.layout import Layout, PassPlan
 
 WALL = 1e-3
-FLUX = 2
+FLUX, RADIUS = 2, -4
 
 
 class Sources(NamedTuple):
@@ -49,12 +49,18 @@ class Tiling(NamedTuple):
         Where sources may be, in window pixels.
     grid : Array, shape (2,), int32
         Number of windows along x and y; windows are listed row by row.
+    corners : tuple of Array, shape (num_windows, 2), int32
+        First pixel of every window in every image; that of the first is `origin`.
+    shift : Array, shape (num_windows, I, 2), float32
+        Where a window's first pixel lies in its window of every image.
     """
 
     origin: Array
     lower: Array
     upper: Array
     grid: Array
+    corners: tuple[Array, ...]
+    shift: Array
 
 
 class Membership(NamedTuple):
@@ -101,22 +107,61 @@ def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
     place = origin.astype(jnp.float32)
     lower = jnp.maximum(margin - 0.5 + WALL, region[None, :, 0] - place)
     upper = jnp.minimum(margin + interior - 0.5 - WALL, region[None, :, 1] - place)
-    return Tiling(origin, lower, upper, jnp.asarray(counts, dtype=jnp.int32))
+    grid, shift = jnp.asarray(counts, dtype=jnp.int32), jnp.zeros_like(lower)[:, None]
+    return Tiling(origin, lower, upper, grid, (origin,), shift)
 
 
-def cut(image: Array, tiling: Tiling, size: int) -> Array:
+def with_frames(tiling: Tiling, maps: list[tuple[Array, Array]], sizes: tuple[int, ...]) -> Tiling:
+    """Place the windows in all images.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    maps : list of (Array, Array)
+        Affine map, (2, 2) and (2,), from padded pixels of the first image to those of every
+        image.
+    sizes : tuple of int
+        Side of a window in pixels of every image.
+    """
+    corners, shifts = [tiling.origin], [jnp.zeros_like(tiling.lower)]
+    centre = 0.5 * (sizes[0] - 1)
+    origin = tiling.origin.astype(jnp.float32)
+    for (affine, offset), size in zip(maps[1:], sizes[1:], strict=True):
+
+        def seen(place: Array, affine: Array = affine, offset: Array = offset) -> Array:
+            return jnp.matmul(place, affine.T, precision="highest") + offset[None]
+
+        corner = jnp.floor(seen(origin + centre) - 0.5 * (size - 1) + 0.5)
+        corners.append(corner.astype(jnp.int32))
+        shifts.append(seen(origin) - corner)
+    return tiling._replace(corners=tuple(corners), shift=jnp.stack(shifts, axis=1))
+
+
+def cut(image: Array, corners: Array, size: int) -> Array:
     """Cut windows out of a padded image, shape (num_windows, size, size)."""
     return jax.vmap(
         lambda corner: jax.lax.dynamic_slice(image, (corner[1], corner[0]), (size, size))
-    )(tiling.origin)
+    )(corners)
 
 
-def paste(image: Array, windows: Array, tiling: Tiling) -> Array:
+def paste(image: Array, windows: Array, corners: Array) -> Array:
     """Write windows back into a padded image."""
 
     def write(index: Array, canvas: Array) -> Array:
-        corner = tiling.origin[index]
+        corner = corners[index]
         return jax.lax.dynamic_update_slice(canvas, windows[index], (corner[1], corner[0]))
+
+    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+
+
+def add(image: Array, windows: Array, corners: Array) -> Array:
+    """Add windows, which may overlap, to a padded image."""
+    size = windows.shape[-1]
+
+    def write(index: Array, canvas: Array) -> Array:
+        start = (corners[index, 1], corners[index, 0])
+        here = jax.lax.dynamic_slice(canvas, start, (size, size))
+        return jax.lax.dynamic_update_slice(canvas, here + windows[index], start)
 
     return jax.lax.fori_loop(0, windows.shape[0], write, image)
 
@@ -146,7 +191,7 @@ def find_members(
     below = jnp.all(local <= tiling.upper[window], axis=-1)
     inside = above & below & sources.active
     if math.isfinite(largest):
-        inside = inside & (sources.marks[:, FLUX + 1] <= largest)
+        inside = inside & (sources.marks[:, RADIUS] <= largest)
     group = jnp.where(inside, window, num_windows)
     group = jnp.where(sources.active, group, num_windows + 1)
     order = jnp.argsort(group).astype(jnp.int32)

@@ -7,6 +7,7 @@ catalogs still follow the prior and the residuals are still noise (Geweke 2004, 
 99, 799).  Chains are independent, which makes every test below exact.
 """
 
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -17,11 +18,12 @@ from scipy import stats
 
 from probcat.common import update_common
 from probcat.defaults import log_normal_within
+from probcat.frames import Link, build_frames, frame_origin, least_margin
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
-from probcat.prior import Prior, sample_flux_prior, sample_shape
+from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.psf import PSF
-from probcat.scene import build_scene
+from probcat.scene import Plane, build_scene
 from probcat.state import chain_keys, initial_state
 from probcat.windows import Sources
 
@@ -54,9 +56,35 @@ def make_scene(layout, prior, weight):
     if weight > 0:
         weights[3:6, 4] = 0.0
         weights *= np.linspace(0.7, 1.3, SHAPE[1])
-    return build_scene(
-        np.zeros(SHAPE), weights, psf, prior, layout, extended_radius=EXTENDED_RADIUS
+    plane = Plane(np.zeros(SHAPE), weights, psf, extended_radius=EXTENDED_RADIUS)
+    return build_scene([plane], prior, layout)
+
+
+def make_joint(schedule, num_hmc, num_chains, weight, prior):
+    """Scene of three images: a dither in the first band, and a finer, turned one in another."""
+    angle, zoom = 0.4, 1.25
+    turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    links = (
+        Link(np.eye(2, 3)),
+        Link(np.column_stack([turned, [6.3, -4.1]]), 1, 1.0),
+        Link(np.array([[1.0, 0.01, 0.37], [-0.02, 0.99, -0.61]]), 0, 1.6),
     )
+    psfs = [PSF.moffat(fwhm, 3.0, size=13) for fwhm in (2.6, 2.4, 2.1)]
+    radii = [EXTENDED_RADIUS, 10, EXTENDED_RADIUS]
+    margin = least_margin(links, radii)
+    plan = PassPlan(12, margin, 32, 16, tuple(schedule), num_hmc, 1)
+    layout = Layout(SHAPE, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
+    layout = replace(layout, frames=build_frames(links, layout, [radii], radii))
+    planes = []
+    for number, (link, psf, radius) in enumerate(zip(links, psfs, radii, strict=True)):
+        shape = SHAPE if number == 0 else (26, 27)
+        weights = np.full(shape, weight * (1.0, 0.8, 0.3)[number])
+        weights[3:6, 4] = 0.0
+        origin = (0, 0) if number == 0 else frame_origin(link, layout)
+        planes.append(
+            Plane(np.zeros(shape), weights, psf, radius, radius, link.affine, origin, link.gain)
+        )
+    return layout, build_scene(planes, prior, layout)
 
 
 def exact_state(rng_key, scene, layout):
@@ -83,6 +111,7 @@ def exact_state(rng_key, scene, layout):
             lambda slope, key: sample_flux_prior(prior.with_slope(slope), key, (capacity,))
         )(slope, flux_keys)
         parts = [position - jnp.round(position), flux[..., None]]
+        parts.append(sample_colour_prior(prior, keys[3], (chains, capacity)))
         if extended:
             parts.append(sample_shape(prior, keys[3], (chains, capacity)))
         marks = jnp.concatenate(parts, axis=-1)
@@ -90,21 +119,27 @@ def exact_state(rng_key, scene, layout):
         marks = jnp.where(held[..., None], marks, 0.0).astype(jnp.float32)
         return Sources(jnp.round(position).astype(jnp.int32), marks)
 
-    weight = scene.weight[None]
-    noise = jax.random.normal(keys[5], (chains, *scene.weight.shape))
-    residual = jnp.where(weight > 0, noise / jnp.sqrt(jnp.where(weight > 0, weight, 1.0)), 0.0)
-    background = prior.background
-    if isinstance(background, dist.Distribution):
-        background = background.sample(keys[6], (chains,))
+    residual = []
+    for key, weight in zip(jax.random.split(keys[5], len(scene.weight)), scene.weight, strict=True):
+        noise = jax.random.normal(key, (chains, *weight.shape))
+        sigma = jnp.where(weight > 0, 1.0, 0.0) / jnp.sqrt(jnp.where(weight > 0, weight, 1.0))
+        residual.append(noise * sigma[None])
+    levels = [
+        level.sample(key, (chains,)) if isinstance(level, dist.Distribution) else level
+        for key, level in zip(
+            jax.random.split(keys[6], len(prior.backgrounds)), prior.backgrounds, strict=True
+        )
+    ]
+    levels = [jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)) for level in levels]
     draw = state.draw._replace(
         points=sources(keys[3], mu * (1.0 - fraction), layout.point_capacity, False),
         extended=sources(keys[4], mu * fraction, layout.extended_capacity, True),
         mu=mu,
         extended_fraction=fraction,
         flux_slope=slope,
-        background=jnp.broadcast_to(jnp.asarray(background, jnp.float32), (chains,)),
+        background=jnp.stack(levels, axis=1),
     )
-    return state._replace(draw=draw, residual=residual)
+    return state._replace(draw=draw, residual=tuple(residual))
 
 
 def advance(rng_key, state, scene, layout, passes, step_size=0.25, with_globals=False):
@@ -153,26 +188,32 @@ def compare_with_prior(state, scene, layout):
             results[f"{name}_{label}"] = stats.kstest((mine - low) / (high - low), "uniform").pvalue
         columns = {"flux": marks[:, 2]}
         reference = {"flux": others[:, 2]}
+        for number in range(prior.num_colours):
+            columns[f"colour_{number}"] = marks[:, 3 + number]
+            reference[f"colour_{number}"] = others[:, 3 + number]
         if name == "extended":
             for values, store in ((marks, columns), (others, reference)):
-                store["half_light_radius"] = values[:, 3]
-                store["ellipticity"] = np.hypot(values[:, 4], values[:, 5])
-                store["direction"] = np.arctan2(values[:, 5], values[:, 4])
-                store["sersic_n"] = values[:, 6]
+                store["half_light_radius"] = values[:, -4]
+                store["ellipticity"] = np.hypot(values[:, -3], values[:, -2])
+                store["direction"] = np.arctan2(values[:, -2], values[:, -3])
+                store["sersic_n"] = values[:, -1]
         for label, values in columns.items():
             results[f"{name}_{label}"] = stats.ks_2samp(values, reference[label]).pvalue
     results["flux_slope"] = stats.kstest(
         (draw.flux_slope - prior.flux_slope.loc) / prior.flux_slope.scale, "norm"
     ).pvalue
     results["mu"] = stats.ks_2samp(draw.mu, np.asarray(fresh.draw.mu)).pvalue
-    if isinstance(prior.background, dist.Distribution):
-        results["background"] = stats.kstest(
-            (draw.background - prior.background.loc) / prior.background.scale, "norm"
-        ).pvalue
-    weight = np.asarray(scene.weight)
-    if weight.max() > 0:
-        chi2 = (weight * np.asarray(state.residual) ** 2).sum((1, 2))
-        results["chi2"] = stats.kstest(chi2, stats.chi2(np.sum(weight > 0)).cdf).pvalue
+    for number, level in enumerate(prior.backgrounds):
+        if isinstance(level, dist.Distribution):
+            pull = (draw.background[:, number] - level.loc) / level.scale
+            results[f"background_{number}"] = stats.kstest(pull, "norm").pvalue
+    for number, (weight, residual) in enumerate(zip(scene.weight, state.residual, strict=True)):
+        weight = np.asarray(weight)
+        if weight.max() > 0:
+            chi2 = (weight * np.asarray(residual) ** 2).sum((1, 2))
+            results[f"chi2_{number}"] = stats.kstest(
+                chi2, stats.chi2(np.sum(weight > 0)).cdf
+            ).pvalue
     return results
 
 

@@ -11,7 +11,8 @@ from probcat.defaults import log_normal_within
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
 from probcat.planning import large_footprint
-from probcat.scene import build_scene, extended_stamps
+from probcat.rendering import extended_stamps
+from probcat.scene import Plane, build_scene
 
 SMALL, LARGE, LIMIT = 5, 9, 1.8
 SHAPE = (18, 20)
@@ -25,16 +26,9 @@ def make_scene(num_chains):
     )
     layout = Layout(SHAPE, 26, 1.3, 64, 32, plans, 4, num_chains)
     prior = make_prior(half_light_radius=log_normal_within(1.5, 0.4, 0.5, 4.0))
-    scene = build_scene(
-        np.zeros(SHAPE),
-        np.full(SHAPE, 0.05),
-        PSF.moffat(2.6, 3.0, size=11),
-        prior,
-        layout,
-        extended_radius=SMALL,
-        large_radius=LARGE,
-        large_size=LIMIT,
-    )
+    psf = PSF.moffat(2.6, 3.0, size=11)
+    plane = Plane(np.zeros(SHAPE), np.full(SHAPE, 0.05), psf, SMALL, LARGE)
+    scene = build_scene([plane], prior, layout, large_size=LIMIT)
     return layout, scene
 
 
@@ -42,7 +36,8 @@ def test_stamps_end_at_the_footprint_of_their_class():
     layout, scene = make_scene(2)
     state = exact_state(jax.random.key(1), scene, layout)
     sources = jax.tree.map(lambda values: values.reshape(-1, values.shape[-1]), state.draw.extended)
-    stamps = np.asarray(extended_stamps(scene.model, LARGE, sources))
+    marks = sources.marks
+    stamps = np.asarray(extended_stamps(scene, 0, marks[:, :2], marks[:, 2], marks[:, 3:], LARGE))
     active, size = np.asarray(sources.active), np.asarray(sources.marks[:, 3])
     reach = np.abs(np.arange(-LARGE, LARGE + 1))
     for chosen, half_side in ((active & (size <= LIMIT), SMALL), (active & (size > LIMIT), LARGE)):

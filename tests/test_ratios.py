@@ -7,6 +7,7 @@ both ways alike are not seen here but in `test_exactness.py`.
 """
 
 import sys
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -180,7 +181,8 @@ def visits():
     windows, states = (
         jax.tree.map(lambda *all: jnp.stack(all), *part) for part in zip(*found, strict=True)
     )
-    return scene.model, scene.searches[0], windows, states
+    model = replace(scene.model, sizes=layout.window_sizes(0))
+    return model, scene.searches[0], windows, states
 
 
 def visited(scene, layout):
@@ -254,9 +256,9 @@ def way_back(name, state, draws, proposal, trials):
     emptied, filled, _ = changed(before[EXTENDED], after[EXTENDED])
     shapes = draws.shapes
     for slot in emptied:
-        shapes = np.concatenate([before[EXTENDED][slot, None, FLUX + 1 :], shapes[1:]])
+        shapes = np.concatenate([before[EXTENDED][slot, None, -4:], shapes[1:]])
     for slot in filled:
-        own = np.all(shapes == after[EXTENDED][slot, FLUX + 1 :], axis=1)
+        own = np.all(shapes == after[EXTENDED][slot, -4:], axis=1)
         shapes = np.concatenate([shapes[own], shapes[~own]])
     number = len(trials.uniform)
     trials = trials._replace(shapes=np.broadcast_to(shapes, (number, *shapes.shape)))

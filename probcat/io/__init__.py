@@ -6,12 +6,14 @@ from probcat.io.extensions import read_psf
 from probcat.io.fits_image import read_image, write_image
 from probcat.io.masks import bad_pixels
 from probcat.io.model import write_model
+from probcat.io.several import read_images
 
 __all__ = [
     "bad_pixels",
     "read_assignment",
     "read_catalog",
     "read_image",
+    "read_images",
     "read_psf",
     "write_assignment",
     "write_catalog",

@@ -17,11 +17,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.ellipses import from_matrix, log_matrix_jacobian, to_matrix
 from probcat.moves.base import (
     EMPTY_SHAPE,
     EXTENDED,
     FLUX,
+    NUM_SHAPE,
     POINT,
+    RADIUS,
     Draws,
     Model,
     Outcome,
@@ -32,15 +35,17 @@ from probcat.moves.base import (
     X,
     Y,
     active,
+    colours_of,
     contains,
     decide,
-    extended_patch,
     one_hot,
-    patch,
     put,
     sources_of,
+    star,
 )
+from probcat.moves.colours import divide, log_division, merge, sample_difference
 from probcat.moves.companion import neighbour_weights
+from probcat.moves.images import coloured, extended_patch, patch
 from probcat.moves.pairs import (
     log_share_density,
     log_step_density,
@@ -64,31 +69,6 @@ REACH = 2.0
 """Partners are chosen within about this many FWHM."""
 
 
-def to_matrix(shape: Array) -> Array:
-    """Elements (xx, xy, yy) of the shape matrix of a shape, determinant radius**4."""
-    norm = shape[1] ** 2 + shape[2] ** 2
-    scale = shape[0] ** 2 / (1.0 - norm)
-    parts = [1.0 + norm + 2.0 * shape[1], 2.0 * shape[2], 1.0 + norm - 2.0 * shape[1]]
-    return scale * jnp.stack(parts)
-
-
-def from_matrix(matrix: Array, sersic_n: Array) -> tuple[Array, Array]:
-    """Shape of a shape matrix, and whether that is positive definite."""
-    determinant = matrix[0] * matrix[2] - matrix[1] ** 2
-    trace = matrix[0] + matrix[2]
-    proper = (determinant > 1e-8) & (trace > 0.0)
-    root = jnp.sqrt(jnp.where(proper, determinant, 1.0))
-    divisor = jnp.where(proper, trace + 2.0 * root, 1.0)
-    first = (matrix[0] - matrix[2]) / divisor
-    second = 2.0 * matrix[1] / divisor
-    return jnp.stack([jnp.sqrt(root), first, second, sersic_n]), proper
-
-
-def log_matrix_jacobian(shape: Array) -> Array:
-    """Log derivative of the shape matrix by radius and ellipticity, but for a constant."""
-    return 5.0 * jnp.log(shape[0]) - 2.0 * jnp.log1p(-(shape[1] ** 2) - shape[2] ** 2)
-
-
 class Geometry(NamedTuple):
     """Where the light is before and after: merged in one galaxy, or given to two sources.
 
@@ -102,6 +82,10 @@ class Geometry(NamedTuple):
         Of the merged galaxy, the one that stays and the absorbed source.
     shapes : Array, shape (3, 4)
         Of the same.
+    colours : Array, shape (3, B - 1)
+        Of the same.
+    difference : Array, shape (B - 1,)
+        Of the colours of the galaxy that stays and the absorbed source.
     proper : Array, bool
         Whether all shapes are allowed.
     """
@@ -110,11 +94,18 @@ class Geometry(NamedTuple):
     step: Array
     places: Array
     shapes: Array
+    colours: Array
+    difference: Array
     proper: Array
 
 
 def absorb(
-    draws: Draws, model: Model, search: Search, window: Window, state: WindowState, kind: int
+    draws: Draws,
+    model: Model,
+    search: tuple[Search, ...],
+    window: Window,
+    state: WindowState,
+    kind: int,
 ) -> tuple[WindowState, Outcome]:
     """Give a source of `kind` out of a galaxy (upward) or let the galaxy absorb it."""
     del search
@@ -128,12 +119,13 @@ def absorb(
     shares = (sample_share(u[4:7], model.prior, flux_now), other[FLUX])
     share = jnp.where(upward, shares[0], shares[1] / jnp.maximum(flux_now, 1e-30))
     geometry = _geometry(u[7:10], draws, model, (host, other), kind, upward, share)
-    image, both = _images(model, geometry, kind, state.residual.shape[-1])
+    image, both = _images(model, window, geometry, kind)
     bare = state.residual + flux_now * jnp.where(upward, image, both)
     flux = redraw(u[10:12], draws, model, window, upward, flux_now, bare, (image, both))
 
     fluxes = jnp.stack([flux.lower, (1.0 - share) * flux.upper, share * flux.upper])
-    sources = jnp.concatenate([geometry.places, fluxes[:, None], geometry.shapes], axis=1)
+    parts = [geometry.places, fluxes[:, None], geometry.colours, geometry.shapes]
+    sources = jnp.concatenate(parts, axis=1)
     merged, stays, given = sources[0], sources[1], sources[2, : others.shape[1]]
     with_host = put(galaxies, host_slot, stays)
     upper = put(with_host if kind == EXTENDED else others, slot, given)
@@ -179,11 +171,11 @@ def _geometry(
 ) -> Geometry:
     """Places and shapes of both states from the current galaxy and absorbed source."""
     host, other = pair
-    shape_now = jnp.where(host[FLUX + 1] > 0.0, host[FLUX + 1 :], EMPTY_SHAPE)
+    shape_now = jnp.where(host[RADIUS] > 0.0, host[-NUM_SHAPE:], EMPTY_SHAPE)
     own, other_shape = jnp.zeros(3, jnp.float32), shape_now
     if kind == EXTENDED:
         exists = ~upward & (other[FLUX] > 0.0)
-        other_shape = jnp.where(exists, other[FLUX + 1 :], draws.shapes[0])
+        other_shape = jnp.where(exists, other[-NUM_SHAPE:], draws.shapes[0])
         own = to_matrix(other_shape)
 
     drawn = sample_step(uniform, _scale(model, shape_now))
@@ -200,16 +192,30 @@ def _geometry(
 
     centre = host[:FLUX] + jnp.where(upward, 0.0, share) * step
     places = jnp.stack([centre, centre - share * step, centre + (1.0 - share) * step])
-    return Geometry(share, step, places, jnp.stack([merged, stays, other_shape]), proper)
+    shapes = jnp.stack([merged, stays, other_shape])
+    # Shares here are those of the absorbed source.
+    now = colours_of(model, host)
+    joined, difference = merge(1.0 - share, now, colours_of(model, other))
+    joined = jnp.where(upward, now, joined)
+    difference = jnp.where(upward, sample_difference(draws.normal, model.prior), difference)
+    colours = jnp.stack([joined, *divide(1.0 - share, joined, difference)])
+    return Geometry(share, step, places, shapes, colours, difference, proper)
 
 
-def _images(model: Model, geometry: Geometry, kind: int, size: int) -> tuple[Array, Array]:
+def _images(model: Model, window: Window, geometry: Geometry, kind: int) -> tuple[Array, Array]:
     """Unit-flux images of the merged galaxy and of the two sources together."""
+
+    def galaxy(at: Array, shape: Array, colours: Array) -> Array:
+        return coloured(model, extended_patch(model, window, at[X], at[Y], shape), colours)
+
     number = 3 if kind == EXTENDED else 2
-    images = jax.vmap(lambda at, shape: extended_patch(model, at[X], at[Y], shape, size))(
-        geometry.places[:number], geometry.shapes[:number]
-    )
-    absorbed = images[2] if kind == EXTENDED else patch(model, POINT, geometry.places[2], size)
+    parts = (geometry.places, geometry.shapes, geometry.colours)
+    images = jax.vmap(galaxy)(*(part[:number] for part in parts))
+    if kind == EXTENDED:
+        absorbed = images[2]
+    else:
+        unit = star(geometry.places[2], jnp.float32(1.0), geometry.colours[2])
+        absorbed = patch(model, window, POINT, unit)
     return images[0], (1.0 - geometry.share) * images[1] + geometry.share * absorbed
 
 
@@ -229,6 +235,13 @@ def _log_pair_ratio(model: Model, geometry: Geometry, fluxes: Array) -> Array:
         - 3.0 * jnp.log1p(-share)
         + log_matrix_jacobian(merged)
         - log_matrix_jacobian(stays)
+        + log_division(
+            prior,
+            geometry.colours[0],
+            geometry.difference,
+            geometry.colours[1],
+            geometry.colours[2],
+        )
     )
 
 

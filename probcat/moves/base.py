@@ -1,5 +1,6 @@
 """What every move shares: the window, the two kinds of sources, one accept step."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
@@ -7,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.extended import ExtendedTables, repeated_image
-from probcat.points import PointTables, point_patch
-from probcat.prior import Prior, sample_flux_prior, sample_shape
+from probcat.extended import ExtendedTables
+from probcat.points import PointTables
+from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
-NUM_UNIFORMS = 14
+RADIUS, NUM_SHAPE = -4, 4
+NUM_UNIFORMS = 15
 NUM_TRIES = 4
 SIGNAL_EDGES = (5.0, 10.0, 20.0, 50.0, 200.0)
 """Edges of the bins of signal-to-noise ratio in which moves are counted."""
@@ -21,20 +23,24 @@ EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
 
 
 class Search(NamedTuple):
-    """Matched filter on the half-pixel grid, used to propose positions.
+    """Matched filter on a grid of positions in a window, used to propose births.
 
     Attributes
     ----------
-    rows, cols : Array, shape (rank, 2 * interior, window)
-        Leading PSF factors centred on every half-pixel cell of the interior.
+    rows, cols : Array, shape (rank, cells, size)
+        Leading PSF factors centred on every position along an axis: in the first image the
+        half-pixel cells of the interior, in others a grid about as fine around it.
+    spacing : Array, shape ()
+        Of the positions, in pixels of the image.
     """
 
     rows: Array
     cols: Array
+    spacing: Array
 
 
-class Model(NamedTuple):
-    """What is fixed during a run and common to all windows.
+class ImageModel(NamedTuple):
+    """How sources appear in one image.
 
     Attributes
     ----------
@@ -43,26 +49,58 @@ class Model(NamedTuple):
         For sources of the smaller and of the larger footprint, or for all; empty in models
         without extended sources.
     extended_radius, large_radius : Array, shape (), int32
-        Half sides of the footprints of extended sources in pixels.
-    large_size : Array, shape ()
-        Half-light radius in pixels beyond which a source has the larger footprint.
-    prior : Prior
-    fwhm : Array, shape ()
-        Of the PSF, in pixels; sets the scale of displacements.
-    point_norm, point_slope_norm, point_bend_norm : Array, shape ()
-        Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``.
+        Half sides of the footprints of extended sources in pixels of the image.
+    affine : Array, shape (2, 2)
+        From pixels of the first image to pixels of this one.
     """
 
     point_tables: PointTables
     extended_tables: tuple[ExtendedTables, ...]
     extended_radius: Array
     large_radius: Array
-    large_size: Array
+    affine: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Model:
+    """What is fixed during a run and common to all windows of a class.
+
+    Lengths are in pixels of the first image, fluxes in its unit.
+
+    Parameters
+    ----------
+    images : tuple of ImageModel
+    prior : Prior
+    large_size : Array, shape ()
+        Half-light radius beyond which a source has the larger footprint.
+    fwhm : Array, shape ()
+        Of the PSF; sets the scale of displacements.
+    point_norm, point_slope_norm, point_bend_norm : Array, shape ()
+        Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``.
+    band_slope : Array, shape (B,)
+        Ratio of the second to the first of them in every band.
+    bands : tuple of int
+        Band of every image; 0 is that of the first.
+    sizes : tuple of int
+        Side of a window in pixels of every image.
+    """
+
+    images: tuple[ImageModel, ...]
     prior: Prior
+    large_size: Array
     fwhm: Array
     point_norm: Array
     point_slope_norm: Array
     point_bend_norm: Array
+    band_slope: Array
+    bands: tuple[int, ...] = field(metadata={"static": True})
+    sizes: tuple[int, ...] = field(default=(), metadata={"static": True})
+
+    @property
+    def num_colours(self) -> int:
+        """Number of bands besides the first."""
+        return max(self.bands)
 
 
 class Window(NamedTuple):
@@ -71,19 +109,25 @@ class Window(NamedTuple):
     Attributes
     ----------
     weight : Array, shape (W, W)
-        Inverse variance times the inverse temperature; zero where masked.
+        Inverse variance times the inverse temperature; zero where masked. With several
+        images their windows lie below each other, filled up with zeros to one width; so do
+        all images of light in a window.
     lower, upper : Array, shape (2,)
         Bounds (x, y) in window pixels of the area where sources may move.
     density : Array, shape (2,)
         Intensity of point and of extended sources per square pixel.
-    search_precision : Array, shape (2 * interior, 2 * interior)
-        ``sum w P^2`` on the half-pixel grid, before tempering.
+    search_precision : Array, shape (B, 2 * interior, 2 * interior)
+        ``sum w P^2`` of every band on the half-pixel grid, before tempering.
     temperature : Array, shape ()
         Inverse temperature of the likelihood.
     largest : Array, shape ()
         Half-light radius in pixels of the largest source that fits the window.
     step_size : Array, shape ()
         Of the Hamiltonian moves.
+    shift : Array, shape (I, 2)
+        Where the window's pixel (0, 0) lies in that of every image, (x, y).
+    gain : Array, shape (I,)
+        Flux in the unit of an image for one unit of that of its band.
     """
 
     weight: Array
@@ -94,6 +138,8 @@ class Window(NamedTuple):
     temperature: Array
     largest: Array
     step_size: Array
+    shift: Array
+    gain: Array
 
 
 class Draws(NamedTuple):
@@ -107,11 +153,17 @@ class Draws(NamedTuple):
         From the prior.
     shapes : Array, shape (NUM_TRIES, 4)
         From the prior.
+    colours : Array, shape (B - 1,)
+        From the prior.
+    normal : Array, shape (B - 1,)
+        From the standard normal distribution.
     """
 
     uniform: Array
     flux: Array
     shapes: Array
+    colours: Array
+    normal: Array
 
 
 class WindowState(NamedTuple):
@@ -121,9 +173,10 @@ class WindowState(NamedTuple):
     ----------
     residual : Array, shape (W, W)
         Data minus background minus all sources.
-    points : Array, shape (S_p, 3)
-        x, y in window pixels and flux of movable point sources; flux 0 is empty.
-    extended : Array, shape (S_e, 7)
+    points : Array, shape (S_p, 2 + B)
+        x, y in window pixels, flux and colours of movable point sources; flux 0 is empty.
+        A colour is the logarithm of the flux in a band over that in the first.
+    extended : Array, shape (S_e, 6 + B)
         The same with half-light radius, two ellipticity components, Sersic index.
     overflow : Array, shape (2,), bool
         A birth of this kind found no empty slot.
@@ -190,35 +243,9 @@ def active(sources: Array) -> Array:
     return sources[:, FLUX] > 0.0
 
 
-def patch(model: Model, kind: int, source: Array, size: int) -> Array:
-    """Unit-flux image of one source in a window, shape (size, size)."""
-    if kind == POINT:
-        return point_patch(model.point_tables, source[X], source[Y], size)
-    return extended_patch(model, source[X], source[Y], source[3:], size)
-
-
-def extended_patch(model: Model, x: Array, y: Array, shape: Array, size: int) -> Array:
-    """Unit-flux image of an extended source, cut to its square footprint."""
-    shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
-    # Always on the grid of its class, as images of a source on two grids differ a little.
-    images = [repeated_image(tables, x, y, shape, size) for tables in model.extended_tables]
-    image = jnp.where(shape[0] > model.large_size, images[-1], images[0])
-    pixel = jnp.arange(size, dtype=jnp.int32)
-    radius = half_side(model, shape[0])
-    in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
-    in_col = jnp.abs(pixel - jnp.round(x).astype(jnp.int32)) <= radius
-    return jnp.where(in_row[:, None] & in_col[None, :], image, 0.0)
-
-
-def half_side(model: Model, half_light_radius: Array) -> Array:
-    """Half side of the footprint of an extended source in pixels, by its class."""
-    large = half_light_radius > model.large_size
-    return jnp.where(large, model.large_radius, model.extended_radius)
-
-
 def all_fit(window: Window, extended: Array) -> Array:
     """Whether no extended source is too large for the window."""
-    return jnp.all(extended[:, FLUX + 1] <= window.largest)
+    return jnp.all(extended[:, RADIUS] <= window.largest)
 
 
 def contains(window: Window, x: Array, y: Array) -> Array:
@@ -261,7 +288,23 @@ def with_flux(source: Array, flux: Array) -> Array:
 
 def with_shape(source: Array, shape: Array) -> Array:
     """Copy of a source with another shape."""
-    return jnp.concatenate([source[: FLUX + 1], shape])
+    return jnp.concatenate([source[:-NUM_SHAPE], shape])
+
+
+def with_colours(source: Array, colours: Array) -> Array:
+    """Copy of a source with other colours."""
+    end = FLUX + 1 + colours.shape[0]
+    return jnp.concatenate([source[: FLUX + 1], colours, source[end:]])
+
+
+def star(position: Array, flux: Array, colours: Array) -> Array:
+    """Point source at a position (x, y)."""
+    return jnp.concatenate([position, flux[None], colours])
+
+
+def colours_of(model: Model, source: Array) -> Array:
+    """Colours of a source, shape (B - 1,)."""
+    return source[FLUX + 1 : FLUX + 1 + model.num_colours]
 
 
 def total(image: Array) -> Array:
@@ -284,13 +327,20 @@ def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
     Samplers of a prior may be long to compile, so there is one of each.
     """
     key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
-    shapes = jnp.zeros((number, NUM_TRIES, 4), jnp.float32)
+    shapes = jnp.zeros((number, NUM_TRIES, NUM_SHAPE), jnp.float32)
     if with_shapes:
         shapes = sample_shape(prior, key_shape, shapes.shape[:2])
+    colours = normal = jnp.zeros((number, 0), jnp.float32)
+    if prior.num_colours:
+        key_colour, key_normal = jax.random.split(jax.random.fold_in(rng_key, 1))
+        colours = sample_colour_prior(prior, key_colour, (number,))
+        normal = jax.random.normal(key_normal, colours.shape)
     return Draws(
         1.0 - jax.random.uniform(key_uniform, (number, NUM_UNIFORMS)),
         sample_flux_prior(prior, key_flux, (number, 2)),
         shapes,
+        colours,
+        normal,
     )
 
 

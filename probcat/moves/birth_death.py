@@ -22,17 +22,20 @@ from probcat.moves.base import (
     X,
     Y,
     active,
+    colours_of,
     contains,
     decide,
     one_hot,
-    patch,
     put,
     sources_of,
     total,
+    with_colours,
     with_flux,
     with_position,
     with_shape,
 )
+from probcat.moves.colours import log_colours_density, mean_colours, sample_colours
+from probcat.moves.images import band_totals, coloured, plain_patch
 from probcat.moves.proposals import (
     choose,
     empty_slot,
@@ -43,7 +46,7 @@ from probcat.moves.proposals import (
 )
 from probcat.moves.search import log_cells, log_position_density, sample_position
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_flux_prior
+from probcat.prior import log_colour_prior, log_flux_prior
 
 DEATH_SLOPE = 3.0
 
@@ -58,7 +61,7 @@ def log_death_weight(model: Model, flux: Array) -> Array:
 def birth_death(
     draws: Draws,
     model: Model,
-    search: Search,
+    search: tuple[Search, ...],
     window: Window,
     state: WindowState,
     kind: int,
@@ -66,7 +69,6 @@ def birth_death(
     """One birth or death of a source of the given kind."""
     u = draws.uniform
     sources = sources_of(state, kind)
-    size = state.residual.shape[-1]
     upward = u[0] < 0.5
     log_weight = log_death_weight(model, sources[:, FLUX])
     dying = choose(u[1], log_weight)
@@ -74,39 +76,28 @@ def birth_death(
     slot = jnp.where(upward, slot, dying)
 
     current = sources[slot]
-    flux_now = jnp.where(upward, 0.0, current[FLUX])
-    if kind == EXTENDED:
-        log_cell = log_cells(model.prior, search, window, state.residual)
-        position = sample_position(u[2:7], search, log_cell)
-        source = with_position(current, jnp.where(upward, position, current[:FLUX]))
-        shapes, images = tries(draws, model, window, source, upward)
-        lower = state.residual + flux_now * images[0]
-        log_cell = log_cells(model.prior, search, window, lower)
-        shape, image, log_shape_ratio = choose_shape(
-            u[7], model, window, lower, shapes, images, upward
-        )
-        source = with_shape(source, shape)
-    else:
-        lower = state.residual + flux_now * patch(model, POINT, current, size)
-        log_cell = log_cells(model.prior, search, window, lower)
-        position = sample_position(u[2:7], search, log_cell)
-        source = with_position(current, jnp.where(upward, position, current[:FLUX]))
-        image = patch(model, POINT, source, size)
-        log_shape_ratio = jnp.float32(0.0)
-
-    score = total(window.weight * lower * image)
-    information = total(window.weight * image**2)
-    mean, precision = flux_conditional(model.prior, score, information)
-    drawn = sample_flux(u[8:10], draws.flux[0], model.prior, mean, precision)
+    lower, plain, source, log_cell, log_shape_ratio = _without_and_with(
+        u[2:8], draws, model, search, window, state, current, upward, kind
+    )
+    scores = band_totals(model, window.weight * lower * plain)
+    information = band_totals(model, window.weight * plain**2)
+    means, precisions = flux_conditional(model.prior, scores, information)
+    drawn = sample_flux(u[8:10], draws.flux[0], model.prior, means[0], precisions[0])
     flux = jnp.where(upward, drawn, current[FLUX])
-    source = with_flux(source, flux)
+    given = (model.prior, flux, means[1:], precisions[1:])
+    drawn = sample_colours(u[11], draws.colours, draws.normal, *given)
+    colours = jnp.where(upward, drawn, colours_of(model, current))
+    source = with_colours(with_flux(source, flux), colours)
+    image = coloured(model, plain, colours)
 
     with_source = put(log_weight, slot, log_death_weight(model, flux))
     log_ratio = (
         jnp.log(window.density[kind])
         + log_flux_prior(model.prior, flux)
         - log_position_density(search, log_cell, source[X], source[Y])
-        - log_flux_density(model.prior, flux, mean, precision)
+        - log_flux_density(model.prior, flux, means[0], precisions[0])
+        + log_colour_prior(model.prior, colours)
+        - log_colours_density(model.prior, colours, *given[1:])
         - log_shape_ratio
         + log_probability(with_source, slot)
     )
@@ -122,7 +113,46 @@ def birth_death(
             proposed if kind == POINT else state.points,
             proposed if kind == EXTENDED else state.extended,
         ),
-        signal=flux * jnp.sqrt(information),
+        signal=flux * jnp.sqrt(total(window.weight * image**2)),
     )
     overflow = state.overflow | (upward & ~has_room & one_hot(kind, 2))
     return decide(u[10], window, state._replace(overflow=overflow), proposal)
+
+
+def _without_and_with(
+    uniform: Array,
+    draws: Draws,
+    model: Model,
+    search: tuple[Search, ...],
+    window: Window,
+    state: WindowState,
+    current: Array,
+    upward: Array,
+    kind: int,
+) -> tuple[Array, Array, Array, Array, Array]:
+    """Residual without the source; its image of unit flux in every band; where it is.
+
+    Also the log probabilities of cells for births, and the log ratio of shapes.
+    """
+    flux_now = jnp.where(upward, 0.0, current[FLUX])
+    now = colours_of(model, current)
+
+    def moved(log_cell: Array) -> Array:
+        position = sample_position(uniform[:5], search, log_cell)
+        return with_position(current, jnp.where(upward, position, current[:FLUX]))
+
+    if kind == POINT:
+        plain = plain_patch(model, window, POINT, current)
+        lower = state.residual + flux_now * coloured(model, plain, now)
+        log_cell = log_cells(model, search, window, lower)
+        source = moved(log_cell)
+        plain = plain_patch(model, window, POINT, source)
+        return lower, plain, source, log_cell, jnp.float32(0.0)
+    source = moved(log_cells(model, search, window, state.residual))
+    shapes, images = tries(draws, model, window, source, upward)
+    lower = state.residual + flux_now * coloured(model, images[0], now)
+    log_cell = log_cells(model, search, window, lower)
+    shape, image, log_ratio = choose_shape(
+        uniform[5], model, window, lower, shapes, images, upward, mean_colours(model)
+    )
+    return lower, image, with_shape(source, shape), log_cell, log_ratio

@@ -12,6 +12,7 @@ from probcat.moves.base import (
     EXTENDED,
     FLUX,
     POINT,
+    RADIUS,
     Draws,
     Model,
     Outcome,
@@ -22,14 +23,20 @@ from probcat.moves.base import (
     X,
     Y,
     active,
+    colours_of,
     contains,
     decide,
     one_hot,
-    patch,
     put,
+    star,
+    with_colours,
+    with_flux,
     with_position,
+    with_shape,
 )
+from probcat.moves.colours import divide, log_division, merge, sample_difference
 from probcat.moves.companion import neighbour_weights
+from probcat.moves.images import coloured, patch
 from probcat.moves.pairs import (
     log_share_density,
     log_step_density,
@@ -52,13 +59,12 @@ REACH = 1.5
 
 
 def blend(
-    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """One galaxy to two stars (upward) or back."""
     del search
     u = draws.uniform
     prior, points, extended = model.prior, state.points, state.extended
-    size = state.residual.shape[-1]
     upward = u[0] < 0.5
 
     slots, galaxy_slot, has_room = _choose_slots(u[1:4], model, state, upward)
@@ -68,22 +74,29 @@ def blend(
     middle = share_now * first[:FLUX] + (1.0 - share_now) * second[:FLUX]
     centre = jnp.where(upward, galaxy[:FLUX], middle)
     share = jnp.where(upward, sample_share(u[4:7], prior, flux_now), share_now)
-    drawn = sample_step(u[7:10], galaxy[FLUX + 1])
+    drawn = sample_step(u[7:10], galaxy[RADIUS])
     step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
     position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
-    pair = share * patch(model, POINT, position_1, size)
-    pair = pair + (1.0 - share) * patch(model, POINT, position_2, size)
+    joined, difference = merge(share_now, colours_of(model, first), colours_of(model, second))
+    joined = jnp.where(upward, colours_of(model, galaxy), joined)
+    difference = jnp.where(upward, sample_difference(draws.normal, prior), difference)
+    colours_1, colours_2 = divide(share, joined, difference)
+    unit = (star(position_1, share, colours_1), star(position_2, 1.0 - share, colours_2))
+    images = [one[FLUX] * patch(model, window, POINT, one) for one in unit]
+    pair = images[0] + images[1]
 
-    galaxy = with_position(galaxy, centre)
-    shapes, images = tries(draws, model, window, galaxy, ~upward)
-    bare = state.residual + flux_now * jnp.where(upward, images[0], pair)
-    shape, image, log_shape_ratio = choose_shape(
-        u[10], model, window, bare, shapes, images, ~upward
+    galaxy = with_colours(with_position(galaxy, centre), joined)
+    shapes, candidates = tries(draws, model, window, galaxy, ~upward)
+    bare = state.residual + flux_now * jnp.where(
+        upward, coloured(model, candidates[0], joined), pair
     )
+    shape, plain, log_shape_ratio = choose_shape(
+        u[10], model, window, bare, shapes, candidates, ~upward, joined
+    )
+    image = coloured(model, plain, joined)
     flux = redraw(u[11:13], draws, model, window, upward, flux_now, bare, (image, pair))
-    star_1 = jnp.append(position_1, share * flux.upper)
-    star_2 = jnp.append(position_2, (1.0 - share) * flux.upper)
-    as_galaxy = jnp.concatenate([centre, flux.lower[None], shape])
+    star_1, star_2 = (with_flux(one, one[FLUX] * flux.upper) for one in unit)
+    as_galaxy = with_shape(with_flux(galaxy, flux.lower), shape)
     with_pair = put(put(points, slots[0], star_1), slots[1], star_2)
     near = neighbour_weights(with_pair, star_2[X], star_2[Y], REACH * model.fwhm, slots[1])
     num_points = jnp.sum(active(with_pair), dtype=jnp.int32)
@@ -102,6 +115,7 @@ def blend(
         - log_share_density(prior, flux.lower, share)
         - log_step_density(jnp.sum(step**2), shape[0])
         + jnp.log(flux.upper)
+        + log_division(prior, joined, difference, colours_1, colours_2)
     )
     stars_inside = contains(window, *position_1) & contains(window, *position_2)
     existing = jnp.where(upward, jnp.any(active(extended)), jnp.sum(active(points)) > 1)

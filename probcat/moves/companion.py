@@ -9,6 +9,7 @@ galaxy + galaxy <-> galaxy the same move.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -26,19 +27,21 @@ from probcat.moves.base import (
     X,
     Y,
     active,
+    colours_of,
     contains,
     decide,
-    extended_patch,
     one_hot,
-    patch,
     put,
     sources_of,
     total,
+    with_colours,
     with_flux,
     with_position,
     with_shape,
 )
 from probcat.moves.birth_death import log_death_weight
+from probcat.moves.colours import log_colours_density, mean_colours, sample_colours
+from probcat.moves.images import band_factors, band_totals, coloured, plain_patch
 from probcat.moves.proposals import (
     choose,
     choose_uniformly,
@@ -52,7 +55,7 @@ from probcat.moves.proposals import (
     sample_flux,
 )
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_flux_prior
+from probcat.prior import log_colour_prior, log_flux_prior
 
 
 def neighbour_weights(sources: Array, x: Array, y: Array, scale: Array, excluded: Array) -> Array:
@@ -91,23 +94,23 @@ class Fluxes(NamedTuple):
     ----------
     own, beside, alone : Array
         Of the companion, and of the host with and without it.
+    colours : Array, shape (B - 1,)
+        Of the companion.
     log_ratio : Array
-        Log density of the host's flux alone minus that of both fluxes together.
-    information : Array
-        Inverse variance of the companion's flux.
+        Log density of the host's flux alone minus that of both fluxes and the colours.
     """
 
     own: Array
     beside: Array
     alone: Array
+    colours: Array
     log_ratio: Array
-    information: Array
 
 
 def companion(
     draws: Draws,
     model: Model,
-    search: Search,
+    search: tuple[Search, ...],
     window: Window,
     state: WindowState,
     kind: int,
@@ -125,18 +128,21 @@ def companion(
     current, host = others[slots.own], hosts[slots.host]
     step = sample_displacement(u[4:7], model.fwhm)
     source = with_position(current, jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
-    host_image = _host_image(model, state, slots, host, any_host)
-    base = state.residual + host[FLUX] * host_image
-    source, image, bare, log_shape_ratio = _with_image(
+    host_plain = _host_image(model, window, state, slots, host, any_host)
+    base = state.residual + host[FLUX] * coloured(model, host_plain, colours_of(model, host))
+    source, plain, bare, log_shape_ratio = _with_image(
         u[7], draws, model, window, (current, source), base, upward, kind
     )
-    now = (host[FLUX], current[FLUX])
-    flux = _redraw_both(u[8:12], draws, model, window, upward, now, bare, (host_image, image))
-    source = with_flux(source, flux.own)
+    flux = _redraw_both(
+        u[8:14], draws, model, window, upward, (host, current), bare, (host_plain, plain)
+    )
+    source = with_colours(with_flux(source, flux.own), flux.colours)
+    host_image = coloured(model, host_plain, colours_of(model, host))
+    image = coloured(model, plain, flux.colours)
 
     new_host = with_flux(host, jnp.where(upward, flux.beside, flux.alone))
     updated_hosts = put(hosts, slots.host, new_host)
-    points = updated_hosts[: state.points.shape[0], : FLUX + 1]
+    points = updated_hosts[: state.points.shape[0], : state.points.shape[1]]
     extended = updated_hosts[state.points.shape[0] :] if any_host else state.extended
     updated = points if kind == POINT else extended
     with_source = log_death_weight(model, updated[:, FLUX])
@@ -150,6 +156,7 @@ def companion(
     log_ratio = (
         jnp.log(window.density[kind])
         + log_flux_prior(model.prior, flux.own)
+        + log_colour_prior(model.prior, flux.colours)
         + log_flux_prior(model.prior, flux.beside)
         - log_flux_prior(model.prior, flux.alone)
         + flux.log_ratio
@@ -169,10 +176,10 @@ def companion(
             bare - flux.beside * host_image - flux.own * image,
         ),
         sources=(updated, extended) if kind == POINT else (points, updated),
-        signal=flux.own * jnp.sqrt(flux.information),
+        signal=flux.own * jnp.sqrt(total(window.weight * image**2)),
     )
     full = upward & ~slots.has_room & (count > 0) & one_hot(kind, 2)
-    return decide(u[12], window, state._replace(overflow=state.overflow | full), proposal)
+    return decide(u[14], window, state._replace(overflow=state.overflow | full), proposal)
 
 
 def _hosts(state: WindowState, any_host: bool) -> Array:
@@ -203,14 +210,13 @@ def _choose_slots(
 
 
 def _host_image(
-    model: Model, state: WindowState, slots: Slots, host: Array, any_host: bool
+    model: Model, window: Window, state: WindowState, slots: Slots, host: Array, any_host: bool
 ) -> Array:
-    """Unit-flux image of the host, of whichever kind."""
-    size = state.residual.shape[-1]
-    as_point = patch(model, POINT, host, size)
+    """Image of the host, of whichever kind, of unit flux in every band."""
+    as_point = plain_patch(model, window, POINT, host)
     if not any_host:
         return as_point
-    as_extended = extended_patch(model, host[X], host[Y], host[FLUX + 1 :], size)
+    as_extended = plain_patch(model, window, EXTENDED, host)
     return jnp.where(slots.host < state.points.shape[0], as_point, as_extended)
 
 
@@ -226,16 +232,18 @@ def _with_image(
 ) -> tuple[Array, Array, Array, Array]:
     """Companion with its shape, its image, the residual without it, log ratio of shapes."""
     current, source = sources
-    flux_now = jnp.where(upward, 0.0, current[FLUX])
+    flux_now, now = jnp.where(upward, 0.0, current[FLUX]), colours_of(model, current)
     if kind == POINT:
-        image = patch(model, POINT, source, base.shape[-1])
-        return source, image, base + flux_now * image, jnp.float32(0.0)
+        plain = plain_patch(model, window, POINT, source)
+        return source, plain, base + flux_now * coloured(model, plain, now), jnp.float32(0.0)
     # Shapes are compared on the residual without host and companion, which is the same
     # in both directions.
     shapes, images = tries(draws, model, window, source, upward)
-    bare = base + flux_now * images[0]
-    shape, image, log_ratio = choose_shape(uniform, model, window, bare, shapes, images, upward)
-    return with_shape(source, shape), image, bare, log_ratio
+    bare = base + flux_now * coloured(model, images[0], now)
+    shape, plain, log_ratio = choose_shape(
+        uniform, model, window, bare, shapes, images, upward, mean_colours(model)
+    )
+    return with_shape(source, shape), plain, bare, log_ratio
 
 
 def _redraw_both(
@@ -248,24 +256,40 @@ def _redraw_both(
     bare: Array,
     images: tuple[Array, Array],
 ) -> Fluxes:
-    """Draw the fluxes of host and companion together, or that of the host alone."""
-    prior, weighted = model.prior, window.weight * bare
-    scores = jnp.stack([total(weighted * image) for image in images])
-    host_information, information = (total(window.weight * image**2) for image in images)
-    overlap = total(window.weight * images[0] * images[1])
-    gram = jnp.stack([jnp.stack([host_information, overlap]), jnp.stack([overlap, information])])
+    """Draw fluxes of host and companion and the companion's colours, or the host's flux alone.
 
-    alone = flux_conditional(prior, scores[0], host_information)
-    mean, precision, regression = pair_conditional(prior, scores, gram)
-    drawn = sample_flux(uniform[:2], draws.flux[0], prior, mean, precision)
-    own = jnp.where(upward, drawn, now[1])
-    beside_mean = regression[0] - regression[1] * own
-    host_mean = jnp.where(upward, beside_mean, alone[0])
-    drawn = sample_flux(uniform[2:], draws.flux[1], prior, host_mean, alone[1])
-    flux_alone, flux_beside = jnp.where(upward, now[0], drawn), jnp.where(upward, drawn, now[0])
+    The companion's flux in a band is drawn with that of the host in the band left free; the
+    host, whose colours stay, follows.
+    """
+    prior, weighted = model.prior, window.weight * bare
+    host_colours = colours_of(model, now[0])
+    scores = jnp.stack([band_totals(model, weighted * image) for image in images])
+    host_norm, own_norm = (band_totals(model, window.weight * image**2) for image in images)
+    overlap = band_totals(model, window.weight * images[0] * images[1])
+    gram = jnp.stack([jnp.stack([host_norm, overlap]), jnp.stack([overlap, own_norm])])
+    means, precisions = jax.vmap(lambda score, matrix: pair_conditional(prior, score, matrix))(
+        scores.T, jnp.moveaxis(gram, 2, 0)
+    )
+
+    drawn = sample_flux(uniform[:2], draws.flux[0], prior, means[0], precisions[0])
+    own = jnp.where(upward, drawn, now[1][FLUX])
+    given = (own, means[1:], precisions[1:])
+    drawn = sample_colours(uniform[4], draws.colours, draws.normal, prior, *given)
+    colours = jnp.where(upward, drawn, colours_of(model, now[1]))
+
+    host_factor, factor = band_factors(model, host_colours), band_factors(model, colours)
+    host_information = jnp.sum(host_factor**2 * host_norm)
+    alone = flux_conditional(prior, jnp.sum(host_factor * scores[0]), host_information)
+    left = scores[0] - own * factor * overlap
+    beside = flux_conditional(prior, jnp.sum(host_factor * left), host_information)
+    host_mean = jnp.where(upward, beside[0], alone[0])
+    drawn = sample_flux(uniform[2:4], draws.flux[1], prior, host_mean, alone[1])
+    here = now[0][FLUX]
+    flux_alone, flux_beside = jnp.where(upward, here, drawn), jnp.where(upward, drawn, here)
     log_ratio = (
         log_flux_density(prior, flux_alone, *alone)
-        - log_flux_density(prior, own, mean, precision)
-        - log_flux_density(prior, flux_beside, beside_mean, alone[1])
+        - log_flux_density(prior, own, means[0], precisions[0])
+        - log_colours_density(prior, colours, *given)
+        - log_flux_density(prior, flux_beside, *beside)
     )
-    return Fluxes(own, flux_beside, flux_alone, log_ratio, information)
+    return Fluxes(own, flux_beside, flux_alone, colours, log_ratio)

@@ -4,10 +4,11 @@ Positions, log fluxes and shapes move together along a leapfrog trajectory that 
 reflected at the walls of the window and at the flux limits (Neal 2011, Handbook of
 MCMC, sec. 5.5.1.5).  A source's step scale depends on its signal-to-noise ratio, flux
 times the root of the local inverse variance; to keep the mass fixed along a trajectory,
-auxiliary scales ``s ~ N(log signal, tau^2)`` and ``N(log radius, tau^2)`` are drawn
-first, set the mass, and enter the potential.
+auxiliary scales ``s ~ N(log signal, tau^2)``, one a band, and ``N(log radius, tau^2)`` are
+drawn first, set the mass, and enter the potential.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -17,6 +18,8 @@ from jax import Array
 
 from probcat.moves.base import (
     FLUX,
+    NUM_SHAPE,
+    RADIUS,
     Model,
     Window,
     WindowState,
@@ -24,18 +27,26 @@ from probcat.moves.base import (
     Y,
     active,
     all_fit,
-    extended_patch,
     log_likelihood_gain,
 )
+from probcat.moves.colours import mean_colours
+from probcat.moves.images import band_factors, locate, one_extended, stack
 from probcat.moves.search import interpolate
 from probcat.points import points_image
-from probcat.prior import Prior, from_shape, log_flux_prior, log_shape_prior, to_shape
+from probcat.prior import (
+    Prior,
+    from_shape,
+    log_colour_prior,
+    log_flux_prior,
+    log_shape_prior,
+    to_shape,
+)
 
 TAU = 0.3
 
 
 class Coordinates(NamedTuple):
-    """Coordinates of a trajectory: x, y, log flux and, if extended, a free shape."""
+    """Coordinates of a trajectory: x, y, log flux in every band, a free shape if extended."""
 
     points: Array
     extended: Array
@@ -78,8 +89,10 @@ def hmc(
     key_normal, key_uniform = jax.random.split(rng_key)
     uniform = jax.random.uniform(key_uniform, (2,))
     start = _coordinates(model, state)
-    counts = [start.points.size, start.extended.size, start.points.shape[0]]
-    normal = jax.random.normal(key_normal, (sum(counts) + 2 * start.extended.shape[0],))
+    bands = model.num_colours + 1
+    counts = [start.points.size, start.extended.size, bands * start.points.shape[0]]
+    more = (bands + 1) * start.extended.shape[0]
+    normal = jax.random.normal(key_normal, (sum(counts) + more,))
     parts = jnp.split(normal, np.cumsum(counts))
     path = _prepare(parts[2], parts[3], model, window, state, start)
     noise = Coordinates(
@@ -109,18 +122,20 @@ def hmc(
 
 
 def _coordinates(model: Model, state: WindowState) -> Coordinates:
-    def with_log_flux(sources: Array) -> Array:
+    def with_log_fluxes(sources: Array) -> Array:
         flux = jnp.where(active(sources), sources[:, FLUX], 1.0)
-        return jnp.concatenate([sources[:, :FLUX], jnp.log(flux)[:, None]], axis=1)
+        log_flux = jnp.log(flux)[:, None]
+        colours = sources[:, FLUX + 1 : FLUX + 1 + model.num_colours]
+        return jnp.concatenate([sources[:, :FLUX], log_flux, log_flux + colours], axis=1)
 
-    extended = with_log_flux(state.extended)
+    extended = with_log_fluxes(state.extended)
     if state.extended.shape[0] > 0:
-        free = from_shape(model.prior, state.extended[:, FLUX + 1 :])
+        free = from_shape(model.prior, state.extended[:, -NUM_SHAPE:])
         free = jnp.where(active(state.extended)[:, None], free, 0.0)
         extended = jnp.concatenate([extended, free], axis=1)
     else:
         extended = jnp.zeros_like(state.extended)
-    return Coordinates(with_log_flux(state.points), extended)
+    return Coordinates(with_log_fluxes(state.points), extended)
 
 
 def _prepare(
@@ -137,10 +152,11 @@ def _prepare(
         jnp.broadcast_to(in_points[:, None], start.points.shape),
         jnp.broadcast_to(in_extended[:, None], start.extended.shape),
     )
-    scale = _log_signal(model, window, start.points) + TAU * point_noise
-    radius = jnp.where(in_extended, state.extended[:, FLUX + 1], 1.0)
+    scale = _log_signal(model, window, start.points)
+    scale += TAU * point_noise.reshape(scale.shape)
+    radius = jnp.where(in_extended, state.extended[:, RADIUS], 1.0)
     signal = _log_signal(model, window, start.extended)
-    extended_scale = jnp.stack([signal, jnp.log(radius)], axis=1)
+    extended_scale = jnp.concatenate([signal, jnp.log(radius)[:, None]], axis=1)
     extended_scale += TAU * extended_noise.reshape(extended_scale.shape)
 
     low, high = model.prior.flux_limits
@@ -157,31 +173,45 @@ def _prepare(
 
 
 def _log_signal(model: Model, window: Window, at: Array) -> Array:
-    """Log of flux times the root of the inverse variance around a source."""
+    """Log signal-to-noise ratio of isolated stars in every band, shape (S, B)."""
     low, _ = model.prior.flux_limits
-    floor = 1e-2 / low**2
-    level = (window.search_precision * window.temperature + floor) / model.point_norm
-    return at[:, FLUX] + 0.5 * jnp.log(interpolate(window, level, at[:, X], at[:, Y]))
+    factor = band_factors(model, mean_colours(model))
+    signals = []
+    for band in range(model.num_colours + 1):
+        floor = 1e-2 / (low * factor[band]) ** 2
+        level = window.search_precision[band] * window.temperature + floor
+        local = interpolate(model, level, at[:, X], at[:, Y])
+        signals.append(at[:, FLUX + band] + 0.5 * jnp.log(local))
+    return jnp.stack(signals, axis=1)
+
+
+def _flux_floor(model: Model) -> Array:
+    """Information on the log flux of every band from the prior, shape (B,)."""
+    one = jnp.ones(1, jnp.float32)
+    if model.num_colours == 0:
+        return one
+    colour = 1.0 / model.prior.colour_variance
+    return jnp.concatenate([one + jnp.sum(colour), colour])
 
 
 def _point_mass(model: Model, scale: Array) -> Array:
-    """Fisher information of position and log flux of isolated stars, floored."""
+    """Fisher information of position and log fluxes of isolated stars, floored."""
     signal = jnp.exp(2.0 * scale)
-    position = signal * model.point_slope_norm + 0.05
-    return jnp.stack([position, position, signal * model.point_norm + 1.0], axis=1)
+    position = jnp.sum(signal * model.band_slope[None], axis=1, keepdims=True) + 0.05
+    return jnp.concatenate([position, position, signal + _flux_floor(model)[None]], axis=1)
 
 
 def _extended_mass(model: Model, scale: Array) -> Array:
     """Do the same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
-    signal = jnp.exp(2.0 * scale[:, 0])
     psf_square = (model.fwhm / 2.355) ** 2
-    share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, 1]))
-    position = signal * model.point_slope_norm * share**2 + 0.05
-    norm = signal * model.point_norm * share
-    shape = norm * (1.0 - share) ** 2 + 1.0
-    index = 0.1 * norm * (1.0 - share) ** 2 + 1.0
-    columns = [position, position, norm + 1.0, shape, shape, shape, index]
-    return jnp.stack(columns, axis=1)
+    share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, -1:]))
+    signal = jnp.exp(2.0 * scale[:, :-1]) * share
+    slope = jnp.sum(signal * model.band_slope[None], axis=1, keepdims=True)
+    position = slope * share + 0.05
+    bend = jnp.sum(signal, axis=1, keepdims=True) * (1.0 - share) ** 2
+    shape, index = bend + 1.0, 0.1 * bend + 1.0
+    fluxes = signal + _flux_floor(model)[None]
+    return jnp.concatenate([position, position, fluxes, shape, shape, shape, index], axis=1)
 
 
 def _bounded_flux(prior: Prior, log_flux: Array) -> Array:
@@ -190,26 +220,33 @@ def _bounded_flux(prior: Prior, log_flux: Array) -> Array:
     return jnp.clip(jnp.exp(log_flux), low, high)
 
 
-def _fluxes(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Array]:
-    point = _bounded_flux(model.prior, at.points[:, FLUX])
-    extended = _bounded_flux(model.prior, at.extended[:, FLUX])
-    return (
-        jnp.where(path.mask.points[:, 0], point, 0.0),
-        jnp.where(path.mask.extended[:, 0], extended, 0.0),
-    )
+def _fluxes(model: Model, at: Array, mask: Array) -> Array:
+    """Fluxes of sources in every band, shape (S, B); zero where there is none."""
+    first = _bounded_flux(model.prior, at[:, FLUX])[:, None]
+    others = jnp.exp(jnp.clip(at[:, FLUX + 1 : FLUX + 1 + model.num_colours], -60.0, 60.0))
+    return jnp.where(mask[:, :1], jnp.concatenate([first, others], axis=1), 0.0)
 
 
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
-    size = path.window.weight.shape[-1]
-    point_flux, extended_flux = _fluxes(model, path, at)
-    image = points_image(model.point_tables, at.points[:, X], at.points[:, Y], point_flux, size)
-    if at.extended.shape[0] == 0:
-        return image
-    shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
-    patches = jax.vmap(lambda x, y, shape: extended_patch(model, x, y, shape, size))(
-        at.extended[:, X], at.extended[:, Y], shapes
-    )
-    return image + jnp.sum(extended_flux[:, None, None] * patches, axis=0)
+    window = path.window
+    fluxes = _fluxes(model, at.points, path.mask.points)
+    with_extended = at.extended.shape[0] > 0
+    if with_extended:
+        shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
+        extended_fluxes = _fluxes(model, at.extended, path.mask.extended)
+    parts = []
+    for index, (band, size) in enumerate(zip(model.bands, model.sizes, strict=True)):
+        gain = jnp.float32(1.0) if index == 0 else window.gain[index]
+        place = locate(model, window, index, at.points[:, X], at.points[:, Y])
+        tables = model.images[index].point_tables
+        part = points_image(tables, *place, gain * fluxes[:, band], size)
+        if with_extended:
+            place = locate(model, window, index, at.extended[:, X], at.extended[:, Y])
+            light = jax.vmap(partial(one_extended, model, index, size=size))(*place, shapes)
+            flux = gain * extended_fluxes[:, band]
+            part = part + jnp.sum(flux[:, None, None] * light, axis=0)
+        parts.append(part)
+    return stack(parts)
 
 
 def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
@@ -217,16 +254,18 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
 
     def log_flux_terms(at: Array, scale: Array) -> Array:
         slack = (scale - _log_signal(model, path.window, at)) / TAU
-        flux = _bounded_flux(model.prior, at[:, FLUX])
-        return log_flux_prior(model.prior, flux) + at[:, FLUX] - 0.5 * slack**2
+        log_flux = at[:, FLUX]
+        colours = at[:, FLUX + 1 : FLUX + 1 + model.num_colours] - log_flux[:, None]
+        value = log_flux_prior(model.prior, _bounded_flux(model.prior, log_flux)) + log_flux
+        return value + log_colour_prior(model.prior, colours) - 0.5 * jnp.sum(slack**2, axis=1)
 
     terms = log_flux_terms(at.points, path.scales.points)
     value = jnp.sum(jnp.where(path.mask.points[:, 0], terms, 0.0))
     if at.extended.shape[0] == 0:
         return value
-    shapes, log_jacobian = to_shape(model.prior, at.extended[:, FLUX + 1 :])
-    slack = (path.scales.extended[:, 1] - jnp.log(shapes[:, 0])) / TAU
-    terms = log_flux_terms(at.extended, path.scales.extended[:, 0])
+    shapes, log_jacobian = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
+    slack = (path.scales.extended[:, -1] - jnp.log(shapes[:, 0])) / TAU
+    terms = log_flux_terms(at.extended, path.scales.extended[:, :-1])
     terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * slack**2
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
 
@@ -298,11 +337,16 @@ def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
 
 
 def _sources(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Array]:
-    point_flux, extended_flux = _fluxes(model, path, at)
-    points = jnp.concatenate([at.points[:, :FLUX], point_flux[:, None]], axis=1)
+    def with_fluxes(at: Array, mask: Array) -> Array:
+        flux = _fluxes(model, at, mask)[:, :1]
+        colours = at[:, FLUX + 1 : FLUX + 1 + model.num_colours] - at[:, FLUX : FLUX + 1]
+        return jnp.concatenate([at[:, :FLUX], flux, colours], axis=1)
+
+    points = with_fluxes(at.points, path.mask.points)
     points = jnp.where(path.mask.points, points, 0.0)
     if at.extended.shape[0] == 0:
         return points, jnp.zeros_like(at.extended)
-    shapes, _ = to_shape(model.prior, at.extended[:, FLUX + 1 :])
-    extended = jnp.concatenate([at.extended[:, :FLUX], extended_flux[:, None], shapes], axis=1)
+    shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
+    marks = with_fluxes(at.extended, path.mask.extended)
+    extended = jnp.concatenate([marks, shapes], axis=1)
     return points, jnp.where(path.mask.extended, extended, 0.0)

@@ -115,7 +115,7 @@ def partner_weights(
     model: Model, window: Window, sources: Array, second: Array, excluded: Array
 ) -> Array:
     """Log weights (S,) of sources to be merged with a second one."""
-    level = precision_at(window, second[X], second[Y]) / model.point_norm
+    level = precision_at(model, window, second[X], second[Y]) / model.point_norm
     total = sources[:, FLUX] + second[FLUX]
     share = sources[:, FLUX] / jnp.maximum(total, 1e-20)
     scale = pair_scale(model, level, share, total)

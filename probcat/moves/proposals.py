@@ -91,7 +91,7 @@ def log_flux_density(prior: Prior, flux: Array, mean: Array, precision: Array) -
     )
 
 
-def pair_conditional(prior: Prior, scores: Array, information: Array) -> tuple[Array, Array, Array]:
+def pair_conditional(prior: Prior, scores: Array, information: Array) -> tuple[Array, Array]:
     """Flux of the second of two sources with the first one's integrated out.
 
     Parameters
@@ -106,15 +106,13 @@ def pair_conditional(prior: Prior, scores: Array, information: Array) -> tuple[A
     -------
     mean, precision : Array, shape ()
         Of the second flux.
-    first : Array, shape (2,)
-        The first flux has mean ``first[0] - first[1] * second``.
     """
     floor = _least_precision(prior)
     first_precision = jnp.maximum(information[0, 0], floor)
     coupling = information[0, 1] / first_precision
     precision = jnp.maximum(information[1, 1] - coupling * information[0, 1], floor)
     mean = (scores[1] - coupling * scores[0]) / precision
-    return mean, precision, jnp.stack([scores[0] / first_precision, coupling])
+    return mean, precision
 
 
 def sample_displacement(uniform: Array, scale: Array) -> Array:

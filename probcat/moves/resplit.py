@@ -4,7 +4,8 @@ Merging a pair and splitting it again in one step moves along the directions in 
 blends are least certain.  The pair has flux F, share ``phi`` and separation d; F is
 drawn from its conditional Gaussian.  Half of the time ``phi`` and d are drawn as for a
 split; else ``phi`` alone is, and d changes to keep ``phi (1 - phi) d^2``, the pair's
-quadrupole, with a Jacobian of the square of its stretch.
+quadrupole, with a Jacobian of the square of its stretch.  Colours of the sum and their
+difference stay.
 """
 
 import jax
@@ -22,12 +23,16 @@ from probcat.moves.base import (
     Window,
     WindowState,
     active,
+    colours_of,
     contains,
     decide,
-    patch,
     put,
+    star,
     total,
+    with_flux,
 )
+from probcat.moves.colours import divide, merge
+from probcat.moves.images import patch
 from probcat.moves.pairs import (
     choose_partner,
     log_partner,
@@ -45,17 +50,16 @@ from probcat.moves.proposals import (
     log_probability,
     sample_flux,
 )
-from probcat.prior import log_flux_prior
+from probcat.prior import log_colour_prior, log_flux_prior
 
 
 def resplit(
-    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """Move a pair of point sources; the proposed state counts as the upper one."""
     del search
     u = draws.uniform
     prior, sources = model.prior, state.points
-    size = state.residual.shape[-1]
     slot = choose(u[0], pick_weights(sources))
     first_slot = choose_partner(u[1], model, window, sources, slot)
     first, second = sources[first_slot], sources[slot]
@@ -64,7 +68,8 @@ def resplit(
     step = first[:FLUX] - second[:FLUX]
     centre = second[:FLUX] + share * step
 
-    image = patch(model, POINT, centre, size)
+    joined, difference = merge(share, colours_of(model, first), colours_of(model, second))
+    image = patch(model, window, POINT, star(centre, jnp.float32(1.0), joined))
     information = total(window.weight * image**2)
     level = information / model.point_norm
     new_share = sample_share(u[2:5], prior, flux)
@@ -75,16 +80,16 @@ def resplit(
     sign = jnp.where(u[6] < 0.5, stretch, -stretch)
     new_step = jnp.where(free, drawn, sign * step)
 
-    both, *_ = _pair_image(model, centre, share, step, size)
-    new_both, position_1, position_2 = _pair_image(model, centre, new_share, new_step, size)
+    here = (model, window, joined, difference, centre)
+    both, *_ = _pair(*here, share, step)
+    new_both, unit_1, unit_2 = _pair(*here, new_share, new_step)
     bare = state.residual + flux * both
     weighted = window.weight * bare
     before = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
     after = flux_conditional(prior, total(weighted * new_both), total(window.weight * new_both**2))
     new_flux = sample_flux(u[9:11], draws.flux[0], prior, *after)
 
-    new_first = jnp.append(position_1, new_share * new_flux)
-    new_second = jnp.append(position_2, (1.0 - new_share) * new_flux)
+    new_first, new_second = (with_flux(one, one[FLUX] * new_flux) for one in (unit_1, unit_2))
     proposed = put(put(sources, first_slot, new_first), slot, new_second)
 
     def log_split(share: Array, step: Array, flux: Array) -> Array:
@@ -108,8 +113,12 @@ def resplit(
         + jnp.log(new_flux)
         - jnp.log(flux)
         + jnp.where(free, 0.0, 2.0 * jnp.log(stretch))
+        + log_colour_prior(prior, colours_of(model, new_first))
+        + log_colour_prior(prior, colours_of(model, new_second))
+        - log_colour_prior(prior, colours_of(model, first))
+        - log_colour_prior(prior, colours_of(model, second))
     )
-    inside = contains(window, *position_1) & contains(window, *position_2)
+    inside = contains(window, *unit_1[:FLUX]) & contains(window, *unit_2[:FLUX])
     proposal = Proposal(
         upward=jnp.bool_(True),
         possible=inside & (jnp.sum(active(sources), dtype=jnp.int32) > 1),
@@ -121,10 +130,19 @@ def resplit(
     return decide(u[11], window, state, proposal)
 
 
-def _pair_image(
-    model: Model, centre: Array, share: Array, step: Array, size: int
+def _pair(
+    model: Model,
+    window: Window,
+    joined: Array,
+    difference: Array,
+    centre: Array,
+    share: Array,
+    step: Array,
 ) -> tuple[Array, Array, Array]:
-    """Unit-flux image of a pair and where its two sources are."""
-    positions = centre[None] + jnp.stack([1.0 - share, -share])[:, None] * step[None]
-    images = jax.vmap(lambda place: patch(model, POINT, place, size))(positions)
-    return share * images[0] + (1.0 - share) * images[1], positions[0], positions[1]
+    """Unit-flux image of a pair, and its two stars with their shares as fluxes."""
+    colours = jnp.stack(divide(share, joined, difference))
+    shares = jnp.stack([share, 1.0 - share])
+    places = centre[None] + jnp.stack([1.0 - share, -share])[:, None] * step[None]
+    stars = jnp.concatenate([places, shares[:, None], colours], axis=1)
+    images = jax.vmap(lambda one: patch(model, window, POINT, one))(stars)
+    return shares[0] * images[0] + shares[1] * images[1], stars[0], stars[1]

@@ -14,11 +14,13 @@ from probcat.moves.base import (
     Window,
     WindowState,
     active,
+    colours_of,
     decide,
-    patch,
     put,
-    with_position,
+    with_flux,
+    with_shape,
 )
+from probcat.moves.images import coloured, patch
 from probcat.moves.proposals import (
     choose_uniformly,
     empty_slot,
@@ -29,13 +31,12 @@ from probcat.prior import log_flux_prior
 
 
 def retype(
-    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """Change the type of one source; upward is point to extended."""
     del search
     u = draws.uniform
     prior = model.prior
-    size = state.residual.shape[-1]
     upward = u[0] < 0.5
 
     free_point, point_room = empty_slot(active(state.points))
@@ -45,14 +46,20 @@ def retype(
     point_slot = jnp.where(upward, chosen_point, free_point)
     extended_slot = jnp.where(upward, free_extended, chosen_extended)
 
-    current = state.extended[extended_slot]
-    flux_now = jnp.where(upward, state.points[point_slot, FLUX], current[FLUX])
-    position = jnp.where(upward, state.points[point_slot, :FLUX], current[:FLUX])
-    source = with_position(current, position)
-    point_image = patch(model, POINT, source, size)
+    current, star = state.extended[extended_slot], state.points[point_slot]
+    columns = star.shape[0]
+    flux_now = jnp.where(upward, star[FLUX], current[FLUX])
+    kept = jnp.where(upward, star, current[:columns])
+    source = jnp.concatenate([kept, current[columns:]])
+    colours = colours_of(model, source)
+    point_image = patch(model, window, POINT, source)
     shapes, images = tries(draws, model, window, source, upward)
-    bare = state.residual + flux_now * jnp.where(upward, point_image, images[0])
-    shape, image, log_shape_ratio = choose_shape(u[3], model, window, bare, shapes, images, upward)
+    own = coloured(model, images[0], colours)
+    bare = state.residual + flux_now * jnp.where(upward, point_image, own)
+    shape, plain, log_shape_ratio = choose_shape(
+        u[3], model, window, bare, shapes, images, upward, colours
+    )
+    image = coloured(model, plain, colours)
 
     flux = redraw(u[4:6], draws, model, window, upward, flux_now, bare, (point_image, image))
 
@@ -68,8 +75,8 @@ def retype(
         + jnp.log(num_points.astype(jnp.float32))
         - jnp.log(num_extended.astype(jnp.float32))
     )
-    as_star = jnp.append(position, flux.lower)
-    as_galaxy = jnp.concatenate([position, flux.upper[None], shape])
+    as_star = with_flux(kept, flux.lower)
+    as_galaxy = with_shape(with_flux(source, flux.upper), shape)
     points = put(state.points, point_slot, jnp.where(upward, 0.0, as_star))
     extended = put(state.extended, extended_slot, jnp.where(upward, as_galaxy, 0.0))
     proposal = Proposal(

@@ -11,14 +11,15 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.moves.base import FLUX, Draws, Model, Window, X, Y, extended_patch, total
+from probcat.moves.base import NUM_SHAPE, Draws, Model, Window, X, Y, total
+from probcat.moves.images import coloured, extended_patch
 from probcat.moves.proposals import choose, flux_conditional, log_mass_above
 
 
 def tries(
     draws: Draws, model: Model, window: Window, source: Array, upward: Array
 ) -> tuple[Array, Array]:
-    """Shapes to choose from and their unit-flux images at the source's position.
+    """Shapes to choose from and their images, of unit flux in every band, at a position.
 
     The first one is the source's own when going down.
 
@@ -27,10 +28,9 @@ def tries(
     shapes : Array, shape (T, 4)
     images : Array, shape (T, W, W)
     """
-    first = jnp.where(upward, draws.shapes[0], source[FLUX + 1 :])
+    first = jnp.where(upward, draws.shapes[0], source[-NUM_SHAPE:])
     shapes = jnp.concatenate([first[None], draws.shapes[1:]])
-    size = window.weight.shape[-1]
-    images = jax.vmap(lambda shape: extended_patch(model, source[X], source[Y], shape, size))(
+    images = jax.vmap(lambda shape: extended_patch(model, window, source[X], source[Y], shape))(
         shapes
     )
     return shapes, images
@@ -44,6 +44,7 @@ def choose_shape(
     shapes: Array,
     images: Array,
     upward: Array,
+    colours: Array,
 ) -> tuple[Array, Array, Array]:
     """Choose a shape by how well it explains a residual, its flux integrated out.
 
@@ -57,6 +58,8 @@ def choose_shape(
         As `tries` returns them.
     upward : Array, bool
         Going down the first shape, the source's own, is the chosen one.
+    colours : Array, shape (B - 1,)
+        In which the images are compared; the same in both directions.
 
     Returns
     -------
@@ -65,8 +68,9 @@ def choose_shape(
     log_weight_ratio : Array
         ``log(w_chosen / mean(w))``.
     """
-    scores = jax.vmap(total)((window.weight * residual)[None] * images)
-    information = jax.vmap(total)(window.weight[None] * images**2)
+    seen = jax.vmap(lambda image: coloured(model, image, colours))(images)
+    scores = jax.vmap(total)((window.weight * residual)[None] * seen)
+    information = jax.vmap(total)(window.weight[None] * seen**2)
     mean, precision = flux_conditional(model.prior, scores, information)
     low, _ = model.prior.flux_limits
     log_weight = 0.5 * mean**2 * precision + log_mass_above(mean, precision, low)

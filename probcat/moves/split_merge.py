@@ -20,13 +20,17 @@ from probcat.moves.base import (
     Window,
     WindowState,
     active,
+    colours_of,
     contains,
     decide,
     one_hot,
-    patch,
     put,
+    star,
     total,
+    with_flux,
 )
+from probcat.moves.colours import divide, log_division, merge, sample_difference
+from probcat.moves.images import patch
 from probcat.moves.pairs import (
     choose_partner,
     log_partner,
@@ -49,13 +53,12 @@ from probcat.prior import log_flux_prior
 
 
 def split_merge(
-    draws: Draws, model: Model, search: Search, window: Window, state: WindowState
+    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
 ) -> tuple[WindowState, Outcome]:
     """One split or merge of point sources."""
     del search
     u = draws.uniform
     prior, sources = model.prior, state.points
-    size = state.residual.shape[-1]
     upward = u[0] < 0.5
 
     leaving = choose(u[1], pick_weights(sources))
@@ -70,7 +73,10 @@ def split_merge(
     share_now = first[FLUX] / jnp.maximum(flux_now, 1e-30)
     middle = share_now * first[:FLUX] + (1.0 - share_now) * second[:FLUX]
     centre = jnp.where(upward, first[:FLUX], middle)
-    image = patch(model, POINT, centre, size)
+    joined, difference = merge(share_now, colours_of(model, first), colours_of(model, second))
+    joined = jnp.where(upward, colours_of(model, first), joined)
+    difference = jnp.where(upward, sample_difference(draws.normal, prior), difference)
+    image = patch(model, window, POINT, star(centre, jnp.float32(1.0), joined))
     information = total(window.weight * image**2)
     level = information / model.point_norm
 
@@ -78,15 +84,15 @@ def split_merge(
     drawn = sample_step(u[6:9], pair_scale(model, level, share, flux_now))
     step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
     position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
-    image_1 = patch(model, POINT, position_1, size)
-    image_2 = patch(model, POINT, position_2, size)
-    both = share * image_1 + (1.0 - share) * image_2
+    colours_1, colours_2 = divide(share, joined, difference)
+    unit = (star(position_1, share, colours_1), star(position_2, 1.0 - share, colours_2))
+    images = [one[FLUX] * patch(model, window, POINT, one) for one in unit]
+    both = images[0] + images[1]
     bare = state.residual + flux_now * jnp.where(upward, image, both)
 
     flux = redraw(u[9:11], draws, model, window, upward, flux_now, bare, (image, both))
-    split_1 = jnp.append(position_1, share * flux.upper)
-    split_2 = jnp.append(position_2, (1.0 - share) * flux.upper)
-    merged = jnp.append(centre, flux.lower)
+    split_1, split_2 = (with_flux(one, one[FLUX] * flux.upper) for one in unit)
+    merged = star(centre, flux.lower, joined)
     upper = put(sources, first_slot, split_1)
     lower = put(put(sources, first_slot, merged), slot, 0.0)
     excluded = jnp.where(upward, -1, slot)
@@ -104,6 +110,7 @@ def split_merge(
         - hosted
         - _log_pair_density(prior, model, level, flux.lower, share, step)
         + jnp.log(flux.upper)
+        + log_division(prior, joined, difference, colours_1, colours_2)
     )
     inside = contains(window, *position_1) & contains(window, *position_2)
     able = splittable(prior, flux.lower)

@@ -1,0 +1,85 @@
+"""All images of a run: several files, several bands of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probcat.errors import InputError
+from probcat.io.extensions import image_hdus, open_fits
+from probcat.io.fits_image import read_image
+
+if TYPE_CHECKING:
+    from probcat.image import Image
+
+
+def read_images(options: Mapping[str, Any]) -> list[Image]:
+    """Read the images that a section ``[image]`` names.
+
+    Parameters
+    ----------
+    options : mapping
+        ``files``: one name or several. ``band``: of a file of several bands, one or several to
+        take, by default all; of other files, what the band is called, one for each where there
+        are several. Other options of `read_image` hold for all files, or are lists with an
+        entry for each; an empty one stands for the default.
+
+    Returns
+    -------
+    list of Image
+        In the order of the files, and of the bands as asked for or as they come.
+
+    Raises
+    ------
+    InputError
+        If there is no file, a list is of another length, or a file cannot be used.
+    """
+    options = dict(options)
+    files = options.pop("files", [])
+    files = [files] if isinstance(files, str) else list(files)
+    if not files:
+        raise InputError("no image; give a FITS file, or files = [...] in section [image]")
+    bands = options.pop("band", None)
+    bands = [bands] if isinstance(bands, str) else list(bands or [])
+    images = []
+    for number, name in enumerate(files):
+        own = {key: _entry(key, value, number, len(files)) for key, value in options.items()}
+        own = {key: value for key, value in own.items() if value is not None}
+        for band in _bands_of(name, bands, number, len(files)):
+            images.append(read_image(name, band, **own))
+    return images
+
+
+def _bands_of(name: str, bands: Sequence[str], number: int, num_files: int) -> list[str | None]:
+    """Bands to take from a file; None for a file of one that is not named."""
+    with open_fits(name) as hdus:
+        keys = list(image_hdus(hdus))
+    held = [key[4:].lower() for key in keys if key.startswith("SCI_")]
+    if not held or "SCI" in keys:
+        if not bands:
+            return [None]
+        if len(bands) != num_files:
+            raise InputError(f"{len(bands)} bands for {num_files} files; give one for each")
+        return [bands[number]]
+    if not bands:
+        return [*held]
+    wanted = [band for band in bands if band.strip().lower() in held]
+    if not wanted:
+        raise InputError(
+            f"{Path(name).name}: no extension SCI_{bands[0].upper()}; bands: {', '.join(held)}"
+        )
+    return [*wanted]
+
+
+def _entry(key: str, value: Any, number: int, num_files: int) -> Any:
+    """Give an option's value for one of several files."""
+    if key == "mask_bits":
+        nested = isinstance(value, list | tuple) and any(isinstance(v, list | tuple) for v in value)
+        if not nested:
+            return value
+    if not isinstance(value, list | tuple):
+        return value
+    if len(value) != num_files:
+        raise InputError(f"[image] {key} has {len(value)} entries for {num_files} files")
+    return None if value[number] == "" else value[number]
