@@ -108,8 +108,9 @@ def run(
 ) -> None:
     """Catalog IMAGE, a FITS file with extensions SCI, VAR (or ERR, IVAR), MASK and PSF.
 
-    Several images share one catalog; positions are in pixels of the first. Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc, config.toml and
-    figures.
+    Several images, or bands of a file, share one catalog; positions are in pixels of the
+    first. Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc,
+    config.toml and figures.
     """
     from probcat.blocks import use_all_cores
     from probcat.config import RunConfig, read_config
