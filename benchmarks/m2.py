@@ -60,8 +60,8 @@ def main(
     counts = (num_chains, num_warmup, 1)
     run = Run(image, prior, settings, jax.random.key(seed), counts)
 
-    trial = _timed(run, seconds=0.0)
-    track = _timed(run, seconds)
+    trial = timed_draws(run, seconds=0.0)
+    track = timed_draws(run, seconds)
     results: dict[str, Any] = {
         "device": device_name(),
         "settings": {"num_chains": num_chains, "num_warmup": num_warmup, "seed": seed, **values},
@@ -72,7 +72,7 @@ def main(
     report(results, file)
 
 
-def _timed(run: Any, seconds: float) -> dict[str, Any]:
+def timed_draws(run: Any, seconds: float) -> dict[str, Any]:
     """Draw blocks for some CPU-seconds; times are since the start, at the end of a block."""
     from probcat.draws import to_arrays
 
@@ -139,7 +139,7 @@ def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
     from probcat.draws import to_samples
     from probcat.metrics import Sources, measure_offset, score_detection
 
-    image = run.image
+    image = run.images[0]
     half = len(track["blocks"]) // 2
     samples = to_samples(track["blocks"][half:], {})
     step = max(1, samples.num_chains * samples.num_draws // 400)

@@ -85,8 +85,8 @@ def _filtered(image: Image, level: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _all_light(image: Image, level: float, link: Link) -> float:
-    """Light above the background, in the unit of the band; at least its own noise."""
+    """Light above the background on a pixel of the first image; at least its own noise."""
     good = image.weight > 0
-    noise = np.sqrt(np.sum(1.0 / image.weight[good]))
+    noise = float(np.sqrt(np.sum(1.0 / image.weight[good])))
     light = float(np.sum(image.clean_data[good] - level))
-    return max(light, float(noise)) / link.gain / link.scale**2
+    return max(light, noise) / link.gain * link.scale**2 / np.count_nonzero(good)

@@ -142,15 +142,18 @@ def _filled(
     """Take what is missing from the images; fluxes and sizes from the first."""
     image = images[0]
     levels = [_level_guess(one) for one in images]
-    low, _, sigma = levels[0]
-    pixels = np.asarray(image.data, dtype=np.float64)[image.weight > 0]
-    flux_error = sigma * float(np.sqrt(image.psf.effective_area))
-    fwhm = float(image.psf.fwhm)
-    top = float(pixels.max() - low) / float(image.psf.peak)
-    flux_min = DETECTION * flux_error if given.flux_min is None else given.flux_min
     # The sky lies between the faintest pixels and the median, or near them.
     means = tuple(0.5 * (low + middle) for low, middle, _ in levels)
     scatters = tuple(max(middle - low, sigma) for low, middle, sigma in levels)
+    colours: dict[str, Any] = {}
+    if max(link.band for link in links) > 0:
+        guess = guess_colours(images, links, means)
+        colours = dict(zip(OF_COLOURS, map(tuple, guess), strict=True))
+    pixels = np.asarray(image.data, dtype=np.float64)[image.weight > 0]
+    fwhm = float(image.psf.fwhm)
+    top = float(pixels.max() - levels[0][0]) / float(image.psf.peak)
+    flux_error = _flux_error(images, links, levels, (0.0, *colours.get("colour_mean", ())))
+    flux_min = DETECTION * flux_error if given.flux_min is None else given.flux_min
     guesses: dict[str, Any] = {
         "flux_min": flux_min,
         "flux_max": max(30.0 * top, 1000.0 * flux_min),
@@ -160,14 +163,22 @@ def _filled(
         "background_mean": means if len(images) > 1 else means[0],
         "background_scatter": scatters if len(images) > 1 else scatters[0],
     }
-    if max(link.band for link in links) > 0:
-        colours = guess_colours(images, links, means)
-        guesses |= dict(zip(OF_COLOURS, map(tuple, colours), strict=True))
     values = asdict(given)
-    for name, guess in guesses.items():
+    for name, value in (guesses | colours).items():
         if values[name] is None:
-            values[name] = _rounded(guess)
+            values[name] = _rounded(value)
     return PriorParameters(**values)
+
+
+def _flux_error(
+    images: "Sequence[Image]", links: "Sequence[Link]", levels: Any, colours: tuple[float, ...]
+) -> float:
+    """Error of the flux of an isolated star of mean colours, from all images together."""
+    information = 0.0
+    for image, link, (_, _, sigma) in zip(images, links, levels, strict=True):
+        factor = link.gain * np.exp(colours[link.band])
+        information += factor**2 / (sigma**2 * float(image.psf.effective_area))
+    return float(information**-0.5)
 
 
 def _level_guess(image: "Image") -> tuple[float, float, float]:

@@ -1,9 +1,12 @@
 """Several images at once: exact in every move, and images mean what they should."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from astropy.wcs import WCS
 from harness import (
     EXTENDED_RADIUS,
     advance,
@@ -13,8 +16,13 @@ from harness import (
     make_prior,
 )
 
+from probcat import PSF, InputError, Prior, condense, sample, simulate_image
+from probcat.colours import guess_colours
+from probcat.frames import image_labels, link_images
 from probcat.kernel import fresh_residual
 from probcat.moves import MOVES
+from probcat.posterior import posterior_model
+from probcat.views import views
 
 LEAST_P = 1e-6
 PRIOR = {
@@ -68,3 +76,94 @@ def test_running_residuals_equal_fresh_renders():
         ):
             error = np.abs(np.asarray(after - before)) * np.sqrt(np.asarray(weight))
             assert error.max() < 1e-3
+
+
+STARS = {
+    "x": np.array([9.3, 12.1, 24.6, 20.2, 5.5]),
+    "y": np.array([8.8, 10.4, 21.7, 6.1, 24.9]),
+    "flux": np.array([3000.0, 1800.0, 2500.0, 900.0, 1500.0]),
+}
+COLOURS = np.array([0.3, -0.2, 0.6, 0.1, 0.45])
+
+
+def make_wcs(scale, angle, reference):
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [150.0, 2.0]
+    wcs.wcs.crpix = reference
+    cos, sin = np.cos(angle), np.sin(angle)
+    wcs.wcs.cd = scale / 3600.0 * np.array([[-cos, sin], [sin, cos]])
+    return wcs
+
+
+def observe(wcs, shape, psf, noise, band, seed, reference):
+    """The stars as another image sees them."""
+    x, y = wcs.world_to_pixel(reference.pixel_to_world(STARS["x"], STARS["y"]))
+    flux = STARS["flux"] * (np.exp(COLOURS) if band == "i" else 1.0)
+    made = simulate_image(
+        {"x": x, "y": y, "flux": flux}, psf, shape, jax.random.key(seed), noise=noise
+    )
+    return dataclasses.replace(made.image, wcs=wcs, band=band, zero_point=27.0, name=f"{band}.fits")
+
+
+@pytest.fixture(scope="module")
+def two_images():
+    first = make_wcs(0.2, 0.0, [16.0, 16.0])
+    other = make_wcs(0.15, 0.5, [26.0, 25.0])
+    return [
+        observe(first, (30, 32), PSF.moffat(3.0, 3.0, size=15), 6.0, "r", 1, first),
+        observe(other, (50, 52), PSF.moffat(3.4, 3.0, size=17), 4.0, "i", 2, first),
+    ]
+
+
+def test_two_bands_give_both_fluxes(two_images):
+    prior = Prior.from_image(two_images, extended_fraction=0.0)
+    samples = sample(two_images, prior, rng_key=3, num_warmup=100, num_samples=60, progress=False)
+    assert samples.num_sources.mean() < 6.0
+    catalog = condense(samples)
+    for name, truth in (("flux", STARS["flux"]), ("flux_i", STARS["flux"] * np.exp(COLOURS))):
+        for x, y, flux in zip(STARS["x"], STARS["y"], truth, strict=True):
+            row = np.argmin(np.hypot(catalog["x"] - x, catalog["y"] - y))
+            assert catalog["prob_exist"][row] > 0.9
+            # Ten numbers, five sigma: a false alarm in 2e5.
+            assert abs(catalog[name][row] - flux) < 5.0 * catalog[f"{name}_err"][row]
+    table = catalog.to_table(None, 27.0, "r", "adu", {"i": 26.0})
+    np.testing.assert_allclose(table["mag_i"], 26.0 - 2.5 * np.log10(catalog["flux_i"]))
+    for image, view in zip(two_images, views(samples, two_images), strict=True):
+        model = posterior_model(view, image)
+        chi2 = np.nanmean(model.residual**2)
+        assert abs(chi2 - 1.0) < 5.0 * np.sqrt(2.0 / image.data.size)
+
+
+def test_images_that_do_not_go_together_are_refused(two_images):
+    first, second = two_images
+    far = make_wcs(0.15, 0.5, [26.0, 2500.0])
+    replace = dataclasses.replace
+    for images, message in (
+        ([first, replace(second, wcs=None)], "i.fits: has no WCS"),
+        ([first, replace(second, wcs=far)], "does not overlap"),
+        ([first, replace(second, band="")], "has no band"),
+        ([first, replace(second, band="r", zero_point=None)], "has no zero point"),
+        ([replace(first, wcs=None), replace(second, wcs=None)], "share one pixel grid"),
+    ):
+        with pytest.raises(InputError, match=message):
+            link_images(images)
+
+
+def test_zero_points_set_the_gain_of_exposures(two_images):
+    first, second = two_images
+    links = link_images([first, dataclasses.replace(second, band="r", zero_point=28.0), second])
+    assert [link.band for link in links] == [0, 0, 1]
+    np.testing.assert_allclose(links[1].gain, 10.0**0.4)
+    np.testing.assert_allclose(links[1].scale, 0.2 / 0.15, rtol=1e-5)
+    assert image_labels([first, second, second]) == ["r", "i1", "i2"]
+
+
+def test_colours_are_guessed_from_bright_peaks(two_images):
+    mean, scatter = guess_colours(two_images, link_images(two_images), [0.0, 0.0])
+    assert mean.shape == scatter.shape == (1,)
+    # With so few peaks it is the ratio of all light on the same area.
+    flux = STARS["flux"]
+    area = (50 * 52) * (0.15 / 0.2) ** 2 / (30 * 32)
+    ratio = np.log(np.sum(flux * np.exp(COLOURS)) / np.sum(flux) / area)
+    assert abs(mean[0] - ratio) < 0.2
