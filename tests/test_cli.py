@@ -207,6 +207,12 @@ def test_bad_input_ends_in_one_message_and_status_2(
     (tmp_path / "limit.toml").write_text("[prior]\nflux_min = 0.0\n")
     fits.PrimaryHDU(np.random.default_rng(0).normal(size=(20, 20))).writeto("plain.fits")
     with fits.open(image_path) as hdus:
+        hdus.writeto("other.fits")
+        hdus["SCI"].data = hdus["SCI"].data[:-4]
+        for name in ("VAR", "MASK"):
+            hdus[name].data = hdus[name].data[:-4]
+        hdus.writeto("small.fits")
+    with fits.open(image_path) as hdus:
         hdus["MASK"].data[:] = 1
         hdus.writeto("masked.fits")
     result = probcat_command("run", *arguments, "--out", tmp_path / "out")
