@@ -1,5 +1,6 @@
-"""Steps for what all sources share: their expected number, mix, flux slope, background."""
+"""Steps for what all sources share: their number, mix and flux slope, and every image's own."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -7,57 +8,90 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
+from probcat.background import draw_coefficients
+from probcat.layout import Layout
 from probcat.moves.base import total
-from probcat.prior import Prior, log_slope_posterior
+from probcat.nuisances import background_priors, plane_noise
+from probcat.prior import Prior, lenient, log_slope_posterior
+from probcat.registration import register
 from probcat.scene import Scene
-from probcat.state import Draw
+from probcat.state import CatalogState, Draw, chain_keys
+from probcat.variance import log_density, variance
 from probcat.windows import FLUX
+
+Planes = tuple[Array, ...]
 
 SLOPE_STEPS = (0.5, 1.0, 2.0, 4.0)
 """Scales of the steps of the flux slope, in units of its error for N sources."""
+ERROR_STEPS = (0.02, 0.1, 0.4)
+"""Scales of the steps of a PSF's error, in units of its prior's standard deviation."""
+SCALE_STEPS = (1.0, 3.0)
+"""Scales of the steps of the scale of noise, in units of its error for the number of pixels."""
 
 
-def update_common(
-    draw: Draw, residual: tuple[Array, ...], rng_key: Array, scene: Scene
-) -> tuple[Draw, tuple[Array, ...]]:
-    """Draw mu, extended fraction, flux slope and background of one chain given all else.
+def update_all(
+    rng_key: Array, state: CatalogState, scene: Scene, layout: Layout, extended_radius: int
+) -> CatalogState:
+    """Draw all that is common to the sources of an image given the sources, in every chain.
 
     Parameters
     ----------
-    draw : Draw
-        Without chain axis.
-    residual : tuple of Array, shape (Hp, Wp)
     rng_key : Array
+    state : CatalogState
     scene : Scene
-
-    Returns
-    -------
-    draw : Draw
-        With the fit's chi-square and log likelihood.
-    residual : tuple of Array, shape (Hp, Wp)
+    layout : Layout
+    extended_radius : int
+        Half side in pixels of the largest footprint of extended sources in the first image.
     """
+    one = partial(_update, scene=scene, layout=layout, extended_radius=extended_radius)
+    keys = chain_keys(rng_key, state)
+    draw, residual, light = jax.vmap(one)(state.draw, state.residual, state.light, keys)
+    return state._replace(draw=draw, residual=residual, light=light)
+
+
+def _update(
+    draw: Draw,
+    residual: Planes,
+    light: Planes,
+    rng_key: Array,
+    scene: Scene,
+    layout: Layout,
+    extended_radius: int,
+) -> tuple[Draw, Planes, Planes]:
     prior = scene.model.prior
     key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
     num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
     num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
-    mu = draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu)
-    fraction = draw_fraction(
-        key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
-    )
-    background = draw_background(key_background, scene, draw, residual)
-    change = draw.background - background
-    residual = tuple(plane + change[index] for index, plane in enumerate(residual))
-    parts = [total(w * plane**2) for w, plane in zip(scene.weight, residual, strict=True)]
-    chi2 = jnp.sum(jnp.stack(parts))
     draw = draw._replace(
-        mu=mu,
-        extended_fraction=fraction,
+        mu=draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu),
+        extended_fraction=draw_fraction(
+            key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
+        ),
         flux_slope=draw_slope(key_slope, prior, draw),
-        background=background,
-        chi2=chi2,
-        log_likelihood=scene.log_norm - 0.5 * chi2,
     )
-    return draw, residual
+    draw, residual, light = draw_background(key_background, scene, draw, residual, light)
+    if scene.calibrates:
+        key = jax.random.fold_in(rng_key, 1)
+        draw, residual = register(key, scene, draw, residual, light, layout, extended_radius)
+    if scene.variance:
+        draw = draw_noise(jax.random.fold_in(rng_key, 2), scene, draw, residual, light)
+    chi2, log_likelihood = fit(scene, draw, residual, light)
+    return draw._replace(chi2=chi2, log_likelihood=log_likelihood), residual, light
+
+
+def fit(scene: Scene, draw: Draw, residual: Planes, light: Planes) -> tuple[Array, Array]:
+    """Chi-square and log likelihood of one chain."""
+    if not scene.variance:
+        parts = [total(w * plane**2) for w, plane in zip(scene.weight, residual, strict=True)]
+        chi2 = jnp.sum(jnp.stack(parts))
+        return chi2, scene.log_norm - 0.5 * chi2
+    squares, densities = [], []
+    for index, plane in enumerate(residual):
+        noise = plane_noise(scene, draw, light[index], index)
+        good = scene.weight[index] > 0.0
+        squares.append(total(jnp.where(good, plane**2 / variance(noise, plane), 0.0)))
+        densities.append(total(jnp.where(good, log_density(noise, plane), 0.0)))
+    return jnp.sum(jnp.stack(squares)), jnp.sum(jnp.stack(densities))
 
 
 def draw_mu(rng_key: Array, prior: Any, count: Array, current: Array) -> Array:
@@ -119,20 +153,120 @@ def draw_slope(rng_key: Array, prior: Prior, draw: Draw) -> Array:
     return jax.lax.scan(move, draw.flux_slope, (steps, limits))[0]
 
 
-def draw_background(rng_key: Array, scene: Scene, draw: Draw, residual: tuple[Array, ...]) -> Array:
-    """Draw the background level of every image from its conditional Gaussian.
+def draw_background(
+    rng_key: Array, scene: Scene, draw: Draw, residual: Planes, light: Planes
+) -> tuple[Draw, Planes, Planes]:
+    """Draw the background of every image from its conditional Gaussian; fixed ones stay.
 
-    Fixed ones stay.
+    Variances that depend on the light of sources do not depend on the background given the
+    sources, so that the conditional is Gaussian for them too.
     """
-    levels, priors = [], scene.model.prior.backgrounds
+    priors = background_priors(scene)
     keys = [rng_key] if len(priors) == 1 else list(jax.random.split(rng_key, len(priors)))
-    for index, (key, prior) in enumerate(zip(keys, priors, strict=True)):
-        level = draw.background[index]
-        if isinstance(prior, dist.Distribution):
-            weight = scene.weight[index] * draw.temperature
-            precision = total(weight) + 1.0 / prior.scale**2
-            pull = total(weight * residual[index]) + (prior.loc - level) / prior.scale**2
-            noise = jax.random.normal(key) / jnp.sqrt(precision)
-            level = level + pull / precision + noise
-        levels.append(level)
-    return jnp.stack(levels)
+    coefficients, planes, lights, first = [], [], list(light), 0
+    for index, (key, (mean, scale)) in enumerate(zip(keys, priors, strict=True)):
+        terms, plane = scene.background[index], residual[index]
+        current = draw.background[first : first + mean.shape[0]]
+        first += mean.shape[0]
+        if scale is not None:
+            weight = _weight(scene, draw, plane, light, index)
+            new = draw_coefficients(key, terms, weight, plane, current, (mean, scale))
+            change = terms.image(current - new)
+            current, plane = new, plane + change
+            if scene.keeps_light:
+                lights[index] = lights[index] + change
+        coefficients.append(current)
+        planes.append(plane)
+    draw = draw._replace(background=jnp.concatenate(coefficients))
+    return draw, tuple(planes), tuple(lights)
+
+
+def _weight(scene: Scene, draw: Draw, residual: Array, light: Planes, index: int) -> Array:
+    """Tempered inverse variances of one image."""
+    weight = scene.weight[index]
+    if scene.variance:
+        noise = plane_noise(scene, draw, light[index], index)
+        weight = jnp.where(weight > 0.0, 1.0 / variance(noise, residual), 0.0)
+    return weight * draw.temperature
+
+
+def draw_noise(rng_key: Array, scene: Scene, draw: Draw, residual: Planes, light: Planes) -> Draw:
+    """Move the PSF's error and the scale of the noise of every image by Metropolis steps."""
+    errors, scales = [], []
+    for index, plane in enumerate(residual):
+        key_error, key_scale = jax.random.split(jax.random.fold_in(rng_key, index))
+        here = (scene, draw, plane, light[index], index)
+        error = _draw_error(key_error, *here)
+        here = (scene, draw._replace(psf_error=draw.psf_error.at[index].set(error)), *here[2:])
+        errors.append(error)
+        scales.append(_draw_scale(key_scale, *here))
+    return draw._replace(psf_error=jnp.stack(errors), noise_scale=jnp.stack(scales))
+
+
+def _draw_error(
+    rng_key: Array, scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+) -> Array:
+    """Random steps, reflected at zero."""
+    prior, current = scene.model.prior.psf_error, draw.psf_error[index]
+    if not isinstance(prior, dist.Distribution):
+        return current
+    width = jnp.sqrt(jnp.asarray(prior.variance, jnp.float32))
+
+    def log_target(value: Array) -> Array:
+        changed = draw._replace(psf_error=draw.psf_error.at[index].set(value))
+        density = _tempered(scene, changed, residual, light, index)
+        return density + _log_prob(prior, value)
+
+    return _walk(rng_key, current, ERROR_STEPS, width, log_target, jnp.abs)
+
+
+def _draw_scale(
+    rng_key: Array, scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+) -> Array:
+    """Random steps of the logarithm."""
+    prior, current = scene.model.prior.noise_scale, draw.noise_scale[index]
+    if not isinstance(prior, dist.Distribution):
+        return current
+    pixels = jnp.sum(scene.weight[index] > 0.0, dtype=jnp.int32).astype(jnp.float32)
+    width = jax.lax.rsqrt(2.0 * pixels * draw.temperature + 25.0)
+
+    def log_target(value: Array) -> Array:
+        scale = jnp.exp(value)
+        changed = draw._replace(noise_scale=draw.noise_scale.at[index].set(scale))
+        density = _tempered(scene, changed, residual, light, index)
+        return density + _log_prob(prior, scale) + value
+
+    walked = _walk(rng_key, jnp.log(current), SCALE_STEPS, width, log_target, lambda v: v)
+    return jnp.exp(walked)
+
+
+def _walk(
+    rng_key: Array, current: Array, steps: tuple, width: Array, log_target: Any, fold: Any
+) -> Array:
+    """Metropolis steps of several sizes; `fold` brings a value back to where it may be."""
+    key_step, key_accept = jax.random.split(rng_key)
+    moves = jax.random.normal(key_step, (len(steps),)) * jnp.asarray(steps) * width
+    limits = -jax.random.exponential(key_accept, (len(steps),))
+
+    def move(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
+        value, density = carry
+        proposed = fold(value + inputs[0])
+        other = log_target(proposed)
+        accepted = inputs[1] < other - density
+        new = (jnp.where(accepted, proposed, value), jnp.where(accepted, other, density))
+        return new, None
+
+    return jax.lax.scan(move, (current, log_target(current)), (moves, limits))[0][0]
+
+
+def _tempered(scene: Scene, draw: Draw, residual: Array, light: Array, index: int) -> Array:
+    """Tempered log likelihood of one image."""
+    noise = plane_noise(scene, draw, light, index)
+    density = jnp.where(scene.weight[index] > 0.0, log_density(noise, residual), 0.0)
+    return draw.temperature * total(density)
+
+
+@lenient
+def _log_prob(prior: dist.Distribution, value: Array) -> Array:
+    log_density: Array = jnp.sum(prior.log_prob(value))
+    return log_density

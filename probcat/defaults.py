@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
+from probcat.background import LEVEL, MODELS
 from probcat.colours import guess_colours
 from probcat.errors import InputError, check_keys
 from probcat.frames import link_images
@@ -26,6 +27,14 @@ DETECTION = 5.0
 _Levels: TypeAlias = float | tuple[float, ...] | None
 OF_IMAGES = ("background", "background_mean", "background_scatter")
 OF_COLOURS = ("colour_mean", "colour_scatter")
+SWITCHED = (
+    "psf_error",
+    "psf_error_scatter",
+    "noise_scale_scatter",
+    "offset_scatter",
+    "flux_scale_scatter",
+)
+"""Zero switches them off."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,23 @@ class PriorParameters:
     background : float or list of float
         Fixed level per pixel; None samples it, with a normal prior of
         ``background_mean`` and ``background_scatter``. A list has a value for every image.
+    background_model : str or list of str
+        ``level``, ``plane``, or ``mesh``, one or one for every image; coefficients other than
+        the level have the same scatter.
+    background_mesh : float
+        Spacing in pixels of the nodes of a mesh, about.
+    psf_error : float
+        Fixed relative error of the PSF, 0 for none; None samples it for every image, with a
+        half-normal prior of ``psf_error_scatter``.
+    noise_scale_scatter : float
+        The scale of the noise of every image is sampled, with a log-normal prior about one of
+        this scatter; 0 fixes it at one.
+    offset_scatter : float
+        Of the normal prior of the offset of every image beyond the first along each of its
+        axes, in its pixels; 0 fixes it at none.
+    flux_scale_scatter : float
+        Of the normal prior about one of the flux scale of every image but the first of a band;
+        0 fixes it at one.
     colour_mean, colour_scatter : list of float
         Of the normal prior of the natural logarithm of the flux in every band but the first
         over that in the first.
@@ -86,6 +112,13 @@ class PriorParameters:
     background: _Levels = None
     background_mean: _Levels = None
     background_scatter: _Levels = None
+    background_model: str | tuple[str, ...] = LEVEL
+    background_mesh: float = 64.0
+    psf_error: float | None = None
+    psf_error_scatter: float = 0.01
+    noise_scale_scatter: float = 0.0
+    offset_scatter: float = 0.1
+    flux_scale_scatter: float = 0.01
     colour_mean: tuple[float, ...] | None = None
     colour_scatter: tuple[float, ...] | None = None
 
@@ -116,6 +149,9 @@ def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[
     )
     given: dict[str, Any] = {}
     for name, value in overrides.items():
+        if name == "background_model":
+            given[name] = _background_models(value, len(images))
+            continue
         if name in counts and isinstance(value, list | tuple):
             _check_list(name, value, counts[name])
             given[name] = tuple(value)
@@ -134,6 +170,19 @@ def _check_list(name: str, value: Any, number: int) -> None:
         raise InputError(f"[prior] {name} = {value!r}; it must be a list of numbers")
     if len(value) != number:
         raise InputError(f"[prior] {name} has {len(value)} values; {number} are needed")
+
+
+def _background_models(value: Any, number: int) -> str | tuple[str, ...]:
+    """Check the names of background models."""
+    names = [value] if isinstance(value, str) else list(value)
+    for name in names:
+        if name not in MODELS:
+            raise InputError(
+                f"[prior] background_model = {name!r}; it must be one of {', '.join(MODELS)}"
+            )
+    if len(names) not in (1, number):
+        raise InputError(f"[prior] background_model has {len(names)} values; {number} are needed")
+    return names[0] if len(names) == 1 else tuple(names)
 
 
 def _filled(
@@ -211,8 +260,13 @@ def _check(parameters: PriorParameters) -> None:
             "extended_fraction",
             "flux_slope",
             "flux_slope_mean",
+            "background_model",
+            *SWITCHED,
         )
     ]
+    for name in SWITCHED:
+        if values[name] is not None and not values[name] >= 0.0:
+            raise InputError(f"[prior] {name} = {values[name]!r}; it must not be below zero")
     for name in positive:
         if values[name] is not None and not np.all(np.asarray(values[name]) > 0.0):
             raise InputError(f"[prior] {name} = {values[name]!r}; it must be above zero")
@@ -233,6 +287,7 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
     p: dict[str, Any] = {
         name: None if value is None else jnp.float32(value)
         for name, value in asdict(parameters).items()
+        if name != "background_model"
     }
     half, six = jnp.float32(0.5), jnp.float32(6.0)
     levels = [
@@ -267,9 +322,33 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
         "extended_fraction": fraction,
         "background": tuple(levels) if num_images > 1 else levels[0],
         "colours": colours,
+        **_of_every_image(parameters, num_images),
         "parameters": tuple(
             (name, value) for name, value in asdict(parameters).items() if value is not None
         ),
+    }
+
+
+def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
+    """Fields on what every image has of its own; None where it is switched off."""
+    models = parameters.background_model
+    error: Any = parameters.psf_error or None
+    if parameters.psf_error is None and parameters.psf_error_scatter > 0.0:
+        error = dist.HalfNormal(jnp.float32(parameters.psf_error_scatter))
+    scale = offset = flux_scale = None
+    if parameters.noise_scale_scatter > 0.0:
+        scale = dist.LogNormal(jnp.float32(0.0), jnp.float32(parameters.noise_scale_scatter))
+    if num_images > 1 and parameters.offset_scatter > 0.0:
+        offset = dist.Normal(jnp.float32(0.0), jnp.float32(parameters.offset_scatter))
+    if num_images > 1 and parameters.flux_scale_scatter > 0.0:
+        flux_scale = dist.Normal(jnp.float32(1.0), jnp.float32(parameters.flux_scale_scatter))
+    return {
+        "psf_error": error,
+        "noise_scale": scale,
+        "offset": offset,
+        "flux_scale": flux_scale,
+        "background_model": (models,) if isinstance(models, str) else models,
+        "background_mesh": parameters.background_mesh,
     }
 
 

@@ -1,5 +1,6 @@
 """Turn the kernel's draws into `Samples`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from probcat.state import MOVE_NAMES, Draw
 
 SCALARS = ("mu", "extended_fraction", "flux_slope", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
+OF_IMAGES = ("psf_error", "noise_scale", "offset", "flux_scale")
 
 
 @dataclass(frozen=True)
@@ -21,10 +23,21 @@ class Labels:
     ----------
     bands, images : tuple of str
         Of one band, or one image, the name is not used.
+    terms : tuple of int
+        Coefficients of the background of every image; by default one.
+    sampled : tuple of str
+        Which of `OF_IMAGES` are sampled.
     """
 
     bands: tuple[str, ...] = ("",)
     images: tuple[str, ...] = ("",)
+    terms: tuple[int, ...] = ()
+    sampled: tuple[str, ...] = ()
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What names of quantities of every image end in."""
+        return [f"_{name}" for name in self.images] if len(self.images) > 1 else [""]
 
 
 def to_arrays(
@@ -73,10 +86,7 @@ def to_arrays(
     for name in SHAPE_NAMES:
         arrays[f"source_{name}"][~arrays["source_active"]] = np.nan
     arrays |= {f"scalar_{name}": getattr(draws, name) for name in SCALARS}
-    several = len(labels.images) > 1
-    for index, name in enumerate(labels.images):
-        suffix = f"_{name}" if several else ""
-        arrays[f"scalar_background{suffix}"] = draws.background[..., index]
+    arrays |= {f"scalar_{name}": values for name, values in _of_images(draws, labels)}
     active, extended = joined["active"], joined["active"] & joined["extended"]
     arrays["scalar_num_sources"] = active.sum(-1)
     arrays["scalar_num_extended"] = extended.sum(-1)
@@ -91,6 +101,26 @@ def to_arrays(
                 arrays[f"stat_accepted_{name}_{label}"] = counts[..., 1]
     arrays["moves"] = draws.moves
     return arrays
+
+
+def _of_images(draws: Draw, labels: Labels) -> Iterator[tuple[str, Any]]:
+    """Names and values of what every image has of its own."""
+    first = 0
+    for index, suffix in enumerate(labels.suffixes):
+        number = labels.terms[index] if labels.terms else 1
+        terms = [draws.background[..., first + term] for term in range(number)]
+        first += number
+        yield f"background{suffix}", terms[0]
+        for term, values in enumerate(terms[1:], start=1):
+            yield f"background_term{term}{suffix}", values
+        for name in ("psf_error", "noise_scale"):
+            if name in labels.sampled:
+                yield f"{name}{suffix}", getattr(draws, name)[..., index]
+        if index > 0 and "offset" in labels.sampled:
+            for axis, letter in enumerate("xy"):
+                yield f"offset_{letter}{suffix}", draws.offset[..., index, axis]
+        if index > 0 and "flux_scale" in labels.sampled:
+            yield f"flux_scale{suffix}", draws.flux_scale[..., index]
 
 
 def acceptance_by_signal(

@@ -40,9 +40,9 @@ def exchange(rng_key: Array, state: CatalogState, num_temperatures: int) -> Cata
     counts = jnp.stack([tried, tried * accepted.astype(jnp.float32)], axis=-1)
     moves = draw.moves.at[:, MOVE_NAMES.index("exchange"), 0, 0].add(counts)
     draw = draw._replace(**traded, moves=moves)
-    return state._replace(
-        draw=draw, residual=jax.tree.map(lambda plane: plane[source], state.residual)
-    )
+    planes = (state.residual, state.light)
+    residual, light = jax.tree.map(lambda plane: plane[source], planes)
+    return state._replace(draw=draw, residual=residual, light=light)
 
 
 def coldest(draw: Draw, num_temperatures: int) -> Draw:

@@ -44,6 +44,10 @@ class Image:
         Where the image came from.
     notes : tuple of str
         What was found, counted, estimated or assumed while it was read, a line each.
+    photon_gain : float, optional
+        Electrons per unit of the light of sources. Where it is given, `variance` is that of
+        pixels without sources, and the light of the model adds its own photon noise,
+        light / photon_gain.
     """
 
     data: np.ndarray
@@ -56,6 +60,7 @@ class Image:
     unit: str = ""
     name: str = ""
     notes: tuple[str, ...] = ()
+    photon_gain: float | None = None
 
     def __post_init__(self) -> None:
         where = self.name or "image"
@@ -74,6 +79,11 @@ class Image:
     def shape(self) -> tuple[int, int]:
         """Rows and columns, (ny, nx)."""
         return self.data.shape
+
+    @property
+    def photon_variance(self) -> float:
+        """Variance that one unit of light of the model adds; 0 where `variance` has it all."""
+        return 0.0 if self.photon_gain is None else 1.0 / self.photon_gain
 
     @cached_property
     def weight(self) -> np.ndarray:

@@ -13,13 +13,14 @@ import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 
-from probcat.common import update_common
+from probcat.common import update_all
 from probcat.exchange import exchange
 from probcat.layout import Layout, PassPlan
 from probcat.moves.base import one_hot
+from probcat.nuisances import background_images, calibrated
 from probcat.rendering import render
 from probcat.scene import Scene
-from probcat.state import CatalogState, Draw, chain_keys, initial_state
+from probcat.state import CatalogState, Draw, initial_state
 from probcat.visits import make_pass
 
 TARGET_ACCEPTANCE = 0.8
@@ -134,9 +135,7 @@ class CatalogKernel(MCMCKernel):
                 return run(carry, key), None
 
             state, _ = jax.lax.scan(body, state, keys)
-        update = jax.vmap(partial(update_common, scene=scene))
-        draw, residual = update(state.draw, state.residual, chain_keys(key_globals, state))
-        state = state._replace(draw=draw, residual=residual)
+        state = update_all(key_globals, state, scene, self.layout, self.extended_radius)
         if len(self.layout.ladder) > 1:
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
@@ -184,21 +183,29 @@ def refresh(
 ) -> CatalogState:
     """Compute the residual afresh, so that rounding never accumulates."""
 
-    def one(draw: Draw) -> tuple[Array, ...]:
-        return fresh_residual(draw, scene, layout, extended_radius)
+    def one(draw: Draw) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        light = fresh_light(draw, scene)
+        residual = fresh_residual(draw, scene, layout, extended_radius)
+        return residual, light if scene.keeps_light else ()
 
-    return state._replace(residual=jax.vmap(one)(state.draw))
+    residual, light = jax.vmap(one)(state.draw)
+    return state._replace(residual=residual, light=light)
+
+
+def fresh_light(draw: Draw, scene: Scene) -> tuple[Array, ...]:
+    """Take the background of one chain off the data of every image."""
+    backgrounds = background_images(scene, draw.background)
+    return tuple(data - level for data, level in zip(scene.data, backgrounds, strict=True))
 
 
 def fresh_residual(
     draw: Draw, scene: Scene, layout: Layout, extended_radius: int
 ) -> tuple[Array, ...]:
     """Render one chain from scratch: data minus background minus all sources, every image."""
-    images = render(scene, layout, draw.points, draw.extended, extended_radius)
-    return tuple(
-        data - draw.background[index] - image
-        for index, (data, image) in enumerate(zip(scene.data, images, strict=True))
-    )
+    own = calibrated(scene, draw)
+    images = render(own, layout, draw.points, draw.extended, extended_radius)
+    light = fresh_light(draw, scene)
+    return tuple(plane - image for plane, image in zip(light, images, strict=True))
 
 
 def _reset_counts(

@@ -73,10 +73,10 @@ class SamplerSettings:
     extended_radius: int = 0
     passes: int = 8
     extended_passes: int = 4
-    birth_death: int = 4
-    split_merge: int = 8
-    resplit: int = 8
-    companion: int = 4
+    birth_death: int = 2
+    split_merge: int = 14
+    resplit: int = 4
+    companion: int = 6
     extended_moves: int = 6
     leapfrog_steps: int = 5
     first_temperature: float = 1e-3

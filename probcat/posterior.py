@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from probcat.background import LEVEL, Terms, background_terms
 from probcat.errors import InputError
 from probcat.samples import SHAPE_NAMES, Samples
 
@@ -21,7 +22,10 @@ _NO_SHAPE = (1.0, 0.0, 0.0, 1.0)
 
 
 class Draws(NamedTuple):
-    """Sources of thinned draws, leading axes (draw, source); fluxes are 0 where inactive."""
+    """Sources of thinned draws, leading axes (draw, source); fluxes are 0 where inactive.
+
+    The background has axes (draw, term), as `background_image` takes it.
+    """
 
     x: Any
     y: Any
@@ -69,8 +73,10 @@ def posterior_model(
     renderer = default_renderer(samples, image) if renderer is None else renderer
     draws = thin_draws(samples, choose_draws(samples, max_draws))
 
+    terms = background_of(samples, image)
+
     def render(draw: Draws) -> jax.Array:
-        return renderer.image(*draw[:-1], image.shape) + draw.background
+        return renderer.image(*draw[:-1], image.shape) + terms.image(draw.background)
 
     @jax.jit
     def moments(draws: Draws) -> tuple[jax.Array, jax.Array]:
@@ -87,9 +93,44 @@ def posterior_model(
         return reference + first, jnp.sqrt(jnp.maximum(second - first**2, 0.0))
 
     mean, std = map(np.asarray, moments(jax.tree.map(jnp.asarray, draws)))
-    residual = (image.clean_data - mean) * np.sqrt(image.weight)
-    residual = np.where(image.weight > 0, residual, np.nan).astype(np.float32)
-    return PosteriorModel(mean, std, residual)
+    sky = np.asarray(terms.image(jnp.asarray(draws.background.mean(axis=0))))
+    residual = (image.clean_data - mean) / noise_of(samples, image, mean - sky)
+    return PosteriorModel(mean, std, residual.astype(np.float32))
+
+
+def noise_of(samples: Samples, image: Image, light: np.ndarray) -> np.ndarray:
+    """Give the standard deviation of every pixel, NaN where it weighs nothing.
+
+    Parameters
+    ----------
+    samples : Samples
+        Posterior means of the PSF's error and the scale of the noise are used.
+    image : Image
+    light : ndarray, shape (ny, nx)
+        Of all sources.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+    """
+    error, scale = (
+        float(np.mean(samples.scalars[name])) if name in samples.scalars else constant
+        for name, constant in (
+            ("psf_error", float(samples.attrs.get("psf_error") or 0.0)),
+            ("noise_scale", 1.0),
+        )
+    )
+    light = np.maximum(light, 0.0)
+    good = image.weight > 0
+    base = np.where(good, 1.0 / np.where(good, image.weight, 1.0), np.nan)
+    return np.sqrt(scale**2 * (base + image.photon_variance * light) + (error * light) ** 2)
+
+
+def background_of(samples: Samples, image: Image) -> Terms:
+    """Terms of the background of an image on its pixels."""
+    model = samples.attrs.get("background_model", [LEVEL])[0]
+    mesh = float(samples.attrs.get("background_mesh", 1.0))
+    return background_terms(model, image.shape, mesh, (0, 0), image.shape)
 
 
 def default_renderer(samples: Samples, image: Image) -> Renderer:
@@ -127,5 +168,8 @@ def thin_draws(samples: Samples, chosen: np.ndarray) -> Draws:
         np.where(active, pick(name), 0.0).astype(np.float32) for name in ("x", "y", "flux")
     )
     total = samples.num_chains * samples.num_draws
-    background = np.asarray(samples.scalars.get("background", np.zeros(total))).reshape(total)
-    return Draws(x, y, flux, shape, extended, active, background[chosen].astype(np.float32))
+    terms = [np.asarray(samples.scalars.get("background", np.zeros(total))).reshape(total)]
+    while (name := f"background_term{len(terms)}") in samples.scalars:
+        terms.append(np.asarray(samples.scalars[name]).reshape(total))
+    background = np.stack(terms, axis=1)[chosen].astype(np.float32)
+    return Draws(x, y, flux, shape, extended, active, background)

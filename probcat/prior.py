@@ -20,6 +20,7 @@ import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions.transforms import biject_to
 
+from probcat.background import LEVEL, MODELS
 from probcat.defaults import default_marks
 from probcat.errors import InputError
 
@@ -59,6 +60,20 @@ class Prior:
     colours : Distribution, optional
         Of the logarithms of the fluxes in all bands but the first over that in the first,
         independent of each other: batch shape (B - 1,).
+    psf_error : Distribution or float, optional
+        Relative error of the PSF, added to the variance as ``(psf_error * light)**2``: a
+        hyperprior on positive numbers for every image, a fixed number, or None for none.
+    noise_scale : Distribution or float, optional
+        Scale of the noise of every image, likewise; None for one.
+    offset : Distribution, optional
+        Normal prior of the offset along each axis, in its pixels, of every image beyond the
+        first; None for none.
+    flux_scale : Distribution, optional
+        Normal prior of the flux scale of every image but the first of a band; None for one.
+    background_model : tuple of {"level", "plane", "mesh"}
+        Of every image; one serves all.
+    background_mesh : float
+        Spacing in pixels of the nodes of a mesh, about.
     parameters : tuple of (str, value)
         Of the default prior, for the record.
     """
@@ -72,6 +87,12 @@ class Prior:
     background: dist.Distribution | float | tuple[dist.Distribution | float, ...]
     flux_slope: dist.Distribution | None = None
     colours: dist.Distribution | None = None
+    psf_error: dist.Distribution | float | None = None
+    noise_scale: dist.Distribution | float | None = None
+    offset: dist.Distribution | None = None
+    flux_scale: dist.Distribution | None = None
+    background_model: tuple[str, ...] = field(default=("level",), metadata={"static": True})
+    background_mesh: float = field(default=64.0, metadata={"static": True})
     parameters: tuple[tuple[str, Any], ...] = field(default=(), metadata={"static": True})
 
     @classmethod
@@ -121,6 +142,11 @@ class Prior:
     def backgrounds(self) -> tuple[dist.Distribution | float, ...]:
         """Prior of the background level of every image."""
         return self.background if isinstance(self.background, tuple) else (self.background,)
+
+    def background_model_of(self, number: int) -> str:
+        """Model of the background of an image."""
+        models = self.background_model
+        return models[number] if len(models) > 1 else models[0]
 
     @property
     def num_colours(self) -> int:
@@ -183,6 +209,7 @@ class Prior:
                 "prior flux_slope: only the slope of a DoublyTruncatedPowerLaw can be sampled; "
                 f"flux is a {type(self.flux).__name__}"
             )
+        self._validate_images()
         number = self.num_sources
         if not isinstance(number, dist.Distribution) and not float(number) > 0.0:
             raise InputError(f"prior num_sources: must be above zero, found {number}")
@@ -190,6 +217,32 @@ class Prior:
             if not isinstance(getattr(self, name), dist.Distribution):
                 raise InputError(f"prior {name}: must be a numpyro distribution")
         return self
+
+    def _validate_images(self) -> None:
+        """Check what every image has of its own."""
+        if unknown := set(self.background_model) - set(MODELS):
+            raise InputError(
+                f"prior background_model: '{min(unknown)}' is not one of {', '.join(MODELS)}"
+            )
+        if not self.background_mesh > 0.0:
+            raise InputError(
+                f"prior background_mesh: must be above zero, found {self.background_mesh}"
+            )
+        for number, level in enumerate(self.backgrounds):
+            fixed = not isinstance(level, dist.Distribution)
+            if fixed and self.background_model_of(number) != LEVEL:
+                raise InputError(
+                    f"prior background: a fixed number is a level, not a "
+                    f"{self.background_model_of(number)}; give a Normal distribution"
+                )
+        for name in ("offset", "flux_scale"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, dist.Normal):
+                raise InputError(f"prior {name}: must be a Normal distribution or None")
+        for name, least in (("psf_error", 0.0), ("noise_scale", 1e-6)):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, dist.Distribution) and value < least:
+                raise InputError(f"prior {name}: must not be below {least:g}, found {value}")
 
 
 def _of(colours: dist.Distribution | None) -> dist.Distribution:

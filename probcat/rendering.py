@@ -26,14 +26,22 @@ def render(
     radius : int
         Half side in pixels of the largest footprint of an extended source in the first image.
     """
-    radii = (radius, *(frame.radius for frame in layout.frames))
-    images = []
-    for index, shape in enumerate(layout.padded_shapes):
-        image = render_points(scene, index, points, shape)
-        if scene.model.images[index].extended_tables:
-            image = image + render_extended(scene, index, extended, shape, radii[index])
-        images.append(image)
-    return images
+    return [
+        render_one(scene, layout, index, points, extended, radius)
+        for index in range(len(layout.padded_shapes))
+    ]
+
+
+def render_one(
+    scene: Scene, layout: Layout, index: int, points: Sources, extended: Sources, radius: int
+) -> Array:
+    """Light of one chain's catalog in one image; see `render`."""
+    shape = layout.padded_shapes[index]
+    image = render_points(scene, index, points, shape)
+    if not scene.model.images[index].extended_tables:
+        return image
+    own = radius if index == 0 else layout.frames[index - 1].radius
+    return image + render_extended(scene, index, extended, shape, own)
 
 
 def render_points(scene: Scene, index: int, sources: Sources, shape: tuple[int, int]) -> Array:

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 from tqdm.auto import tqdm
 
+from probcat.background import num_terms
 from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
-from probcat.draws import Labels, acceptance_by_signal, to_arrays, to_samples
+from probcat.draws import OF_IMAGES, Labels, acceptance_by_signal, to_arrays, to_samples
 from probcat.errors import InputError
 from probcat.frames import band_names, covered, frame_origin, image_labels, link_images
 from probcat.kernel import CatalogKernel
@@ -129,7 +131,7 @@ class Run:
         self.prior, self.settings = prior, settings
         self.num_chains, self.num_warmup, self.num_samples = counts
         self.prior_only, self.rng_key = prior_only, rng_key
-        self.labels = Labels(tuple(band_names(self.images)), tuple(image_labels(self.images)))
+        self.labels = make_labels(self.images, prior)
         self.links = link_images(self.images)
         self.radii, self.large_size = footprints(self.images, self.links, prior, settings)
         self.notes: list[str] = []
@@ -165,7 +167,8 @@ class Run:
                 weight = np.where(covered(link, image, self.images[0]), weight, 0.0)
                 origin = frame_origin(link, layout)
             data, psf = image.clean_data, image.psf
-            planes.append(Plane(data, weight, psf, *radii, link.affine, origin, link.gain))
+            given = (*radii, link.affine, origin, link.gain, image.photon_variance)
+            planes.append(Plane(data, weight, psf, *given))
         return planes
 
     def execute(self, directory: Path | str | None, progress: bool) -> "Samples":
@@ -191,6 +194,9 @@ class Run:
             "psf_fwhm": float(self.images[0].psf.fwhm),
             "band": self.images[0].band,
             "bands": band_names(self.images),
+            "background_model": list(self.prior.background_model),
+            "background_mesh": self.prior.background_mesh,
+            "psf_error": fixed_number(self.prior.psf_error),
             "unit": str(self.images[0].unit),
             "radii": self.radii,
             "extended_radius": self.radii[0][0],
@@ -288,6 +294,23 @@ class Run:
             "num_samples": self.num_samples,
             "prior_only": self.prior_only,
         }
+
+
+def make_labels(images: Sequence["Image"], prior: Prior) -> Labels:
+    """Names of what is sampled for every band and image."""
+    terms = tuple(
+        num_terms(prior.background_model_of(number), image.shape, prior.background_mesh)
+        for number, image in enumerate(images)
+    )
+    sampled = tuple(
+        name for name in OF_IMAGES if isinstance(getattr(prior, name), dist.Distribution)
+    )
+    return Labels(tuple(band_names(images)), tuple(image_labels(images)), terms, sampled)
+
+
+def fixed_number(value: Any) -> float | None:
+    """Value of a parameter that is fixed; None of one that is sampled or not there."""
+    return None if value is None or isinstance(value, dist.Distribution) else float(value)
 
 
 def _kept(block: dict[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray] | None:

@@ -10,12 +10,14 @@ import numpy as np
 from jax import Array
 from jax.scipy.ndimage import map_coordinates
 
+from probcat.background import Terms, background_terms
 from probcat.extended import extended_tables, grid_size
 from probcat.layout import Layout
 from probcat.moves.base import ImageModel, Model, Search
 from probcat.moves.search import build_search, search_at
 from probcat.points import PointTables, point_stamps
 from probcat.prior import Prior
+from probcat.reference import depends_on_model, reference_weights
 
 
 class Scene(NamedTuple):
@@ -24,7 +26,15 @@ class Scene(NamedTuple):
     Attributes
     ----------
     data, weight : tuple of Array, shape (Hp, Wp)
-        Padded images and inverse variances; both zero where there is no information.
+        Padded images and inverse variances; both zero where there is no information. Where
+        variances depend on the model, the weights are near what they will be, and serve
+        proposals.
+    variance : tuple of Array, shape (Hp, Wp)
+        Without sources, where variances depend on the model (zero where masked); else empty.
+    photon : Array, shape (I,)
+        Variance that one unit of light adds in every image.
+    background : tuple of Terms
+        Of every image.
     search_precision : Array, shape (B, 2 Hp, 2 Wp)
         ``sum w P^2`` of every band for a source at the centre of every half-pixel cell of the
         first image.
@@ -38,13 +48,16 @@ class Scene(NamedTuple):
     area : Array, shape ()
         Area of the region in square pixels.
     log_norm : Array, shape ()
-        Constant term of the log likelihood.
+        Constant term of the log likelihood, where variances are given.
     num_pixels : Array, shape ()
         Pixels with weight.
     """
 
     data: tuple[Array, ...]
     weight: tuple[Array, ...]
+    variance: tuple[Array, ...]
+    photon: Array
+    background: tuple[Terms, ...]
     search_precision: Array
     model: Model
     searches: tuple[tuple[Search, ...], ...]
@@ -59,6 +72,18 @@ class Scene(NamedTuple):
         """Affine maps from padded pixels of the first image to those of every image."""
         images = self.model.images
         return [(image.affine, self.offsets[index]) for index, image in enumerate(images)]
+
+    @property
+    def keeps_light(self) -> bool:
+        """Whether the sampler needs the light of the model besides the residual."""
+        return bool(self.variance) or self.calibrates
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether offsets or flux scales of images beyond the first are sampled."""
+        prior = self.model.prior
+        several = len(self.data) > 1
+        return several and (prior.offset is not None or prior.flux_scale is not None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +103,8 @@ class Plane:
         Pixel (x, y) of the image that its padded array starts at.
     gain : float
         Flux in the unit of the image for one unit of that of its band.
+    photon : float
+        Variance that one unit of light adds; `weight` is then that of pixels without sources.
     """
 
     data: np.ndarray
@@ -88,6 +115,7 @@ class Plane:
     affine: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
     origin: tuple[int, int] = (0, 0)
     gain: float = 1.0
+    photon: float = 0.0
 
 
 def build_scene(
@@ -116,10 +144,13 @@ def build_scene(
     gain = np.array([plane.gain for plane in planes])
     offsets = _offsets(planes, layout)
     arrays = [_padded(plane, index, layout) for index, plane in enumerate(planes)]
-    weights = tuple(jnp.asarray(weight) for _, weight in arrays)
+    given = tuple(weight for _, weight in arrays)
+    noisy = depends_on_model(planes, prior)
+    near = reference_weights(planes, prior, arrays) if noisy else given
+    weights = tuple(map(jnp.asarray, near))
     precision = _band_precision(images, weights, offsets, gain, layout)
     norms = _norms(planes, layout, prior, np.asarray(precision).max(axis=(1, 2)))
-    good = [weight[weight > 0].astype(np.float64) for _, weight in arrays]
+    good = [weight[weight > 0].astype(np.float64) for weight in given]
     model = Model(
         images=images,
         prior=prior,
@@ -130,6 +161,9 @@ def build_scene(
     return Scene(
         data=tuple(jnp.asarray(data) for data, _ in arrays),
         weight=weights,
+        variance=tuple(map(_variance, given)) if noisy else (),
+        photon=jnp.asarray([plane.photon for plane in planes], jnp.float32),
+        background=_backgrounds(planes, prior, layout),
         search_precision=precision,
         model=model,
         searches=tuple(_searches(images, layout, number) for number in range(len(layout.plans))),
@@ -183,6 +217,25 @@ def _padded(plane: Plane, index: int, layout: Layout) -> tuple[np.ndarray, np.nd
             canvas[there] = array[low[0] : high[0], low[1] : high[1]]
         padded.append(canvas)
     return padded[0], padded[1]
+
+
+def _variance(weight: np.ndarray) -> Array:
+    good = weight > 0.0
+    return jnp.asarray(np.where(good, 1.0 / np.where(good, weight, 1.0), 0.0), jnp.float32)
+
+
+def _backgrounds(planes: Sequence[Plane], prior: Prior, layout: Layout) -> tuple[Terms, ...]:
+    """Terms of the background of every image on its padded pixels."""
+    return tuple(
+        background_terms(
+            prior.background_model_of(number),
+            plane.data.shape,
+            prior.background_mesh,
+            (-layout.pad, -layout.pad) if number == 0 else plane.origin,
+            layout.padded_shapes[number],
+        )
+        for number, plane in enumerate(planes)
+    )
 
 
 def _searches(images: tuple[ImageModel, ...], layout: Layout, number: int) -> tuple[Search, ...]:

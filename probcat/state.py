@@ -10,6 +10,7 @@ from jax import Array
 from probcat.layout import Layout
 from probcat.moves import MOVES
 from probcat.moves.base import SIGNAL_EDGES
+from probcat.nuisances import background_priors
 from probcat.scene import Scene
 from probcat.windows import Sources
 
@@ -24,9 +25,15 @@ class Draw(NamedTuple):
     Attributes
     ----------
     points, extended : Sources
-    background : Array, shape (C, I)
-        Of every image.
+    background : Array, shape (C, K)
+        Coefficients of the terms of all images, one image after the other.
     mu, extended_fraction, flux_slope : Array, shape (C,)
+    psf_error, noise_scale : Array, shape (C, I)
+        Relative error of the PSF, and scale of all other noise, of every image.
+    offset : Array, shape (C, I, 2)
+        Of the positions in every image from where its map has them, in its pixels.
+    flux_scale : Array, shape (C, I)
+        Of the fluxes in every image.
     chi2, log_likelihood : Array, shape (C,)
     step_size, hmc_acceptance, temperature : Array, shape (C,)
     moves : Array, shape (C, num_moves, num_bins, 2, 2)
@@ -42,6 +49,10 @@ class Draw(NamedTuple):
     mu: Array
     extended_fraction: Array
     flux_slope: Array
+    psf_error: Array
+    noise_scale: Array
+    offset: Array
+    flux_scale: Array
     chi2: Array
     log_likelihood: Array
     step_size: Array
@@ -60,6 +71,8 @@ class CatalogState(NamedTuple):
         The current catalogs.
     residual : tuple of Array, shape (C, Hp, Wp)
         Data minus background minus all sources, in every image.
+    light : tuple of Array, shape (C, Hp, Wp)
+        Data minus background, where the light of the model is needed; else empty.
     log_step, log_step_mean : Array, shape (C, num_plans)
         Step sizes of the Hamiltonian moves and their warm-up averages.
     chain : Array, shape (C,), int32
@@ -71,6 +84,7 @@ class CatalogState(NamedTuple):
 
     draw: Draw
     residual: tuple[Array, ...]
+    light: tuple[Array, ...]
     log_step: Array
     log_step_mean: Array
     chain: Array
@@ -100,10 +114,8 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
             return value.sample(key, (chains,)).astype(jnp.float32)
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
 
-    levels = [
-        level.loc if isinstance(level, dist.Distribution) else level for level in prior.backgrounds
-    ]
-    background = jnp.stack([jnp.asarray(level, jnp.float32) for level in levels])
+    background = jnp.concatenate([mean for mean, _ in background_priors(scene)])
+    number = len(scene.data)
     slope = prior.flux_slope
     if slope is None:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
@@ -111,10 +123,14 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     draw = Draw(
         points=empty(layout.point_capacity, 3 + prior.num_colours),
         extended=empty(layout.extended_capacity, 7 + prior.num_colours),
-        background=jnp.broadcast_to(background, (chains, len(levels))),
+        background=jnp.broadcast_to(background, (chains, background.shape[0])),
         mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
         flux_slope=drawn(keys[2], slope),
+        psf_error=jnp.broadcast_to(_typical(prior.psf_error, 0.0), (chains, number)),
+        noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
+        offset=jnp.zeros((chains, number, 2), jnp.float32),
+        flux_scale=jnp.ones((chains, number), jnp.float32),
         chi2=zeros,
         log_likelihood=zeros,
         step_size=zeros,
@@ -125,9 +141,11 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     )
     shape = (chains, len(layout.plans))
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
+    planes = tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes)
     state = CatalogState(
         draw=draw,
-        residual=tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes),
+        residual=planes,
+        light=planes if scene.keeps_light else (),
         log_step=log_step,
         log_step_mean=log_step,
         chain=jnp.arange(chains, dtype=jnp.int32),
@@ -136,3 +154,10 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     )
     # Every array its own, as blocks of draws give up their buffers.
     return jax.tree.map(jnp.copy, state)
+
+
+def _typical(value: Any, otherwise: float) -> Array:
+    """Start of a parameter: its mean, its fixed value, or what stands for none."""
+    if isinstance(value, dist.Distribution):
+        return jnp.asarray(value.mean, jnp.float32)
+    return jnp.asarray(otherwise if value is None else value, jnp.float32)

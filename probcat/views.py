@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from probcat.background import LEVEL
 from probcat.frames import Link, image_labels, link_images
 from probcat.samples import Samples
 
@@ -45,23 +46,35 @@ def views(samples: Samples, images: Sequence[Image]) -> list[Samples]:
 
 def _view(samples: Samples, image: Image, link: Link, label: str, number: int) -> Samples:
     sources = dict(samples.sources)
+    scalars = _own_scalars(samples.scalars, label)
     x, y = (np.asarray(sources[name], np.float64) for name in ("x", "y"))
     affine = link.affine
-    sources["x"] = (affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]).astype(np.float32)
-    sources["y"] = (affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]).astype(np.float32)
+    for axis, name in enumerate("xy"):
+        place = affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2]
+        if f"offset_{name}" in scalars:
+            place = place + scalars[f"offset_{name}"][..., None]
+        sources[name] = place.astype(np.float32)
     flux = sources["flux"] if link.band == 0 else sources[f"flux_{image.band}"]
-    sources["flux"] = (np.asarray(flux) * link.gain).astype(np.float32)
+    scale = np.asarray(scalars.get("flux_scale", 1.0))
+    sources["flux"] = (np.asarray(flux) * link.gain * scale[..., None]).astype(np.float32)
     if number > 0:
         sources |= _seen_shapes(sources, affine[:, :2])
-    scalars = dict(samples.scalars)
-    scalars["background"] = scalars[f"background_{label}"]
     attrs = dict(samples.attrs)
     small, large = attrs["radii"][number]
     attrs |= {"band": image.band, "unit": str(image.unit), "psf_fwhm": float(image.psf.fwhm)}
     attrs |= {"extended_radius": small, "large_radius": large}
+    models = attrs.get("background_model", [LEVEL])
+    attrs["background_model"] = [models[number] if len(models) > 1 else models[0]]
     if attrs.get("large_size") is not None:
         attrs["large_size"] = attrs["large_size"] * link.scale
     return replace(samples, sources=sources, scalars=scalars, attrs=attrs)
+
+
+def _own_scalars(scalars: Mapping[str, np.ndarray], label: str) -> dict[str, np.ndarray]:
+    """Scalars, those of an image by their names without its label too."""
+    end = f"_{label}"
+    own = {name.removesuffix(end): v for name, v in scalars.items() if name.endswith(end)}
+    return {**scalars, **own}
 
 
 def _seen_shapes(sources: dict[str, np.ndarray], linear: np.ndarray) -> dict[str, np.ndarray]:

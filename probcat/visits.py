@@ -17,8 +17,10 @@ from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.moves.images import stack, unstack
+from probcat.nuisances import window_calibration
 from probcat.scene import Scene
 from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys
+from probcat.variance import Noise
 from probcat.windows import (
     Held,
     Tiling,
@@ -81,15 +83,16 @@ def make_pass(
     tiling = with_frames(draw_tiling(key_tiling, layout, plan), scene.maps, sizes)
     weight = _cut_all(scene.weight, tiling, sizes)
     precision = _cut_search(scene.search_precision, tiling, plan)
+    base = _cut_all(scene.variance, tiling, sizes) if scene.variance else None
 
     def prepare(
-        draw: Draw, residual: tuple[Array, ...], step: Array, key: Array
+        draw: Draw, residual: tuple[Array, ...], light: tuple[Array, ...], step: Array, key: Array
     ) -> tuple[Visit, list[Held]]:
-        maps = (weight, precision)
-        return _prepare(draw, residual, step, key, scene, plan, tiling, sizes, maps)
+        maps = (weight, precision, base)
+        return _prepare(draw, (residual, light), step, key, scene, plan, tiling, sizes, maps)
 
     keys = chain_keys(key_visit, state)
-    visits, held = jax.vmap(prepare)(state.draw, state.residual, step_size, keys)
+    visits, held = jax.vmap(prepare)(state.draw, state.residual, state.light, step_size, keys)
 
     # One flat axis of windows: nested ones take much longer to trace.
     shape = (state.chain.shape[0], weight.shape[0])
@@ -109,17 +112,19 @@ def make_pass(
 
 def _prepare(
     draw: Draw,
-    residual: tuple[Array, ...],
+    planes: tuple[tuple[Array, ...], tuple[Array, ...]],
     step_size: Array,
     rng_key: Array,
     scene: Scene,
     plan: PassPlan,
     tiling: Tiling,
     sizes: tuple[int, ...],
-    maps: tuple[Array, Array],
+    maps: tuple[Array, Array, Array | None],
 ) -> tuple[Visit, list[Held]]:
     """Gather what the windows of one chain need; every array has their axis first."""
-    weight, precision = maps
+    weight, precision, base = maps
+    residual, light = planes
+    shift, gain = window_calibration(scene, draw, tiling.shift)
     number = weight.shape[0]
     held = [
         hold(draw.points, tiling, plan.size, plan.point_slots),
@@ -139,8 +144,9 @@ def _prepare(
         temperature=alike(draw.temperature),
         largest=alike(jnp.float32(plan.largest)),
         step_size=alike(step_size),
-        shift=tiling.shift,
-        gain=alike(scene.gain),
+        shift=shift,
+        gain=alike(gain),
+        noise=None if base is None else _noise(scene, draw, light, base, tiling, sizes),
     )
     state = WindowState(
         residual=_cut_all(residual, tiling, sizes),
@@ -150,6 +156,31 @@ def _prepare(
     )
     keys = jax.random.split(rng_key, number)
     return Visit(keys, alike(draw.flux_slope), window, state), held
+
+
+def _noise(
+    scene: Scene,
+    draw: Draw,
+    light: tuple[Array, ...],
+    base: Array,
+    tiling: Tiling,
+    sizes: tuple[int, ...],
+) -> Noise:
+    """Gather what the variances in the windows of one chain are made of."""
+
+    def by_row(value: Array) -> Array:
+        parts = [jnp.broadcast_to(value[i], (size,)) for i, size in enumerate(sizes)]
+        column = jnp.concatenate(parts)[:, None]
+        return jnp.broadcast_to(column, (base.shape[0], *column.shape))
+
+    square = draw.noise_scale**2
+    return Noise(
+        light=_cut_all(light, tiling, sizes),
+        # Filled up with zeros where windows of several images are of different width.
+        base=jnp.where(base > 0.0, base * by_row(square), 1.0),
+        photon=by_row(square * scene.photon),
+        floor=by_row(draw.psf_error**2),
+    )
 
 
 def _finish(

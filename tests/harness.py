@@ -16,7 +16,7 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import stats
 
-from probcat.common import update_common
+from probcat.common import update_all
 from probcat.defaults import log_normal_within
 from probcat.frames import Link, build_frames, frame_origin, least_margin
 from probcat.kernel import CatalogKernel
@@ -24,7 +24,7 @@ from probcat.layout import Layout, PassPlan
 from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.psf import PSF
 from probcat.scene import Plane, build_scene
-from probcat.state import chain_keys, initial_state
+from probcat.state import initial_state
 from probcat.windows import Sources
 
 EXTENDED_RADIUS = 8
@@ -159,10 +159,7 @@ def _run(layout, with_globals, state, keys, scene):
             state, key_pass, scene=scene, plan=layout.plans[0], number=0, warming=False
         )
         if with_globals:
-            update = jax.vmap(partial(update_common, scene=scene))
-            keys = chain_keys(key_globals, state)
-            draw, residual = update(state.draw, state.residual, keys)
-            state = state._replace(draw=draw, residual=residual)
+            state = update_all(key_globals, state, scene, layout, EXTENDED_RADIUS)
         return state, None
 
     return jax.lax.scan(body, state, keys)[0]

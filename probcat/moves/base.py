@@ -11,6 +11,7 @@ from jax import Array
 from probcat.extended import ExtendedTables
 from probcat.points import PointTables
 from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
+from probcat.variance import Noise, log_gain, score
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
@@ -111,7 +112,8 @@ class Window(NamedTuple):
     weight : Array, shape (W, W)
         Inverse variance times the inverse temperature; zero where masked. With several
         images their windows lie below each other, filled up with zeros to one width; so do
-        all images of light in a window.
+        all images of light in a window. Where variances depend on the model these are fixed
+        ones near them, which proposals use.
     lower, upper : Array, shape (2,)
         Bounds (x, y) in window pixels of the area where sources may move.
     density : Array, shape (2,)
@@ -128,6 +130,8 @@ class Window(NamedTuple):
         Where the window's pixel (0, 0) lies in that of every image, (x, y).
     gain : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
+    noise : Noise or None
+        What variances that depend on the model are made of.
     """
 
     weight: Array
@@ -140,6 +144,7 @@ class Window(NamedTuple):
     step_size: Array
     shift: Array
     gain: Array
+    noise: Noise | None = None
 
 
 class Draws(NamedTuple):
@@ -318,7 +323,18 @@ def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
     Written as a product of difference and sum so that it stays exact in single
     precision for sources of any brightness.
     """
-    return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
+    if window.noise is None:
+        return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
+    gain = jnp.where(window.weight > 0.0, log_gain(window.noise, lower, upper), 0.0)
+    return window.temperature * total(gain)
+
+
+def light_score(window: Window, residual: Array) -> Array:
+    """Differentiate the log likelihood by the light in every pixel."""
+    if window.noise is None:
+        return window.weight * residual
+    slope = jnp.where(window.weight > 0.0, score(window.noise, residual), 0.0)
+    return window.temperature * slope
 
 
 def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:

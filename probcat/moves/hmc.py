@@ -27,6 +27,7 @@ from probcat.moves.base import (
     Y,
     active,
     all_fit,
+    light_score,
     log_likelihood_gain,
 )
 from probcat.moves.colours import mean_colours
@@ -308,7 +309,7 @@ def _leapfrog(
         image, pull_back = jax.vjp(lambda at: _image(model, path, at), at)
         bare = jnp.where(first, phase.residual + image, phase.bare)
         residual = jnp.where(first, phase.residual, bare - image)
-        (force,) = pull_back(path.window.weight * residual)
+        (force,) = pull_back(light_score(path.window, residual))
         log_prior, prior_force = jax.value_and_grad(lambda at: _log_prior(model, path, at))(at)
         kick = step * jnp.where(first | last, 0.5, 1.0)
         momentum = jax.tree.map(

@@ -1,0 +1,77 @@
+r"""Variances of pixels that depend on the light of the model.
+
+With the light m of all sources in a pixel,
+
+.. math:: v = s^2 (v_0 + m / g) + (\epsilon m)^2
+
+where ``v_0`` is the variance without sources, ``g`` the electrons of one unit of flux if
+photons are counted, ``s`` a scale of all noise, and ``epsilon`` the relative error of the PSF.
+Light below zero, as wings of a PSF may have, adds nothing.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+LOG_TWO_PI = 1.8378770664093453
+
+
+class Noise(NamedTuple):
+    """What the variances of an image or window depend on.
+
+    Attributes
+    ----------
+    light : Array, shape (H, W)
+        Data minus background: the residual and the light of all sources together.
+    base : Array, shape (H, W)
+        Variance without sources, scale included; any positive number where masked.
+    photon : Array, shape (H, 1) or ()
+        Variance for one unit of light, scale included.
+    floor : Array, shape (H, 1) or ()
+        Square of the relative error of the PSF.
+    """
+
+    light: Array
+    base: Array
+    photon: Array
+    floor: Array
+
+
+def source_light(noise: Noise, residual: Array) -> Array:
+    """Light of all sources, never below zero."""
+    return jnp.maximum(noise.light - residual, 0.0)
+
+
+def variance(noise: Noise, residual: Array) -> Array:
+    """Variance of every pixel in the state with this residual."""
+    light = source_light(noise, residual)
+    return noise.base + (noise.photon + noise.floor * light) * light
+
+
+def log_gain(noise: Noise, lower: Array, upper: Array) -> Array:
+    """Log likelihood of every pixel in the upper minus that in the lower state.
+
+    Differences are taken first, so that it is exact in single precision for sources of any
+    brightness.
+    """
+    light, other = source_light(noise, lower), source_light(noise, upper)
+    before = noise.base + (noise.photon + noise.floor * light) * light
+    change = (noise.photon + noise.floor * (light + other)) * (other - light)
+    relative = change / before
+    fit = (lower - upper) * (lower + upper) + upper**2 * relative / (1.0 + relative)
+    return 0.5 * (fit / before - jnp.log1p(relative))
+
+
+def log_density(noise: Noise, residual: Array) -> Array:
+    """Log likelihood of every pixel."""
+    spread = variance(noise, residual)
+    return -0.5 * (residual**2 / spread + jnp.log(spread) + LOG_TWO_PI)
+
+
+def score(noise: Noise, residual: Array) -> Array:
+    """Differentiate the log likelihood of every pixel by the light in it."""
+    light = source_light(noise, residual)
+    spread = noise.base + (noise.photon + noise.floor * light) * light
+    slope = jnp.where(light > 0.0, noise.photon + 2.0 * noise.floor * light, 0.0)
+    return (residual + 0.5 * slope * (residual**2 / spread - 1.0)) / spread
