@@ -20,6 +20,7 @@ from benchmarks.common import (
     report,
 )
 from probcat.blocks import use_all_cores
+from probcat.common import true_weight
 
 PRIOR = {
     "flux_min": 250.0,
@@ -27,6 +28,7 @@ PRIOR = {
     "background": 179.0,
     "parsimony": 1.5,
     "extended_fraction": 0.0,
+    "psf_error": 0.0,
 }
 RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
 EDGES = np.arange(15.0, 24.0)
@@ -38,6 +40,7 @@ EDGES = np.arange(15.0, 24.0)
 @click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
+@click.option("--psf-floor", is_flag=True, help="Sample a relative error of the PSF too.")
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 def main(
     seconds: float,
@@ -45,6 +48,7 @@ def main(
     num_warmup: int,
     seed: int,
     file: Path | None,
+    psf_floor: bool,
     setting: tuple[str, ...],
 ) -> None:
     """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
@@ -53,7 +57,7 @@ def main(
     from probcat.sampling import Run, SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
-    prior = Prior.from_image(image, **PRIOR)
+    prior = Prior.from_image(image, **{**PRIOR, "psf_error": None if psf_floor else 0.0})
     given = dict(item.split("=", 1) for item in setting)
     values = {name: float(v) if "." in v else int(v) for name, v in given.items()}
     settings = SamplerSettings(**{"border": 0.0, **values})
@@ -64,10 +68,17 @@ def main(
     track = timed_draws(run, seconds)
     results: dict[str, Any] = {
         "device": device_name(),
-        "settings": {"num_chains": num_chains, "num_warmup": num_warmup, "seed": seed, **values},
+        "settings": {
+            "num_chains": num_chains,
+            "num_warmup": num_warmup,
+            "seed": seed,
+            "psf_floor": psf_floor,
+            **values,
+        },
         "compile_s": trial["wall"][0] - track["wall"][0],
     }
     results |= _speed(track, run) | _accuracy(track, run)
+    results["chi2_brightest_percent"] = brightest_chi2(track["state"], run)
     results["peak_rss_mib"] = peak_memory()
     report(results, file)
 
@@ -85,9 +96,22 @@ def timed_draws(run: Any, seconds: float) -> dict[str, Any]:
         jax.block_until_ready(draws)
         track["cpu"].append(time.process_time() - cpu)
         track["wall"].append(time.monotonic() - wall)
-        track["blocks"].append(to_arrays(draws, run.layout, float(run.scene.num_pixels)))
+        track["blocks"].append(
+            to_arrays(draws, run.layout, float(run.scene.num_pixels), run.labels)
+        )
         if track["cpu"][-1] >= seconds:
-            return track
+            return track | {"state": state}
+
+
+def brightest_chi2(state: Any, run: Any) -> float:
+    """Chi-square per pixel of the brightest percent of the pixels, of the chains' last state."""
+    weight = jax.vmap(lambda *chain: true_weight(run.scene, *chain, 0))(
+        state.draw, state.residual, state.light
+    )
+    data = np.where(np.asarray(run.scene.weight[0]) > 0.0, run.scene.data[0], -np.inf)
+    bright = data >= np.percentile(run.images[0].clean_data, 99.0)
+    chi2 = np.asarray(weight) * np.asarray(state.residual[0]) ** 2
+    return float(chi2[:, bright].mean())
 
 
 def _joined(track: dict[str, Any], name: str) -> np.ndarray:
@@ -127,6 +151,10 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
         accepted = _joined(track, name.replace("tried", "accepted"))[:, half:].sum()
         if tried:
             results["accepted_" + name.removeprefix(prefix)] = float(accepted / tried)
+    if run.labels.sampled:
+        errors = np.concatenate([block["scalar_psf_error"] for block in track["blocks"]], axis=1)
+        results["psf_error"] = float(errors[:, half:].mean())
+        results["psf_error_sd"] = float(errors[:, half:].std())
     results["accepted_hmc"] = float(_joined(track, "stat_hmc_acceptance")[:, half:].mean())
     return results
 

@@ -30,7 +30,12 @@ SCALE_STEPS = (1.0, 3.0)
 
 
 def update_all(
-    rng_key: Array, state: CatalogState, scene: Scene, layout: Layout, extended_radius: int
+    rng_key: Array,
+    state: CatalogState,
+    scene: Scene,
+    layout: Layout,
+    extended_radius: int,
+    settled: Array | bool = True,
 ) -> CatalogState:
     """Draw all that is common to the sources of an image given the sources, in every chain.
 
@@ -42,8 +47,13 @@ def update_all(
     layout : Layout
     extended_radius : int
         Half side in pixels of the largest footprint of extended sources in the first image.
+    settled : Array, bool
+        Whether the noise is moved too: young catalogs fit so badly that the error of the PSF
+        would take the place of sources.
     """
-    one = partial(_update, scene=scene, layout=layout, extended_radius=extended_radius)
+    one = partial(
+        _update, scene=scene, layout=layout, extended_radius=extended_radius, settled=settled
+    )
     keys = chain_keys(rng_key, state)
     draw, residual, light = jax.vmap(one)(state.draw, state.residual, state.light, keys)
     return state._replace(draw=draw, residual=residual, light=light)
@@ -57,6 +67,7 @@ def _update(
     scene: Scene,
     layout: Layout,
     extended_radius: int,
+    settled: Array | bool,
 ) -> tuple[Draw, Planes, Planes]:
     prior = scene.model.prior
     key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
@@ -74,7 +85,11 @@ def _update(
         key = jax.random.fold_in(rng_key, 1)
         draw, residual = register(key, scene, draw, residual, light, layout, extended_radius)
     if scene.variance:
-        draw = draw_noise(jax.random.fold_in(rng_key, 2), scene, draw, residual, light)
+        moved = draw_noise(jax.random.fold_in(rng_key, 2), scene, draw, residual, light)
+        draw = draw._replace(
+            psf_error=jnp.where(settled, moved.psf_error, draw.psf_error),
+            noise_scale=jnp.where(settled, moved.noise_scale, draw.noise_scale),
+        )
     chi2, log_likelihood = fit(scene, draw, residual, light)
     return draw._replace(chi2=chi2, log_likelihood=log_likelihood), residual, light
 
@@ -87,11 +102,20 @@ def fit(scene: Scene, draw: Draw, residual: Planes, light: Planes) -> tuple[Arra
         return chi2, scene.log_norm - 0.5 * chi2
     squares, densities = [], []
     for index, plane in enumerate(residual):
+        weight = true_weight(scene, draw, residual, light, index)
+        squares.append(total(weight * plane**2))
         noise = plane_noise(scene, draw, light[index], index)
-        good = scene.weight[index] > 0.0
-        squares.append(total(jnp.where(good, plane**2 / variance(noise, plane), 0.0)))
-        densities.append(total(jnp.where(good, log_density(noise, plane), 0.0)))
+        densities.append(total(jnp.where(weight > 0.0, log_density(noise, plane), 0.0)))
     return jnp.sum(jnp.stack(squares)), jnp.sum(jnp.stack(densities))
+
+
+def true_weight(scene: Scene, draw: Draw, residual: Planes, light: Planes, index: int) -> Array:
+    """Inverse variances of one image in a draw of one chain."""
+    weight = scene.weight[index]
+    if not scene.variance:
+        return weight
+    noise = plane_noise(scene, draw, light[index], index)
+    return jnp.where(weight > 0.0, 1.0 / variance(noise, residual[index]), 0.0)
 
 
 def draw_mu(rng_key: Array, prior: Any, count: Array, current: Array) -> Array:
@@ -169,7 +193,7 @@ def draw_background(
         current = draw.background[first : first + mean.shape[0]]
         first += mean.shape[0]
         if scale is not None:
-            weight = _weight(scene, draw, plane, light, index)
+            weight = draw.temperature * true_weight(scene, draw, residual, light, index)
             new = draw_coefficients(key, terms, weight, plane, current, (mean, scale))
             change = terms.image(current - new)
             current, plane = new, plane + change
@@ -179,15 +203,6 @@ def draw_background(
         planes.append(plane)
     draw = draw._replace(background=jnp.concatenate(coefficients))
     return draw, tuple(planes), tuple(lights)
-
-
-def _weight(scene: Scene, draw: Draw, residual: Array, light: Planes, index: int) -> Array:
-    """Tempered inverse variances of one image."""
-    weight = scene.weight[index]
-    if scene.variance:
-        noise = plane_noise(scene, draw, light[index], index)
-        weight = jnp.where(weight > 0.0, 1.0 / variance(noise, residual), 0.0)
-    return weight * draw.temperature
 
 
 def draw_noise(rng_key: Array, scene: Scene, draw: Draw, residual: Planes, light: Planes) -> Draw:

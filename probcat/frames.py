@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LARGEST_MISFIT = 0.02
 """Greatest departure in pixels of an affine map from the full coordinates."""
+LARGEST_OFFSET = 1.0
+"""Greatest offset along an axis of an image from where its map has it, in its pixels."""
 GRID = 9
 ROUND = 4
 """Padded arrays have sides that are multiples of this, so that few shapes are compiled."""
@@ -190,7 +192,8 @@ def build_frames(
     frames = []
     for number, link in enumerate(links[1:], start=1):
         sizes = tuple(
-            2 * math.ceil(0.5 * link.reach * plan.interior + of_plan[number] + 1.5) + 1
+            2 * math.ceil(0.5 * link.reach * plan.interior + of_plan[number] + 1.5 + LARGEST_OFFSET)
+            + 1
             for plan, of_plan in zip(layout.plans, radii, strict=True)
         )
         low, high = _extent(link, layout)

@@ -135,7 +135,8 @@ class CatalogKernel(MCMCKernel):
                 return run(carry, key), None
 
             state, _ = jax.lax.scan(body, state, keys)
-        state = update_all(key_globals, state, scene, self.layout, self.extended_radius)
+        settled = state.i >= int(self.tempered_share * self._num_warmup)
+        state = update_all(key_globals, state, scene, self.layout, self.extended_radius, settled)
         if len(self.layout.ladder) > 1:
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.frames import LARGEST_OFFSET
 from probcat.layout import Layout
 from probcat.moves.base import total
 from probcat.nuisances import calibrated, plane_noise
@@ -20,8 +21,6 @@ from probcat.scene import Scene
 from probcat.state import Draw
 from probcat.variance import log_gain
 
-LARGEST_OFFSET = 1.0
-"""Pixels; windows have that much to spare."""
 LEAST_SCALE = 0.1
 
 

@@ -60,7 +60,7 @@ def log_gain(noise: Noise, lower: Array, upper: Array) -> Array:
     change = (noise.photon + noise.floor * (light + other)) * (other - light)
     relative = change / before
     fit = (lower - upper) * (lower + upper) + upper**2 * relative / (1.0 + relative)
-    return 0.5 * (fit / before - jnp.log1p(relative))
+    return 0.5 * (fit / before - jnp.log(1.0 + relative))
 
 
 def log_density(noise: Noise, residual: Array) -> Array:

@@ -16,15 +16,18 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import stats
 
-from probcat.common import update_all
+from probcat.common import fit, update_all
 from probcat.defaults import log_normal_within
 from probcat.frames import Link, build_frames, frame_origin, least_margin
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
+from probcat.nuisances import background_priors, calibrated, plane_noise
 from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.psf import PSF
+from probcat.rendering import render
 from probcat.scene import Plane, build_scene
 from probcat.state import initial_state
+from probcat.variance import variance
 from probcat.windows import Sources
 
 EXTENDED_RADIUS = 8
@@ -50,17 +53,17 @@ def make_layout(schedule, num_hmc, num_chains, passes=1, extended_slots=16):
     return Layout(SHAPE, 24, 1.3, 64, 32, (plan,), 5, num_chains)
 
 
-def make_scene(layout, prior, weight):
+def make_scene(layout, prior, weight, photon=0.0):
     psf = PSF.moffat(2.6, 3.0, size=13)
     weights = np.full(SHAPE, weight)
     if weight > 0:
         weights[3:6, 4] = 0.0
         weights *= np.linspace(0.7, 1.3, SHAPE[1])
-    plane = Plane(np.zeros(SHAPE), weights, psf, extended_radius=EXTENDED_RADIUS)
+    plane = Plane(np.zeros(SHAPE), weights, psf, EXTENDED_RADIUS, photon=photon)
     return build_scene([plane], prior, layout)
 
 
-def make_joint(schedule, num_hmc, num_chains, weight, prior):
+def make_joint(schedule, num_hmc, num_chains, weight, prior, photon=0.0):
     """Scene of three images: a dither in the first band, and a finer, turned one in another."""
     angle, zoom = 0.4, 1.25
     turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -81,9 +84,8 @@ def make_joint(schedule, num_hmc, num_chains, weight, prior):
         weights = np.full(shape, weight * (1.0, 0.8, 0.3)[number])
         weights[3:6, 4] = 0.0
         origin = (0, 0) if number == 0 else frame_origin(link, layout)
-        planes.append(
-            Plane(np.zeros(shape), weights, psf, radius, radius, link.affine, origin, link.gain)
-        )
+        given = (radius, radius, link.affine, origin, link.gain, photon)
+        planes.append(Plane(np.zeros(shape), weights, psf, *given))
     return layout, build_scene(planes, prior, layout)
 
 
@@ -119,27 +121,64 @@ def exact_state(rng_key, scene, layout):
         marks = jnp.where(held[..., None], marks, 0.0).astype(jnp.float32)
         return Sources(jnp.round(position).astype(jnp.int32), marks)
 
-    residual = []
-    for key, weight in zip(jax.random.split(keys[5], len(scene.weight)), scene.weight, strict=True):
-        noise = jax.random.normal(key, (chains, *weight.shape))
-        sigma = jnp.where(weight > 0, 1.0, 0.0) / jnp.sqrt(jnp.where(weight > 0, weight, 1.0))
-        residual.append(noise * sigma[None])
-    levels = [
-        level.sample(key, (chains,)) if isinstance(level, dist.Distribution) else level
-        for key, level in zip(
-            jax.random.split(keys[6], len(prior.backgrounds)), prior.backgrounds, strict=True
-        )
-    ]
-    levels = [jnp.broadcast_to(jnp.asarray(level, jnp.float32), (chains,)) for level in levels]
     draw = state.draw._replace(
         points=sources(keys[3], mu * (1.0 - fraction), layout.point_capacity, False),
         extended=sources(keys[4], mu * fraction, layout.extended_capacity, True),
         mu=mu,
         extended_fraction=fraction,
         flux_slope=slope,
-        background=jnp.stack(levels, axis=1),
     )
-    return state._replace(draw=draw, residual=tuple(residual))
+    draw = draw._replace(**exact_nuisances(keys[6], scene, draw))
+    residual, light = exact_planes(keys[5], scene, layout, draw)
+    return state._replace(draw=draw, residual=residual, light=light)
+
+
+def exact_nuisances(rng_key, scene, draw):
+    """Draws from the priors of all that images have of their own."""
+    keys = jax.random.split(rng_key, 5)
+    prior, shape = scene.model.prior, draw.psf_error.shape
+    found = {}
+    for key, name in zip(keys, ("psf_error", "noise_scale", "flux_scale"), strict=False):
+        if isinstance(getattr(prior, name), dist.Distribution):
+            found[name] = getattr(prior, name).sample(key, shape)
+    if prior.flux_scale is not None:
+        bands = scene.model.bands
+        sampled = np.array([band in bands[:index] for index, band in enumerate(bands)])
+        found["flux_scale"] = jnp.where(sampled[None], found["flux_scale"], 1.0)
+    if prior.offset is not None:
+        offset = prior.offset.sample(keys[3], (*shape, 2))
+        found["offset"] = offset.at[:, 0].set(0.0)
+    columns = []
+    for key, (mean, scale) in zip(
+        jax.random.split(keys[4], shape[1]), background_priors(scene), strict=True
+    ):
+        normal = jax.random.normal(key, (shape[0], mean.shape[0]))
+        columns.append(mean[None] + (0.0 if scale is None else scale[None] * normal))
+    return found | {"background": jnp.concatenate(columns, axis=1)}
+
+
+def exact_planes(rng_key, scene, layout, draw):
+    """Noise of the right variance as residuals, and data minus background, of every chain."""
+    models = [None] * len(scene.weight)
+    if scene.keeps_light:
+        models = jax.jit(jax.vmap(partial(render_chain, scene, layout)))(draw)
+    residuals, lights = [], []
+    keys = jax.random.split(rng_key, len(models))
+    for index, (key, weight, model) in enumerate(zip(keys, scene.weight, models, strict=True)):
+        noise = jax.random.normal(key, (layout.num_chains, *weight.shape))
+        spread = jnp.broadcast_to(1.0 / jnp.where(weight > 0, weight, 1.0), noise.shape)
+        if scene.variance:
+            spread = jax.vmap(
+                lambda d, m, i=index: variance(plane_noise(scene, d, m, i), jnp.zeros_like(m))
+            )(draw, model)
+        residuals.append(jnp.where(weight > 0, noise * jnp.sqrt(spread), 0.0))
+        if scene.keeps_light:
+            lights.append(model + residuals[-1])
+    return tuple(residuals), tuple(lights)
+
+
+def render_chain(scene, layout, draw):
+    return render(calibrated(scene, draw), layout, draw.points, draw.extended, EXTENDED_RADIUS)
 
 
 def advance(rng_key, state, scene, layout, passes, step_size=0.25, with_globals=False):
@@ -200,17 +239,30 @@ def compare_with_prior(state, scene, layout):
         (draw.flux_slope - prior.flux_slope.loc) / prior.flux_slope.scale, "norm"
     ).pvalue
     results["mu"] = stats.ks_2samp(draw.mu, np.asarray(fresh.draw.mu)).pvalue
-    for number, level in enumerate(prior.backgrounds):
-        if isinstance(level, dist.Distribution):
-            pull = (draw.background[:, number] - level.loc) / level.scale
-            results[f"background_{number}"] = stats.kstest(pull, "norm").pvalue
-    for number, (weight, residual) in enumerate(zip(scene.weight, state.residual, strict=True)):
-        weight = np.asarray(weight)
-        if weight.max() > 0:
-            chi2 = (weight * np.asarray(residual) ** 2).sum((1, 2))
-            results[f"chi2_{number}"] = stats.kstest(
-                chi2, stats.chi2(np.sum(weight > 0)).cdf
-            ).pvalue
+    results |= compare_nuisances(scene, draw, fresh.draw)
+    measured = jax.vmap(partial(fit, scene))(state.draw, state.residual, state.light)
+    pixels = sum(int(np.sum(np.asarray(weight) > 0)) for weight in scene.weight)
+    if pixels:
+        results["chi2"] = stats.kstest(np.asarray(measured[0]), stats.chi2(pixels).cdf).pvalue
+    return results
+
+
+def compare_nuisances(scene, draw, fresh):
+    """P values of what images have of their own, by name."""
+    results, first = {}, 0
+    for number, (mean, scale) in enumerate(background_priors(scene)):
+        for term in range(mean.shape[0]):
+            if scale is not None:
+                pull = (draw.background[:, first + term] - mean[term]) / scale[term]
+                results[f"background_{number}_{term}"] = stats.kstest(pull, "norm").pvalue
+        first += mean.shape[0]
+    for name in ("psf_error", "noise_scale", "flux_scale", "offset"):
+        values = np.asarray(getattr(draw, name)).reshape(draw.mu.shape[0], -1)
+        others = np.asarray(getattr(fresh, name)).reshape(values.shape)
+        for column in range(values.shape[1]):
+            if np.ptp(others[:, column]) > 0.0:
+                p_value = stats.ks_2samp(values[:, column], others[:, column]).pvalue
+                results[f"{name}_{column}"] = p_value
     return results
 
 

@@ -1,0 +1,115 @@
+"""What images have of their own: noise of the model, backgrounds, offsets, flux scales."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from harness import (
+    advance,
+    compare_with_prior,
+    exact_state,
+    make_joint,
+    make_layout,
+    make_prior,
+    make_scene,
+    render_chain,
+)
+
+from probcat.moves import MOVES
+from probcat.nuisances import plane_noise
+from probcat.variance import log_density, log_gain, score, variance
+
+# About 40 p values a test and 8 tests.
+LEAST_P = 1e-4 / (40 * 8)
+NOISE = {"psf_error": dist.HalfNormal(0.1), "noise_scale": dist.LogNormal(0.0, 0.2)}
+PLACE = {"offset": dist.Normal(0.0, 0.15), "flux_scale": dist.Normal(1.0, 0.1)}
+PHOTON = 0.2
+WEIGHT = 0.07
+
+
+def check_joint(layout, scene, passes=4):
+    start = exact_state(jax.random.key(11), scene, layout)
+    end = advance(jax.random.key(12), start, scene, layout, passes, with_globals=True)
+    assert not np.asarray(end.draw.overflow).any()
+    p_values = compare_with_prior(end, scene, layout)
+    assert min(p_values.values()) > LEAST_P, p_values
+    return start, end
+
+
+@pytest.mark.parametrize(
+    "weight", [WEIGHT, pytest.param(0.0, marks=pytest.mark.slow)], ids=["with_data", "prior_only"]
+)
+def test_noise_of_the_model_leaves_the_joint_unchanged(weight):
+    layout = make_layout(list(MOVES), 1, num_chains=400)
+    prior = make_prior(**NOISE, background_model=("plane",))
+    scene = make_scene(layout, prior, weight, photon=PHOTON)
+    start, end = check_joint(layout, scene)
+    assert np.mean(end.draw.hmc_acceptance) > 0.3
+    for name in NOISE:
+        moved = np.asarray(getattr(end.draw, name) != getattr(start.draw, name))
+        assert moved.mean() > 0.5, name
+    tried, accepted = np.moveaxis(np.asarray(end.draw.moves).sum(axis=(0, 2)), -1, 0)
+    assert accepted.sum(axis=1)[tried.sum(axis=1) > 0].min() > 0
+
+
+@pytest.mark.slow
+def test_trajectories_in_noise_of_the_model_leave_the_joint_unchanged():
+    layout = make_layout([], 2, num_chains=600)
+    scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
+    _, end = check_joint(layout, scene)
+    assert np.mean(end.draw.hmc_acceptance) > 0.5
+
+
+@pytest.mark.parametrize(
+    "noise", [NOISE, pytest.param({}, marks=pytest.mark.slow)], ids=["of_the_model", "given"]
+)
+def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
+    moves = ["birth_death_point", "split_merge", "companion_extended", "retype"]
+    colours = dist.Normal(jnp.array([0.3]), jnp.array([0.5]))
+    models = ("level", "mesh", "plane") if noise else ("level",)
+    prior = make_prior(
+        background=(dist.Normal(5.0, 2.0),) * 3,
+        background_model=models,
+        background_mesh=12.0,
+        colours=colours,
+        **noise,
+        **PLACE,
+    )
+    photon = PHOTON if noise else 0.0
+    layout, scene = make_joint(moves, 1, 300, WEIGHT, prior, photon=photon)
+    start, end = check_joint(layout, scene, passes=3)
+    offset, scale = (np.asarray(getattr(end.draw, name)) for name in PLACE)
+    moved = np.any(offset != np.asarray(start.draw.offset), axis=-1)
+    assert not moved[:, 0].any()
+    assert moved[:, 1:].mean() > 0.5
+    # The second image has a band of its own, the third is another one of the first band.
+    assert np.all(scale[:, :2] == 1.0)
+    assert np.mean(scale[:, 2] != np.asarray(start.draw.flux_scale)[:, 2]) > 0.5
+    models = jax.jit(jax.vmap(lambda draw: render_chain(scene, layout, draw)))(end.draw)
+    for light, residual, model, weight in zip(
+        end.light, end.residual, models, scene.weight, strict=True
+    ):
+        seen = np.asarray(weight) > 0
+        error = np.abs(np.asarray(light - residual - model))[:, seen]
+        assert error.max() < 1e-3 / np.sqrt(WEIGHT)
+
+
+def test_log_gain_and_score_are_those_of_the_density():
+    layout = make_layout([], 0, num_chains=3)
+    scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
+    state = exact_state(jax.random.key(3), scene, layout)
+    draw = jax.tree.map(lambda values: values[0], state.draw)
+    noise = plane_noise(scene, draw, state.light[0][0], 0)
+    with jax.enable_x64(True):
+        noise = jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), noise)
+        lower = jnp.asarray(np.asarray(state.residual[0][0]), jnp.float64)
+        rng = np.random.default_rng(1)
+        upper = lower - jnp.asarray(rng.exponential(30.0, lower.shape))
+        gain = log_density(noise, upper) - log_density(noise, lower)
+        np.testing.assert_allclose(log_gain(noise, lower, upper), gain, rtol=1e-9, atol=1e-9)
+        step = 1e-4
+        slope = log_density(noise, upper - step) - log_density(noise, upper + step)
+        found, expected = score(noise, upper), slope / (2.0 * step)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+        assert float(jnp.min(variance(noise, upper) / noise.base)) >= 1.0
