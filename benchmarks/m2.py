@@ -29,6 +29,7 @@ PRIOR = {
     "parsimony": 1.5,
     "extended_fraction": 0.0,
     "psf_error": 0.0,
+    "psf_width_scatter": 0.0,
 }
 RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
 EDGES = np.arange(15.0, 24.0)
@@ -40,7 +41,7 @@ EDGES = np.arange(15.0, 24.0)
 @click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-@click.option("--psf-floor", is_flag=True, help="Sample a relative error of the PSF too.")
+@click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSF too.")
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 def main(
     seconds: float,
@@ -57,7 +58,8 @@ def main(
     from probcat.sampling import Run, SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
-    prior = Prior.from_image(image, **{**PRIOR, "psf_error": None if psf_floor else 0.0})
+    given = [name for name in PRIOR if not (psf_floor and name.startswith("psf_"))]
+    prior = Prior.from_image(image, **{name: PRIOR[name] for name in given})
     given = dict(item.split("=", 1) for item in setting)
     values = {name: float(v) if "." in v else int(v) for name, v in given.items()}
     settings = SamplerSettings(**{"border": 0.0, **values})
@@ -151,10 +153,10 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
         accepted = _joined(track, name.replace("tried", "accepted"))[:, half:].sum()
         if tried:
             results["accepted_" + name.removeprefix(prefix)] = float(accepted / tried)
-    if run.labels.sampled:
-        errors = np.concatenate([block["scalar_psf_error"] for block in track["blocks"]], axis=1)
-        results["psf_error"] = float(errors[:, half:].mean())
-        results["psf_error_sd"] = float(errors[:, half:].std())
+    for name in (name for name in track["blocks"][0] if name.startswith("scalar_psf")):
+        values = _joined(track, name)[:, half:]
+        results[name.removeprefix("scalar_")] = float(values.mean())
+        results[name.removeprefix("scalar_") + "_sd"] = float(values.std())
     results["accepted_hmc"] = float(_joined(track, "stat_hmc_acceptance")[:, half:].mean())
     return results
 

@@ -30,6 +30,7 @@ OF_COLOURS = ("colour_mean", "colour_scatter")
 SWITCHED = (
     "psf_error",
     "psf_error_scatter",
+    "psf_width_scatter",
     "noise_scale_scatter",
     "offset_scatter",
     "flux_scale_scatter",
@@ -77,6 +78,9 @@ class PriorParameters:
     psf_error : float
         Fixed relative error of the PSF, 0 for none; None samples it for every image, with a
         half-normal prior of ``psf_error_scatter``.
+    psf_width_scatter : float
+        Of the normal prior of the relative change of the PSF's width, along x and along y, of
+        every image; 0 fixes it at none.
     noise_scale_scatter : float
         The scale of the noise of every image is sampled, with a log-normal prior about one of
         this scatter; 0 fixes it at one.
@@ -116,6 +120,7 @@ class PriorParameters:
     background_mesh: float = 64.0
     psf_error: float | None = None
     psf_error_scatter: float = 0.01
+    psf_width_scatter: float = 0.02
     noise_scale_scatter: float = 0.0
     offset_scatter: float = 0.1
     flux_scale_scatter: float = 0.01
@@ -335,7 +340,9 @@ def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, A
     error: Any = parameters.psf_error or None
     if parameters.psf_error is None and parameters.psf_error_scatter > 0.0:
         error = dist.HalfNormal(jnp.float32(parameters.psf_error_scatter))
-    scale = offset = flux_scale = None
+    scale = width = offset = flux_scale = None
+    if parameters.psf_width_scatter > 0.0:
+        width = dist.Normal(jnp.float32(0.0), jnp.float32(parameters.psf_width_scatter))
     if parameters.noise_scale_scatter > 0.0:
         scale = dist.LogNormal(jnp.float32(0.0), jnp.float32(parameters.noise_scale_scatter))
     if num_images > 1 and parameters.offset_scatter > 0.0:
@@ -344,6 +351,7 @@ def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, A
         flux_scale = dist.Normal(jnp.float32(1.0), jnp.float32(parameters.flux_scale_scatter))
     return {
         "psf_error": error,
+        "psf_width": width,
         "noise_scale": scale,
         "offset": offset,
         "flux_scale": flux_scale,

@@ -12,7 +12,7 @@ from probcat.state import MOVE_NAMES, Draw
 
 SCALARS = ("mu", "extended_fraction", "flux_slope", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
-OF_IMAGES = ("psf_error", "noise_scale", "offset", "flux_scale")
+OF_IMAGES = ("psf_error", "psf_width", "noise_scale", "offset", "flux_scale")
 
 
 @dataclass(frozen=True)
@@ -116,9 +116,10 @@ def _of_images(draws: Draw, labels: Labels) -> Iterator[tuple[str, Any]]:
         for name in ("psf_error", "noise_scale"):
             if name in labels.sampled:
                 yield f"{name}{suffix}", getattr(draws, name)[..., index]
-        if index > 0 and "offset" in labels.sampled:
-            for axis, letter in enumerate("xy"):
-                yield f"offset_{letter}{suffix}", draws.offset[..., index, axis]
+        for name, first_image in (("psf_width", 0), ("offset", 1)):
+            if index >= first_image and name in labels.sampled:
+                for axis, letter in enumerate("xy"):
+                    yield f"{name}_{letter}{suffix}", getattr(draws, name)[..., index, axis]
         if index > 0 and "flux_scale" in labels.sampled:
             yield f"flux_scale{suffix}", draws.flux_scale[..., index]
 

@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 
 from probcat import sersic
+from probcat.psf_tables import FWHM
 
 # Half side, as a share of the grid, of the box around a source in which its image is right.
 VALID = 0.42
@@ -52,6 +53,10 @@ class ExtendedTables(NamedTuple):
         Polynomial table of the Gaussian amplitudes, see `probcat.sersic.SersicMixture`.
     fit_light, fit_modes : Array, shapes (B, nodes), (B, B), float32
         Linear maps to the B lowest modes from light at the nodes and from modes.
+    damping : Array, shape (2, P, P // 2 + 1), float32
+        What a relative change of the PSF's width along x and y takes off its transfer function.
+    width : Array or None, shape (2,)
+        That change, as in `probcat.points.PointTables`.
     """
 
     transfer: Array
@@ -60,6 +65,8 @@ class ExtendedTables(NamedTuple):
     amplitudes: Array
     fit_light: Array
     fit_modes: Array
+    damping: Array
+    width: Array | None = None
 
     @property
     def size(self) -> int:
@@ -112,6 +119,10 @@ def extended_tables(psf, size):
         amplitudes=jnp.asarray(sersic.mixture().table, jnp.float32),
         fit_light=jnp.asarray(fit, jnp.float32),
         fit_modes=jnp.asarray(fit @ folded, jnp.float32),
+        damping=_f32(
+            (2.0 * np.pi * psf.fwhm / FWHM) ** 2
+            * np.stack([freq_x**2, freq_y**2]).reshape(2, size, -1)
+        ),
     )
 
 
@@ -191,6 +202,9 @@ def _response(position, tables):
     cos_x, sin_x = waves[:, None, size:]
     cos, sin = cos_y * cos_x - sin_y * sin_x, sin_y * cos_x + cos_y * sin_x
     real, imag = tables.transfer.real, tables.transfer.imag
+    if tables.width is not None:
+        share = 1.0 - tables.width[0] * tables.damping[0] - tables.width[1] * tables.damping[1]
+        real, imag = real * share, imag * share
     return real * cos - imag * sin, real * sin + imag * cos
 
 

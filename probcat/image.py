@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
-from probcat.noise import build_variance
+from probcat.noise import build_variance, sky_variance
 from probcat.psf import PSF
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ class Image:
         unit: str = "",
         name: str = "",
         notes: tuple[str, ...] = (),
+        model_variance: bool = False,
     ) -> Image:
         """Make an image from arrays, or from an astropy ``NDData`` or ``CCDData``.
 
@@ -141,6 +142,9 @@ class Image:
             Read noise in electrons.
         wcs, band, zero_point, unit, name, notes
             As in `Image`.
+        model_variance : bool
+            Let the sources' photon noise follow the model, see `Image.photon_gain`; needs a
+            ``gain``. A ``variance`` that is given is then that of pixels without sources.
 
         Returns
         -------
@@ -165,7 +169,12 @@ class Image:
         if isinstance(data, np.ma.MaskedArray):
             bad = bad | np.ma.getmaskarray(data)
         lines = list(notes)
-        if variance is None:
+        if model_variance and gain is None:
+            raise InputError(f"{where}: a variance from the model needs a gain; give --gain")
+        if model_variance and gain is not None and variance is None:
+            var, line = sky_variance(pixels, bad, gain=gain, read_noise=read_noise, where=where)
+            lines.append(line)
+        elif variance is None:
             var, line = build_variance(pixels, bad, gain=gain, read_noise=read_noise, where=where)
             lines.append(line)
         else:
@@ -182,6 +191,7 @@ class Image:
             zero_point=zero_point,
             unit=unit,
             name=name,
+            photon_gain=gain if model_variance else None,
         )
         lines += _count_unusable(image)
         object.__setattr__(image, "notes", tuple(lines))

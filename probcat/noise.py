@@ -140,6 +140,44 @@ def build_variance(
     return variance, note
 
 
+def sky_variance(
+    data: np.ndarray,
+    mask: np.ndarray,
+    *,
+    gain: float,
+    read_noise: float | None = None,
+    where: str = "image",
+) -> tuple[np.ndarray, str]:
+    """Give every pixel the variance that it has without sources.
+
+    The sky's own photon noise and the read noise, (level / gain) + (read_noise / gain)^2; if the
+    sky has been subtracted, what is measured. The photon noise of sources is left to the model.
+
+    Parameters
+    ----------
+    data, mask, read_noise, where
+        As in `build_variance`.
+    gain : float
+        Electrons per unit of ``data``.
+
+    Returns
+    -------
+    variance : ndarray, shape (ny, nx)
+    note : str
+        What was done, in one line.
+
+    Raises
+    ------
+    InputError
+        If a constant is not positive.
+    """
+    whole, text = build_variance(data, mask, gain=gain, read_noise=read_noise, where=where)
+    good = ~mask & np.isfinite(data)
+    # The least of the CCD equation is that of a pixel with nothing but sky.
+    base = float(np.min(whole[good])) if good.any() else 1.0
+    return np.full_like(data, base), f"{text}; the sources' photon noise follows the model"
+
+
 def _from_detector(
     data: np.ndarray, level: float, measured: float, gain: float, read_noise: float | None
 ) -> tuple[np.ndarray, str]:

@@ -1,20 +1,47 @@
 """What every image has of its own: background, offset, flux scale, and its noise."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
+from probcat.moves.base import ImageModel
 from probcat.scene import Scene
 from probcat.variance import Noise
 
 
 def calibrated(scene: Scene, draw: Any) -> Scene:
-    """Scene as a draw of one chain has it: with its offsets and flux scales."""
+    """Scene as a draw of one chain has it: with its offsets, flux scales and PSFs."""
     if not scene.calibrates:
         return scene
-    return scene._replace(offsets=scene.offsets + draw.offset, gain=scene.gain * draw.flux_scale)
+    images = scene.model.images
+    if scene.model.prior.psf_width is not None:
+        images = widened(images, draw.psf_width)
+    return scene._replace(
+        offsets=scene.offsets + draw.offset,
+        gain=scene.gain * draw.flux_scale,
+        model=replace(scene.model, images=images),
+    )
+
+
+def widened(images: tuple[ImageModel, ...], width: Array) -> tuple[ImageModel, ...]:
+    """Images with PSFs of changed width.
+
+    Parameters
+    ----------
+    images : tuple of ImageModel
+    width : Array, shape (I, 2)
+        Relative changes along x and y of every image.
+    """
+    return tuple(
+        image._replace(
+            point_tables=image.point_tables._replace(width=own),
+            extended_tables=tuple(table._replace(width=own) for table in image.extended_tables),
+        )
+        for image, own in zip(images, width, strict=True)
+    )
 
 
 def background_priors(scene: Scene) -> list[tuple[Array, Array | None]]:

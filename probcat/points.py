@@ -28,15 +28,45 @@ class PointTables(NamedTuple):
     ----------
     rows, cols : Array, shape (degree + 1, rank, 2 R + 1), float32
         Coefficients of the factors along y and along x.
+    row_bends, col_bends : Array, shape (degree + 1, rank, 2 R + 1), float32
+        The same of their second derivatives, times the variance of the PSF.
+    width : Array or None, shape (2,)
+        Relative change of the PSF's width along x and y: adds that share of the bends, which
+        is a convolution with a narrow Gaussian to first order.
     """
 
     rows: Array
     cols: Array
+    row_bends: Array
+    col_bends: Array
+    width: Array | None = None
 
     @property
     def radius(self) -> int:
         """Half side ``R`` of the square footprint in pixels."""
         return (self.rows.shape[-1] - 1) // 2
+
+
+def row_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
+    """Factors along y and their derivatives, see `factors`."""
+    if tables.width is None:
+        return factors(tables.rows, offset)
+    return _widened(tables.rows, tables.row_bends, tables.width[1], offset)
+
+
+def col_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
+    """Factors along x and their derivatives, see `factors`."""
+    if tables.width is None:
+        return factors(tables.cols, offset)
+    return _widened(tables.cols, tables.col_bends, tables.width[0], offset)
+
+
+def _widened(table: Array, bends: Array, width: Array, offset: Array) -> tuple[Array, Array]:
+    # One product with tables that all chains share, then the chain's own width.
+    rank = table.shape[1]
+    both = factors(jnp.concatenate([table, bends], axis=1), offset)
+    value, slope = (part[..., :rank, :] + width * part[..., rank:, :] for part in both)
+    return value, slope
 
 
 def split_position(position: Array) -> tuple[Array, Array]:
@@ -87,14 +117,18 @@ def place(factor: Array, start: Array, size: int) -> Array:
     return jax.lax.dynamic_slice_in_dim(padded, begin, size, axis=1)
 
 
-def window_factors(tables: Array, position: Array, size: int) -> tuple[Array, Array]:
+def in_window(
+    value: Array, slope: Array, nearest: Array, radius: int, size: int
+) -> tuple[Array, Array]:
     """Factors and derivatives of many sources along one axis of a window.
 
     Parameters
     ----------
-    tables : Array, shape (degree + 1, K, D)
-    position : Array, shape (S,)
-        Positions in window pixels.
+    value, slope : Array, shape (S, K, D)
+    nearest : Array, shape (S,), int32
+        Window pixels nearest to the sources.
+    radius : int
+        Half side of the footprint.
     size : int
         Side of the window.
 
@@ -102,25 +136,19 @@ def window_factors(tables: Array, position: Array, size: int) -> tuple[Array, Ar
     -------
     value, derivative : Array, shape (S, K, size)
     """
-    radius = (tables.shape[-1] - 1) // 2
-    nearest, offset = split_position(position)
-    value, slope = factors(tables, offset)
     move = jax.vmap(partial(place, size=size))
     both = move(jnp.concatenate([value, slope], axis=1), nearest - radius)
-    rank = tables.shape[1]
+    rank = value.shape[1]
     return both[:, :rank], both[:, rank:]
 
 
 def point_patch(tables: PointTables, x: Array, y: Array, size: int) -> Array:
     """Unit-flux image of one point source in a window, shape (size, size)."""
     radius = tables.radius
-    patch = []
-    for table, position in ((tables.rows, y), (tables.cols, x)):
-        nearest, offset = split_position(position)
-        powers = jnp.stack([offset**j for j in range(table.shape[0])])
-        value = (powers @ table.reshape(table.shape[0], -1)).reshape(table.shape[1:])
-        patch.append(place(value, nearest - radius, size))
-    return patch[0].T @ patch[1]
+    row, y_offset = split_position(y)
+    column, x_offset = split_position(x)
+    along_y, along_x = row_factors(tables, y_offset)[0], col_factors(tables, x_offset)[0]
+    return place(along_y, row - radius, size).T @ place(along_x, column - radius, size)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -136,8 +164,11 @@ def points_image(tables: PointTables, x: Array, y: Array, flux: Array, size: int
 def _points_forward(
     tables: PointTables, x: Array, y: Array, flux: Array, size: int
 ) -> tuple[Array, tuple]:
-    rows, row_slopes = window_factors(tables.rows, y, size)
-    cols, col_slopes = window_factors(tables.cols, x, size)
+    row, y_offset = split_position(y)
+    column, x_offset = split_position(x)
+    radius = tables.radius
+    rows, row_slopes = in_window(*row_factors(tables, y_offset), row, radius, size)
+    cols, col_slopes = in_window(*col_factors(tables, x_offset), column, radius, size)
     scaled = cols * flux[:, None, None]
     image = rows.reshape(-1, size).T @ scaled.reshape(-1, size)
     return image, (tables, flux, rows, row_slopes, cols, col_slopes)
@@ -174,7 +205,7 @@ def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array,
     """
     column, x_offset = split_position(x)
     row, y_offset = split_position(y)
-    rows, _ = factors(tables.rows, y_offset)
-    cols, _ = factors(tables.cols, x_offset)
+    rows, _ = row_factors(tables, y_offset)
+    cols, _ = col_factors(tables, x_offset)
     stamps = jnp.einsum("skj,ski->sji", rows, cols)
     return stamps, row - tables.radius, column - tables.radius

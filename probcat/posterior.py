@@ -134,16 +134,23 @@ def background_of(samples: Samples, image: Image) -> Terms:
 
 
 def default_renderer(samples: Samples, image: Image) -> Renderer:
-    """Make the renderer of the image's PSF, with the footprint that the sampler used."""
+    """Make the renderer of the image's PSF, with the footprint that the sampler used.
+
+    Of a width that was sampled its mean is taken.
+    """
     from probcat.render import Renderer
 
-    return Renderer.from_psf(
+    renderer = Renderer.from_psf(
         image.psf,
         extended_radius=int(samples.attrs.get("extended_radius", 0)),
         large_radius=int(samples.attrs.get("large_radius", 0)),
         large_size=samples.attrs.get("large_size") or math.inf,
         with_extended=bool(np.any(samples.sources["extended"])),
     )
+    if "psf_width_x" not in samples.scalars:
+        return renderer
+    width = [float(np.mean(samples.scalars[f"psf_width_{axis}"])) for axis in "xy"]
+    return renderer.widened(width)
 
 
 def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:

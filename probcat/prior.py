@@ -63,6 +63,9 @@ class Prior:
     psf_error : Distribution or float, optional
         Relative error of the PSF, added to the variance as ``(psf_error * light)**2``: a
         hyperprior on positive numbers for every image, a fixed number, or None for none.
+    psf_width : Distribution, optional
+        Normal prior of the relative change of the PSF's width, along x and along y, of every
+        image; None for none.
     noise_scale : Distribution or float, optional
         Scale of the noise of every image, likewise; None for one.
     offset : Distribution, optional
@@ -88,6 +91,7 @@ class Prior:
     flux_slope: dist.Distribution | None = None
     colours: dist.Distribution | None = None
     psf_error: dist.Distribution | float | None = None
+    psf_width: dist.Distribution | None = None
     noise_scale: dist.Distribution | float | None = None
     offset: dist.Distribution | None = None
     flux_scale: dist.Distribution | None = None
@@ -235,7 +239,7 @@ class Prior:
                     f"prior background: a fixed number is a level, not a "
                     f"{self.background_model_of(number)}; give a Normal distribution"
                 )
-        for name in ("offset", "flux_scale"):
+        for name in ("psf_width", "offset", "flux_scale"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, dist.Normal):
                 raise InputError(f"prior {name}: must be a Normal distribution or None")

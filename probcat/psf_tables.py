@@ -8,6 +8,8 @@ from probcat.points import PointTables
 from probcat.psf_samples import TAPER, taper
 
 _DEGREES = range(3, 10)
+FWHM = 2.3548
+"""Of a Gaussian of unit standard deviation."""
 # Sub-pixel offsets at which errors are looked for. No degree has its nodes at all of them.
 _CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
 
@@ -45,7 +47,7 @@ def build(psf, radius, tolerance, degree=None):
     limit = tolerance * psf.peak
     truth = _footprint(psf, radius)
     for chosen in _DEGREES if degree is None else [degree]:
-        tables = _polynomials(psf, radius, chosen, 0.01 * limit)
+        tables, bends = _polynomials(psf, radius, chosen, 0.01 * limit)
         rows, cols = (_on_check_offsets(table) for table in tables)
         if np.abs(truth - rows.T @ cols).max() < 0.25 * limit:
             break
@@ -53,7 +55,8 @@ def build(psf, radius, tolerance, degree=None):
     for rank, (row, col) in enumerate(zip(rows, cols, strict=True), start=1):
         residual = residual - np.multiply.outer(row, col)
         if np.abs(residual).max() <= limit:
-            return PointTables(*(jnp.asarray(table[:, :rank], jnp.float32) for table in tables))
+            parts = (*tables, *bends)
+            return PointTables(*(jnp.asarray(table[:, :rank], jnp.float32) for table in parts))
     raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
 
 
@@ -64,10 +67,16 @@ def error(psf, tables):
     return float(np.abs(_footprint(psf, radius) - rows.T @ cols).max() / psf.peak)
 
 
-def _factors(psf, radius, offsets, axis):
-    """Interpolation weights (offsets * D, samples), tapered to the footprint."""
+def _factors(psf, radius, offsets, axis, bent=False):
+    """Interpolation weights (offsets * D, samples), tapered to the footprint.
+
+    Or those of the second derivative, times the variance of a Gaussian of the PSF's width.
+    """
     where = (np.arange(-radius, radius + 1) - offsets[:, None]).ravel()
-    weights = psf.basis(where, axis)
+    if bent:
+        weights = (psf.fwhm / FWHM) ** 2 * psf.basis_curvature(where, axis)
+    else:
+        weights = psf.basis(where, axis)
     if radius >= psf.radius:
         return weights
     return weights * taper((radius + 0.5 - np.abs(where)) / TAPER)[:, None]
@@ -87,22 +96,32 @@ def _on_check_offsets(table):
 
 
 def _polynomials(psf, radius, degree, negligible):
-    """Tables (degree + 1, K, D), float64, of all terms that are not negligible."""
+    """Tables (degree + 1, K, D), float64, of all terms that are not negligible.
+
+    Two of the factors along y and along x, and two of their second derivatives.
+    """
     nodes = 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     left, singular, right = np.linalg.svd(psf.pixels, full_matrices=False)
     keep = max(1, np.count_nonzero(singular > negligible))
+    samples = (left[:, :keep] * singular[:keep], right[:keep].T)
     # The singular vectors on the footprint follow from those of a small matrix.
-    left, left_r = np.linalg.qr(
-        _factors(psf, radius, nodes, 0) @ (left[:, :keep] * singular[:keep])
-    )
-    right, right_r = np.linalg.qr(_factors(psf, radius, nodes, 1) @ right[:keep].T)
-    inner_left, singular, inner_right = np.linalg.svd(left_r @ right_r.T, full_matrices=False)
+    placed = [_factors(psf, radius, nodes, axis) @ samples[axis] for axis in (0, 1)]
+    bases, roots = zip(*(np.linalg.qr(vectors) for vectors in placed), strict=True)
+    inner_left, singular, inner_right = np.linalg.svd(roots[0] @ roots[1].T, full_matrices=False)
+    turns = (inner_left * np.sqrt(singular), inner_right.T * np.sqrt(singular))
     to_coefficients = np.linalg.inv(np.vander(nodes, increasing=True))
-    return tuple(
-        np.einsum(
-            "jm,mdk->jkd",
-            to_coefficients,
-            (vectors * np.sqrt(singular)).reshape(degree + 1, 2 * radius + 1, -1),
+
+    def table(vectors):
+        shaped = vectors.reshape(degree + 1, 2 * radius + 1, -1)
+        return np.einsum("jm,mdk->jkd", to_coefficients, shaped)
+
+    tables = tuple(table(basis @ turn) for basis, turn in zip(bases, turns, strict=True))
+    bends = tuple(
+        table(
+            _factors(psf, radius, nodes, axis, bent=True)
+            @ samples[axis]
+            @ np.linalg.lstsq(roots[axis], turns[axis], rcond=None)[0]
         )
-        for vectors in (left @ inner_left, right @ inner_right.T)
+        for axis in (0, 1)
     )
+    return tables, bends

@@ -1,12 +1,15 @@
-r"""Where images beyond the first lie, and the scale of their fluxes.
+r"""Where images beyond the first lie, the scale of their fluxes, and the widths of PSFs.
 
-Both are moved given the sources.  The light m of all sources in an image is proportional to
+All are moved given the sources.  The light m of all sources in an image is proportional to
 its flux scale, whose conditional under fixed weights is Gaussian.  An offset o shifts it,
 :math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which gives a Gaussian to propose from at
 every state (a Newton step, Qi & Minka 2002); what is proposed is rendered and accepted or not.
+The same goes for the width of the PSF, with second derivatives.
 """
 
 from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,29 @@ from probcat.state import Draw
 from probcat.variance import log_gain
 
 LEAST_SCALE = 0.1
+WIDEST = 0.15
+"""Greatest relative change of the width of a PSF."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of an image that its light depends on.
+
+    Attributes
+    ----------
+    name : str
+        Of the field of a draw and of the prior.
+    image : int
+        Its number.
+    largest : float
+        Bound of both components.
+    slopes : callable
+        From the light of all sources to its derivatives by both components, about.
+    """
+
+    name: str
+    image: int
+    largest: float
+    slopes: Callable[[Array], list[Array]]
 
 
 def register(
@@ -33,24 +59,29 @@ def register(
     layout: Layout,
     extended_radius: int,
 ) -> tuple[Draw, tuple[Array, ...]]:
-    """Move offset and flux scale of every image beyond the first, of one chain.
+    """Move offset, flux scale and PSF of every image, of one chain.
 
     The flux scale of the only image of a band is one: it could not be told from colours.
     """
-    planes = list(residual)
-    bands = scene.model.bands
-    for index in range(1, len(planes)):
-        keys = jax.random.split(jax.random.fold_in(rng_key, index))
-        if scene.model.prior.flux_scale is not None and bands[index] in bands[:index]:
+    planes, prior, bands = list(residual), scene.model.prior, scene.model.bands
+    for index in range(len(planes)):
+        keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
+        if prior.flux_scale is not None and bands[index] in bands[:index]:
             draw, planes[index] = _move_scale(keys[0], scene, draw, planes[index], light, index)
-        if scene.model.prior.offset is not None:
 
-            def rendered(draw: Draw, index: int = index) -> Array:
-                own = calibrated(scene, draw)
-                return render_one(own, layout, index, draw.points, draw.extended, extended_radius)
+        def rendered(draw: Draw, index: int = index) -> Array:
+            own = calibrated(scene, draw)
+            return render_one(own, layout, index, draw.points, draw.extended, extended_radius)
 
-            here = (draw, planes[index], light[index], index)
-            draw, planes[index] = _move_offset(keys[1], scene, *here, rendered)
+        parameters = []
+        if prior.offset is not None and index > 0:
+            parameters.append(Parameter("offset", index, LARGEST_OFFSET, offset_slopes))
+        if prior.psf_width is not None:
+            slopes = partial(width_slopes, spread=scene.model.images[index].spread)
+            parameters.append(Parameter("psf_width", index, WIDEST, slopes))
+        for key, parameter in zip(keys[1:], parameters, strict=False):
+            here = (draw, planes[index], light[index], parameter)
+            draw, planes[index] = _move_by_newton(key, scene, *here, rendered)
     return draw, tuple(planes)
 
 
@@ -93,32 +124,32 @@ def _move_scale(
     return draw, jnp.where(accepted, changed, residual)
 
 
-def _move_offset(
+def _move_by_newton(
     rng_key: Array,
     scene: Scene,
     draw: Draw,
     residual: Array,
     light: Array,
-    index: int,
+    parameter: Parameter,
     rendered: Callable[[Draw], Array],
 ) -> tuple[Draw, Array]:
-    prior = scene.model.prior.offset
-    assert prior is not None
+    """Propose two components of a parameter from a Gaussian about a Newton step."""
+    index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
     key_normal, key_accept = jax.random.split(rng_key)
-    current, weight = draw.offset[index], scene.weight[index] * draw.temperature
+    values, weight = getattr(draw, parameter.name), scene.weight[parameter.image]
+    current, weight = values[index], weight * draw.temperature
     spread = 1.0 / prior.scale**2
 
-    def newton(offset: Array, residual: Array) -> tuple[Array, Array]:
+    def newton(value: Array, residual: Array) -> tuple[Array, Array]:
         """Mean and root of the precision of the Gaussian proposed from a state."""
-        model = light - residual
-        slopes = [0.5 * (jnp.roll(model, 1, axis) - jnp.roll(model, -1, axis)) for axis in (1, 0)]
+        slopes = parameter.slopes(light - residual)
         across = total(weight * slopes[0] * slopes[1])
         own = [total(weight * slope**2) + spread for slope in slopes]
         pull = [total(weight * residual * slope) for slope in slopes]
         precision = jnp.stack([jnp.stack([own[0], across]), jnp.stack([across, own[1]])])
         root = jnp.linalg.cholesky(precision)
-        pull = jnp.stack(pull) - (offset - prior.loc) * spread
-        return offset + jax.scipy.linalg.cho_solve((root, True), pull), root
+        pull = jnp.stack(pull) - (value - prior.loc) * spread
+        return value + jax.scipy.linalg.cho_solve((root, True), pull), root
 
     def log_density(value: Array, mean: Array, root: Array) -> Array:
         turned = root.T @ (value - mean)
@@ -127,9 +158,9 @@ def _move_offset(
     mean, root = newton(current, residual)
     normal = jax.random.normal(key_normal, (2,))
     proposed = mean + jax.scipy.linalg.solve_triangular(root.T, normal, lower=False)
-    inside = jnp.all(jnp.abs(proposed) < LARGEST_OFFSET)
+    inside = jnp.all(jnp.abs(proposed) < parameter.largest)
     proposed = jnp.where(inside, proposed, current)
-    moved = draw._replace(offset=draw.offset.at[index].set(proposed))
+    moved = draw._replace(**{parameter.name: values.at[index].set(proposed)})
     changed = light - rendered(moved)
     back_mean, back_root = newton(proposed, changed)
     log_ratio = (
@@ -139,6 +170,19 @@ def _move_offset(
         - log_density(proposed, mean, root)
     )
     accepted = inside & (-jax.random.exponential(key_accept) < log_ratio)
-    offset = jnp.where(accepted, proposed, current)
-    draw = draw._replace(offset=draw.offset.at[index].set(offset))
+    new = jnp.where(accepted, proposed, current)
+    draw = draw._replace(**{parameter.name: values.at[index].set(new)})
     return draw, jnp.where(accepted, changed, residual)
+
+
+def offset_slopes(light: Array) -> list[Array]:
+    """Differentiate light by its displacement along x and y."""
+    return [0.5 * (jnp.roll(light, 1, axis) - jnp.roll(light, -1, axis)) for axis in (1, 0)]
+
+
+def width_slopes(light: Array, spread: Array) -> list[Array]:
+    """Differentiate light by the relative width of the PSF, of variance `spread`."""
+    return [
+        spread * (jnp.roll(light, 1, axis) + jnp.roll(light, -1, axis) - 2.0 * light)
+        for axis in (1, 0)
+    ]

@@ -1,6 +1,7 @@
 """Render catalogs outside the sampler: stamps of single sources, whole images."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import jax
@@ -83,6 +84,14 @@ class Renderer(NamedTuple):
             jnp.float32(small),
             jnp.float32(large_size),
             jnp.zeros(radius),
+        )
+
+    def widened(self, width: Sequence[float]) -> "Renderer":
+        """Change the widths of the PSF along x and y by these shares."""
+        own = jnp.asarray(width, jnp.float32)
+        return self._replace(
+            point_tables=self.point_tables._replace(width=own),
+            extended_tables=tuple(table._replace(width=own) for table in self.extended_tables),
         )
 
     @property

@@ -17,6 +17,7 @@ from probcat.moves.base import ImageModel, Model, Search
 from probcat.moves.search import build_search, search_at
 from probcat.points import PointTables, point_stamps
 from probcat.prior import Prior
+from probcat.psf_tables import FWHM
 from probcat.reference import depends_on_model, reference_weights
 
 
@@ -80,10 +81,10 @@ class Scene(NamedTuple):
 
     @property
     def calibrates(self) -> bool:
-        """Whether offsets or flux scales of images beyond the first are sampled."""
-        prior = self.model.prior
-        several = len(self.data) > 1
-        return several and (prior.offset is not None or prior.flux_scale is not None)
+        """Whether offsets, flux scales or widths of PSFs are sampled."""
+        prior, several = self.model.prior, len(self.data) > 1
+        placed = prior.offset is not None or prior.flux_scale is not None
+        return prior.psf_width is not None or (several and placed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,6 +185,7 @@ def _image_model(plane: Plane, prior: Prior, tolerance: float) -> ImageModel:
         extended_radius=jnp.int32(plane.extended_radius),
         large_radius=jnp.int32(large_radius),
         affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
+        spread=jnp.float32((plane.psf.fwhm / FWHM) ** 2),
     )
 
 

@@ -30,6 +30,8 @@ class Draw(NamedTuple):
     mu, extended_fraction, flux_slope : Array, shape (C,)
     psf_error, noise_scale : Array, shape (C, I)
         Relative error of the PSF, and scale of all other noise, of every image.
+    psf_width : Array, shape (C, I, 2)
+        Relative change of the PSF's width along x and y in every image.
     offset : Array, shape (C, I, 2)
         Of the positions in every image from where its map has them, in its pixels.
     flux_scale : Array, shape (C, I)
@@ -51,6 +53,7 @@ class Draw(NamedTuple):
     flux_slope: Array
     psf_error: Array
     noise_scale: Array
+    psf_width: Array
     offset: Array
     flux_scale: Array
     chi2: Array
@@ -129,6 +132,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         flux_slope=drawn(keys[2], slope),
         psf_error=jnp.broadcast_to(_typical(prior.psf_error, 0.0), (chains, number)),
         noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
+        psf_width=jnp.zeros((chains, number, 2), jnp.float32),
         offset=jnp.zeros((chains, number, 2), jnp.float32),
         flux_scale=jnp.ones((chains, number), jnp.float32),
         chi2=zeros,

@@ -17,7 +17,7 @@ from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState, draw
 from probcat.moves.hmc import hmc
 from probcat.moves.images import stack, unstack
-from probcat.nuisances import window_calibration
+from probcat.nuisances import widened, window_calibration
 from probcat.scene import Scene
 from probcat.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys
 from probcat.variance import Noise
@@ -41,12 +41,15 @@ class Visit(NamedTuple):
     ----------
     rng_key : Array
     flux_slope : Array, shape ()
+    psf_width : Array or None, shape (I, 2)
+        Where it is sampled.
     window : Window
     state : WindowState
     """
 
     rng_key: Array
     flux_slope: Array
+    psf_width: Array | None
     window: Window
     state: WindowState
 
@@ -155,7 +158,9 @@ def _prepare(
         overflow=jnp.zeros((number, 2), bool),
     )
     keys = jax.random.split(rng_key, number)
-    return Visit(keys, alike(draw.flux_slope), window, state), held
+    sampled = scene.model.prior.psf_width is not None
+    width = alike(draw.psf_width) if sampled else None
+    return Visit(keys, alike(draw.flux_slope), width, window, state), held
 
 
 def _noise(
@@ -247,7 +252,10 @@ def visit_windows(
     prior = model.prior
 
     def own(visit: Visit) -> Model:
-        return replace(model, prior=prior.with_slope(visit.flux_slope))
+        images = model.images
+        if visit.psf_width is not None:
+            images = widened(images, visit.psf_width)
+        return replace(model, prior=prior.with_slope(visit.flux_slope), images=images)
 
     keys = jax.vmap(jax.random.split)(visits.rng_key)
     state, counts = visits.state, jnp.zeros((keys.shape[0], *COUNTS_SHAPE), jnp.float32)

@@ -145,6 +145,8 @@ def exact_nuisances(rng_key, scene, draw):
         bands = scene.model.bands
         sampled = np.array([band in bands[:index] for index, band in enumerate(bands)])
         found["flux_scale"] = jnp.where(sampled[None], found["flux_scale"], 1.0)
+    if prior.psf_width is not None:
+        found["psf_width"] = prior.psf_width.sample(jax.random.fold_in(rng_key, 1), (*shape, 2))
     if prior.offset is not None:
         offset = prior.offset.sample(keys[3], (*shape, 2))
         found["offset"] = offset.at[:, 0].set(0.0)
@@ -256,7 +258,7 @@ def compare_nuisances(scene, draw, fresh):
                 pull = (draw.background[:, first + term] - mean[term]) / scale[term]
                 results[f"background_{number}_{term}"] = stats.kstest(pull, "norm").pvalue
         first += mean.shape[0]
-    for name in ("psf_error", "noise_scale", "flux_scale", "offset"):
+    for name in ("psf_error", "noise_scale", "flux_scale", "offset", "psf_width"):
         values = np.asarray(getattr(draw, name)).reshape(draw.mu.shape[0], -1)
         others = np.asarray(getattr(fresh, name)).reshape(values.shape)
         for column in range(values.shape[1]):

@@ -22,6 +22,7 @@ from probcat.variance import log_density, log_gain, score, variance
 
 # About 40 p values a test and 8 tests.
 LEAST_P = 1e-4 / (40 * 8)
+WIDTH = {"psf_width": dist.Normal(0.0, 0.03)}
 NOISE = {"psf_error": dist.HalfNormal(0.1), "noise_scale": dist.LogNormal(0.0, 0.2)}
 PLACE = {"offset": dist.Normal(0.0, 0.15), "flux_scale": dist.Normal(1.0, 0.1)}
 PHOTON = 0.2
@@ -42,7 +43,7 @@ def check_joint(layout, scene, passes=4):
 )
 def test_noise_of_the_model_leaves_the_joint_unchanged(weight):
     layout = make_layout(list(MOVES), 1, num_chains=400)
-    prior = make_prior(**NOISE, background_model=("plane",))
+    prior = make_prior(**NOISE, **WIDTH, background_model=("plane",))
     scene = make_scene(layout, prior, weight, photon=PHOTON)
     start, end = check_joint(layout, scene)
     assert np.mean(end.draw.hmc_acceptance) > 0.3
@@ -75,6 +76,7 @@ def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
         colours=colours,
         **noise,
         **PLACE,
+        **WIDTH,
     )
     photon = PHOTON if noise else 0.0
     layout, scene = make_joint(moves, 1, 300, WEIGHT, prior, photon=photon)
