@@ -1,9 +1,11 @@
-"""What the benchmarks share: where data are, effective sample sizes, writing results."""
+"""What the benchmarks share: where data are, timed runs, effective sample sizes, results."""
 
 import json
 import os
 import platform
 import resource
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,43 @@ def convergence(values: np.ndarray) -> tuple[float, float]:
     arviz = import_arviz()
     coords = {"chain": np.arange(values.shape[0]), "draw": np.arange(values.shape[1])}
     data = xr.Dataset({"value": (("chain", "draw"), values.astype(float))}, coords=coords)
-    return float(arviz.rhat(data)["value"]), float(arviz.ess(data)["value"])
+    with np.errstate(all="ignore"):
+        # Of chains that stand still each on its own R-hat is infinite.
+        return float(arviz.rhat(data)["value"]), float(arviz.ess(data)["value"])
+
+
+def parse_settings(items: Sequence[str]) -> dict[str, float | int]:
+    """Turn ``NAME=VALUE`` of ``[sampler]`` or ``[prior]`` into numbers by name."""
+    given = dict(item.split("=", 1) for item in items)
+    return {name: int(v) if v.lstrip("-").isdigit() else float(v) for name, v in given.items()}
+
+
+def timed_draws(run: Any, seconds: float, most: float = float("inf")) -> dict[str, Any]:
+    """Draw blocks for some CPU-seconds; times are since the start, at the end of a block.
+
+    Parameters
+    ----------
+    run : probcat.sampling.Run
+    seconds : float
+        CPU-seconds after which no further block begins.
+    most : float
+        Blocks that are enough.
+    """
+    from probcat.draws import to_arrays
+
+    track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
+    state = run.begin()
+    jax.block_until_ready(state)
+    cpu, wall = time.process_time(), time.monotonic()
+    while True:
+        state, draws = run.advance(state)
+        jax.block_until_ready(draws)
+        track["cpu"].append(time.process_time() - cpu)
+        track["wall"].append(time.monotonic() - wall)
+        pixels = float(run.scene.num_pixels)
+        track["blocks"].append(to_arrays(draws, run.layout, pixels, run.labels))
+        if track["cpu"][-1] >= seconds or len(track["blocks"]) >= most:
+            return track | {"state": state}
 
 
 def peak_memory() -> float:

@@ -4,7 +4,6 @@ Flux slope 2 above 250 ADU, background fixed at 179 ADU, ``exp(-1.5 N)``, centre
 image, variance as given (Portillo et al. 2017, AJ 154, 132).  Times are without compilation.
 """
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,10 @@ from benchmarks.common import (
     convergence,
     data_path,
     device_name,
+    parse_settings,
     peak_memory,
     report,
+    timed_draws,
 )
 from probcat.blocks import use_all_cores
 from probcat.common import true_weight
@@ -60,8 +61,7 @@ def main(
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
     given = [name for name in PRIOR if not (psf_floor and name.startswith("psf_"))]
     prior = Prior.from_image(image, **{name: PRIOR[name] for name in given})
-    given = dict(item.split("=", 1) for item in setting)
-    values = {name: float(v) if "." in v else int(v) for name, v in given.items()}
+    values = parse_settings(setting)
     settings = SamplerSettings(**{"border": 0.0, **values})
     counts = (num_chains, num_warmup, 1)
     run = Run(image, prior, settings, jax.random.key(seed), counts)
@@ -83,26 +83,6 @@ def main(
     results["chi2_brightest_percent"] = brightest_chi2(track["state"], run)
     results["peak_rss_mib"] = peak_memory()
     report(results, file)
-
-
-def timed_draws(run: Any, seconds: float) -> dict[str, Any]:
-    """Draw blocks for some CPU-seconds; times are since the start, at the end of a block."""
-    from probcat.draws import to_arrays
-
-    track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
-    state = run.begin()
-    jax.block_until_ready(state)
-    cpu, wall = time.process_time(), time.monotonic()
-    while True:
-        state, draws = run.advance(state)
-        jax.block_until_ready(draws)
-        track["cpu"].append(time.process_time() - cpu)
-        track["wall"].append(time.monotonic() - wall)
-        track["blocks"].append(
-            to_arrays(draws, run.layout, float(run.scene.num_pixels), run.labels)
-        )
-        if track["cpu"][-1] >= seconds:
-            return track | {"state": state}
 
 
 def brightest_chi2(state: Any, run: Any) -> float:

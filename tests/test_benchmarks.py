@@ -1,0 +1,101 @@
+"""Benchmarks start; a scene of several images is simulated, sampled and ranked."""
+
+import importlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from scipy import stats
+
+from probcat.frames import image_labels
+from probcat.simulate import render_light
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+NUM_IMAGES = 3
+COMMANDS = [name for name in MODULES if "@click.command" in (FOLDER / f"{name}.py").read_text()]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_modules_import(name):
+    importlib.import_module(f"benchmarks.{name}")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_give_help(name):
+    module = importlib.import_module(f"benchmarks.{name}")
+    result = CliRunner().invoke(module.main, ["--help"])
+    assert result.exit_code == 0, result.output
+    assert "Usage" in result.output
+    assert "--json" in result.output
+
+
+@pytest.fixture
+def scenes(monkeypatch):
+    """Scenes whose sampler makes few kinds of moves, which compiles sooner."""
+    module = importlib.import_module("benchmarks.scenes")
+    few = replace(module.SETTINGS, split_merge=0, resplit=0, companion=0)
+    monkeypatch.setattr(module, "SETTINGS", few)
+    return module
+
+
+def test_simulated_images_hold_what_the_truth_says(scenes):
+    """Another renderer, sent through the coordinates of every image, leaves noise alone."""
+    setup = scenes.make_setup(NUM_IMAGES, 2, 0, stars_only=True)
+    scene = scenes.draw_scene(setup, jax.random.key(3), np.random.default_rng(3))
+    truth = {name: values[0, 0] for name, values in scene.sources.items()}
+    assert truth["active"].sum() > 1
+    sky = scene.images[0].wcs.pixel_to_world(truth["x"], truth["y"])
+    chi2, number = 0.0, 0
+    for image, label in zip(scene.images, image_labels(scene.images), strict=True):
+        x, y = image.wcs.world_to_pixel(sky)
+        flux = truth["flux"] if image.band == "r" else truth[f"flux_{image.band}"]
+        flux = flux * 10.0 ** (0.4 * (image.zero_point - scenes.ZERO_POINT))
+        light = render_light({**truth, "x": x, "y": y, "flux": flux}, image.psf, image.shape)
+        assert light.sum(axis=0).max() > 5.0 * np.sqrt(image.variance[0, 0])
+        level = scene.scalars[f"background_{label}"].item()
+        chi2 += np.sum((image.data - level - light.sum(axis=0)) ** 2 * image.weight)
+        number += image.data.size
+    # False alarms: 1e-6 on either side.
+    low, high = stats.chi2(number).ppf([1e-6, 1.0 - 1e-6])
+    assert low < chi2 < high
+
+
+def test_calibration_ranks_the_truth_of_a_scene(scenes, tmp_path, monkeypatch):
+    calibration = importlib.import_module("benchmarks.calibration")
+    monkeypatch.setattr(calibration, "use_all_cores", lambda: None)
+    file, figure = tmp_path / "ranks.json", tmp_path / "ranks.png"
+    command = f"--scenes 1 --images {NUM_IMAGES} --stars-only --num-chains 2 --num-warmup 20 "
+    command += f"--num-samples 20 --thin 5 --json {file} --figure {figure}"
+    result = CliRunner().invoke(calibration.main, command.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert "covered (%)" in result.output
+    stored = json.loads(file.read_text())
+    assert stored["num_draws"] == 8
+    for name in ("num_sources", "background_r2", "flux_g_1", "colour_g_2", "x_3"):
+        assert 0 <= stored["ranks"][name][0] <= 8
+    assert {"flux", "position"} <= stored["coverage"].keys()
+    assert figure.stat().st_size > 1000
+
+
+@pytest.mark.parametrize(("shift", "fair"), [(0.0, True), (1.0, False)])
+def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
+    """Uniform ranks fail with a chance of 1e-6; a bias of one sigma is never missed."""
+    ranks = importlib.import_module("benchmarks.ranks")
+    rng = np.random.default_rng(1)
+    record = ranks.Record({"num_chains": 1, "num_samples": 99, "thin": 1})
+    for _ in range(1000):
+        draws = rng.normal(size=(1, 99))
+        values = {name: rng.normal() + shift for name in ("flux_1", "flux_g_1", "x_1")}
+        record.add("ranks", {name: ranks.rank(v, draws, rng) for name, v in values.items()})
+        record.add("exists", {"1": True})
+    assert (min(ranks.uniformity(record).values()) > 1e-6) == fair
+    row = ranks.coverage(record)["flux"]
+    assert row["counted"] == 2000
+    assert row["0.50_error"] == pytest.approx(np.sqrt(0.25 / 2000))
+    assert row["0.50_scene_error"] == pytest.approx(row["0.50_error"], rel=0.5)
+    assert (abs(row["0.50"] - 0.5) < 5.0 * row["0.50_scene_error"]) == fair
