@@ -86,6 +86,20 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
     help="Which band of a file of several: picks SCI_<band>, ...; repeat for more [all].",
 )
 @click.option("--psf", type=click.Path(path_type=Path), help="FITS file of the PSF.")
+@click.option("--estimate-psf", is_flag=True, help="Build the PSF from stars of the image.")
+@click.option(
+    "--psf-stars",
+    type=click.Path(path_type=Path),
+    help="Stars to build it from: a table with x, y (from 0) or ra, dec.",
+)
+@click.option(
+    "--mask-plane",
+    "mask_planes",
+    multiple=True,
+    metavar="NAME|BIT",
+    help="What in MASK is bad, instead of the usual planes; repeat for more.",
+)
+@click.option("--saturation", type=float, help="Mask pixels at or above this [SATURATE].")
 @click.option("--gain", type=float, help="Electrons per unit, where there is no variance.")
 @click.option("--read-noise", type=float, help="Read noise in electrons, likewise.")
 @click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
@@ -97,6 +111,10 @@ def run(
     out: Path,
     bands: tuple[str, ...],
     psf: Path | None,
+    estimate_psf: bool,
+    psf_stars: Path | None,
+    mask_planes: tuple[str, ...],
+    saturation: float | None,
     gain: float | None,
     read_noise: float | None,
     config: Path | None,
@@ -117,24 +135,26 @@ def run(
     from probcat.pipeline import resume_run, start_run
 
     use_all_cores()
+    named = {
+        "files": [str(path) for path in images] or None,
+        "band": list(bands) or None,
+        "psf": None if psf is None else str(psf),
+        "estimate_psf": estimate_psf or None,
+        "psf_stars": None if psf_stars is None else str(psf_stars),
+        "mask_bits": list(mask_planes) or None,
+        "saturation": saturation,
+        "gain": gain,
+        "read_noise": read_noise,
+    }
     if resume:
-        given = [images, bands, psf, gain, read_noise, config, *sampling.values()]
-        if overwrite or prior_only or any(given):
+        given = [config, *named.values(), *sampling.values()]
+        if overwrite or prior_only or any(value is not None for value in given):
             raise InputError("--resume takes all settings from --out; give no others with it")
         with _resumable(out):
             click.echo(resume_run(out, progress=not quiet))
         return
     settings = RunConfig() if config is None else read_config(config)
-    files = [str(path) for path in images] or None
-    psf_file = None if psf is None else str(psf)
-    settings = settings.update(
-        "image",
-        files=files,
-        band=list(bands) or None,
-        psf=psf_file,
-        gain=gain,
-        read_noise=read_noise,
-    )
+    settings = settings.update("image", **named)
     settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
     with _resumable(out):
         click.echo(start_run(settings, out, overwrite=overwrite, progress=not quiet))

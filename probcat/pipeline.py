@@ -227,14 +227,15 @@ def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     """Make file names absolute, so that the run can be read from anywhere."""
     resolved = dict(options)
     resolved["files"] = [str(Path(name).resolve()) for name in _files(options)]
-    psf = options.get("psf")
-    if psf is not None:
-        several = isinstance(psf, list | tuple)
-        found = [
-            str(Path(name).resolve()) if Path(name).is_file() else name
-            for name in (psf if several else [psf])
-        ]
-        resolved["psf"] = found if several else found[0]
+    for key in ("psf", "psf_stars"):
+        value = options.get(key)
+        if value is not None:
+            several = isinstance(value, list | tuple)
+            found = [
+                str(Path(name).resolve()) if Path(name).is_file() else name
+                for name in (value if several else [value])
+            ]
+            resolved[key] = found if several else found[0]
     return resolved
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,43 @@ from probcat.io.headers import (
     find_wcs,
     find_zero_point,
 )
-from probcat.io.masks import bad_pixels
+from probcat.io.masks import bad_pixels, saturated_pixels
+from probcat.io.star_list import read_stars
 from probcat.noise import build_variance
+from probcat.psf_estimate import estimate_psf as build_psf
+
+
+@dataclass(frozen=True)
+class _FromStars:
+    """A PSF that is to be built from stars of the image: those of a table, or chosen ones."""
+
+    table: str | os.PathLike[str] | None
+
+    @classmethod
+    def asked(cls, estimate: bool, table: Any, psf: Any, name: str) -> Any:
+        """Stand in for the PSF if it is to be built; refuse one that is given besides."""
+        if not isinstance(estimate, bool):
+            raise InputError(f"{name}: estimate_psf = {estimate!r}; it must be true or false")
+        if not estimate and table is None:
+            return psf
+        if psf is not None:
+            raise InputError(f"{name}: a PSF is given, and one is to be estimated; choose one")
+        return cls(table)
+
+    def build(
+        self,
+        data: np.ndarray,
+        variance: np.ndarray,
+        bad: np.ndarray,
+        wcs: Any,
+        oversampling: int | None,
+        name: str,
+    ) -> Any:
+        """Build it."""
+        stars = None if self.table is None else read_stars(self.table, wcs)
+        return build_psf(
+            data, variance, bad, positions=stars, oversampling=oversampling, where=name
+        )
 
 
 def read_image(
@@ -36,7 +72,10 @@ def read_image(
     mask: str | int | None = None,
     psf: Any = None,
     psf_oversampling: int | None = None,
+    estimate_psf: bool = False,
+    psf_stars: str | os.PathLike[str] | None = None,
     mask_bits: Sequence[int | str] | None = None,
+    saturation: float | None = None,
     gain: float | None = None,
     read_noise: float | None = None,
     zero_point: float | None = None,
@@ -59,8 +98,16 @@ def read_image(
     psf_oversampling : int, optional
         Samples of the PSF per pixel along an axis; by default what its header says
         (``OVERSAMP``), or 1.
+    estimate_psf : bool
+        Build the PSF from stars of the image, see `probcat.psf_estimate.estimate_psf`, even if
+        the file has one.
+    psf_stars : path_like, optional
+        Table of the stars to build it from, see `probcat.io.star_list.read_stars`; by default
+        they are chosen.
     mask_bits : sequence of int or str, optional
         What in the mask is bad, see `probcat.io.bad_pixels`.
+    saturation : float, optional
+        Pixels at or above it are not used; by default the header's ``SATURATE``.
     gain, read_noise : float, optional
         Electrons per unit, and electrons: the variance is built from them if the file has
         none (`probcat.noise.build_variance`).
@@ -79,6 +126,7 @@ def read_image(
         If the file, an extension or the PSF is missing or cannot be used.
     """
     name = Path(path).name
+    psf = _FromStars.asked(estimate_psf, psf_stars, psf, name)
     explicit = {"sci": sci, "var": var, "err": err, "ivar": ivar, "mask": mask}
     with open_fits(path) as hdus:
         found = find_extensions(hdus, band, explicit, name)
@@ -101,6 +149,9 @@ def read_image(
         raise InputError(f"{name}: mask bits {list(mask_bits)} asked for, but it has no MASK")
     variance = _find_variance(arrays)
     _check_shapes(arrays, found, name)
+    saturated, note = saturated_pixels(arrays["sci"], head, saturation, name)
+    bad = bad | saturated
+    notes += [note] if note else []
     if variance is None:
         variance, note = build_variance(
             arrays["sci"],
@@ -111,6 +162,8 @@ def read_image(
             where=name,
         )
         notes.append(note)
+    if isinstance(samples, _FromStars):
+        samples = samples.build(arrays["sci"], variance, bad, wcs, psf_oversampling, name)
     unit = find_unit(head)
     return Image.from_arrays(
         arrays["sci"],

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.io.headers import find_number
 
 # The planes of Rubin/LSST and HSC masks that spoil a pixel; the others (DETECTED, INTRP,
 # REJECTED, CLIPPED, INEXACT_PSF, ...) tell its history, and the pixel can be used.
@@ -65,6 +66,7 @@ def bad_pixels(
         mask = mask.astype(np.int64)
     if mask.dtype.kind not in "iub":
         raise InputError(f"{where}: a mask must hold whole numbers or truth values")
+    narrow = mask.dtype.kind == "b" or mask.dtype.itemsize == 1
     named = {
         key[3:].strip().upper(): int(value)
         for key, value in header.items()
@@ -72,12 +74,14 @@ def bad_pixels(
     }
     planes, origin = (named, "MP_ keywords") if named else (HSC_PLANES, "HSC's bit order")
     if mask_bits is None:
-        narrow = mask.dtype.kind == "b" or mask.dtype.itemsize == 1
         if not named and (narrow or (mask.min() >= 0 and mask.max() <= 1)):
             return mask != 0, "mask: every pixel that is not 0 taken as bad"
         bits = {name: planes[name] for name in BAD_PLANES if name in planes}
     else:
+        if narrow and not named:
+            planes, origin = {}, "no MP_ keywords name its bits"
         bits = dict(_resolve(bit, planes, origin, where) for bit in mask_bits)
+        _check_bits(bits, mask, named, where)
         origin = "as asked"
     flags = mask.astype(np.int64)
     bad = np.zeros(mask.shape, bool)
@@ -95,7 +99,8 @@ def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str)
         name = bit.strip().upper()
         if name not in planes:
             raise InputError(
-                f"{where}: no mask plane {bit!r} ({origin}); known: {', '.join(planes)}"
+                f"{where}: no mask plane {bit!r} ({origin}); known: "
+                f"{', '.join(planes) or 'none, give bits by number'}"
             )
         return name, planes[name]
     number = int(bit)
@@ -103,3 +108,59 @@ def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str)
         raise InputError(f"{where}: mask bit {bit!r}; bits are numbered from 0 to 62")
     names = [name for name, value in planes.items() if value == number]
     return (names[0] if names else f"bit {number}"), number
+
+
+def _check_bits(
+    bits: Mapping[str, int], mask: np.ndarray, named: Mapping[str, int], where: str
+) -> None:
+    """Refuse bits that the mask cannot hold, or that no keyword names and no pixel has."""
+    width = 1 if mask.dtype.kind == "b" else 8 * mask.dtype.itemsize
+    flags = int(np.bitwise_or.reduce(mask.astype(np.int64), axis=None))
+    for bit in bits.values():
+        unnamed = bool(named) and bit not in named.values() and not (flags >> bit) & 1
+        if bit >= width or unnamed:
+            held = [f"{name} ({value})" for name, value in named.items()]
+            held = held or [str(number) for number in range(width) if (flags >> number) & 1]
+            raise InputError(
+                f"{where}: no mask bit {bit}; it has {', '.join(held) or 'no bit set'}"
+            )
+
+
+def saturated_pixels(
+    data: np.ndarray, header: Mapping[str, Any], saturation: float | None, where: str = "image"
+) -> tuple[np.ndarray, str]:
+    """Find pixels at or above the saturation level.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        Pixels.
+    header : mapping
+        Its ``SATURATE`` is the level where none is given.
+    saturation : float, optional
+        The level, in the unit of the pixels; infinite for none.
+    where : str
+        Name of the image, for messages.
+
+    Returns
+    -------
+    bad : ndarray of bool, shape (ny, nx)
+        True where a pixel is saturated.
+    note : str
+        How many there are, in one line; empty without a level.
+
+    Raises
+    ------
+    InputError
+        If the level is not above zero.
+    """
+    origin = "as asked"
+    if saturation is None:
+        saturation, origin = find_number(header, ("SATURATE",)), "SATURATE of the header"
+        if saturation is None or not saturation > 0:
+            return np.zeros(data.shape, bool), ""
+    if not saturation > 0:
+        raise InputError(f"{where}: saturation {saturation!r}; it must be above zero")
+    with np.errstate(invalid="ignore"):
+        bad = data >= saturation
+    return bad, f"saturation: {int(bad.sum())} pixels at or above {saturation:g} ({origin}) masked"
