@@ -26,6 +26,8 @@ MISFIT, LEAST_MISFIT = 3.0, 0.03
 """A star may fit this many times worse than most, or leave this share of its peak."""
 MASKED = 0.1
 """Greatest share of bad pixels around a star."""
+LONELY = 0.1
+"""A peak whose neighbours all lie below this share of it is a hot pixel or a cosmic ray."""
 REACH = 7
 """Half side in pixels of the box in which sizes are measured."""
 
@@ -137,9 +139,14 @@ def measure_size(pixels: np.ndarray, good: np.ndarray) -> float:
     Returns
     -------
     float
-        NaN where a pixel of the area is bad, or the peak is elsewhere.
+        NaN where a pixel of the area is bad, the peak is elsewhere, or it is a hot pixel.
     """
     zoom, middle = 5, pixels.shape[0] // 2
+    beside = pixels[
+        [middle - 1, middle + 1, middle, middle], [middle, middle, middle - 1, middle + 1]
+    ]
+    if beside.max() < LONELY * pixels[middle, middle]:
+        return math.nan
     fine = ndimage.zoom(pixels, zoom, order=3)
     centre, step = fine.shape[0] // 2, (pixels.shape[0] - 1) / (fine.shape[0] - 1)
     core = fine[centre - zoom : centre + zoom + 1, centre - zoom : centre + zoom + 1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from dataclasses import replace
@@ -17,13 +18,18 @@ from probcat.psf_stars import Field, Sources, find_peaks, fit_sources, light_of
 
 CLEAR = 20.0
 """Signal-to-noise ratio of the peak pixel of sources whose sizes are measured."""
-NEEDED, WANTED = 3.0, 4.0
+NEEDED, WANTED = 2.5, 4.0
 """Samples per FWHM that a PSF must have, and that it gets where there are stars enough."""
 STARS_PER_SAMPLE = 6
 """Stars for every sample of a pixel, to be enough."""
+STARS_PER_CELL = 16
+"""The same for photutils' builder, which is slow and poor where samples have no pixel."""
 ROUNDS, BUILDER_STEPS = 3, 5
 FLOOR = 0.005
 """Error of the PSF relative to it, so that not one star alone makes it."""
+CLIPPED, ROUGH = 5.0, 0.05
+"""Pixels that are off by so many standard deviations are left out, and the error of a PSF
+relative to it that is part of these."""
 SHOWN = 20
 """Most stars that are listed."""
 
@@ -88,7 +94,8 @@ def estimate_psf(
     named = None if named is None else named + half
     task = _Task(tools, named, oversampling, where)
     stars, places, psf = _separate(field, PSF.moffat(size, 3.0), task)
-    return replace(psf, notes=(_describe(stars, places, psf, named is not None),), shift=(0.0, 0.0))
+    note = _describe(stars, places, psf, None if named is None else len(named))
+    return replace(psf, notes=(note,), shift=(0.0, 0.0))
 
 
 def _import_photutils(where: str) -> Any:
@@ -182,19 +189,28 @@ def _alone(field: Field, psf: PSF, sources: Sources, residual: np.ndarray, numbe
     offset = np.abs(np.arange(-field.half, field.half + 1))
     border = (np.maximum.outer(offset, offset) > field.half - 2) & field.good[box]
     level = np.median(residual[box][border]) if border.any() else 0.0
-    noise = np.hypot(field.sigma[box], FLOOR * np.maximum(own, 0.0))
-    weight = np.where(field.good[box], 1.0 / noise, 0.0)
-    data = np.where(field.good[box], residual[box] + own - level, 0.0)
+    left, light = residual[box] - level, np.maximum(own, 0.0)
+    good = field.good[box] & (np.abs(left) < CLIPPED * np.hypot(field.sigma[box], ROUGH * light))
+    weight = np.where(good, 1.0 / np.hypot(field.sigma[box], FLOOR * light), 0.0)
+    data = np.where(field.good[box], left + own, 0.0)
     return Star(data, weight, x - box[1].start, y - box[0].start, float(sources.flux[number]))
 
 
 def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
     """Run photutils' builder."""
     tools, cutouts = task.tools, []
+    # Without a flux it fills bad pixels first to measure one; before 3.0 it always does.
+    takes_flux = "flux" in inspect.signature(tools.EPSFStar).parameters
     for star in stars:
-        cutout = tools.EPSFStar(star.data, weights=star.root_weight, cutout_center=(star.x, star.y))
+        options = {"flux": star.flux} if takes_flux else {}
+        centre = (star.x, star.y)
+        cutout = tools.EPSFStar(
+            star.data, weights=star.root_weight, cutout_center=centre, **options
+        )
         cutout.flux = star.flux
         cutouts.append(cutout)
+    while oversampling > 1 and len(stars) < STARS_PER_CELL * oversampling**2:
+        oversampling -= 1
     builder = tools.EPSFBuilder(
         oversampling=oversampling,
         smoothing_kernel="quartic" if oversampling > 1 else None,
@@ -214,16 +230,16 @@ def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
     return unit_psf(np.asarray(built.data), oversampling)
 
 
-def _describe(stars: list[Star], places: np.ndarray, psf: PSF, named: bool) -> str:
+def _describe(stars: list[Star], places: np.ndarray, psf: PSF, named: int | None) -> str:
     """One line on what was used."""
     signal = [
         star.flux * float(star.root_weight.max()) / math.sqrt(psf.effective_area) for star in stars
     ]
     shown = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in places[:SHOWN])
     more = f" and {len(stars) - SHOWN} more" if len(stars) > SHOWN else ""
-    how = "named" if named else "chosen"
+    how = f"{len(stars)} chosen" if named is None else f"{len(stars)} of {named} named"
     return (
-        f"estimated from {len(stars)} {how} stars of S/N {min(signal):.0f} to {max(signal):.0f}, "
+        f"estimated from {how} stars of S/N {min(signal):.0f} to {max(signal):.0f}, "
         f"{psf.oversampling} samples per pixel, FWHM {psf.fwhm:.3g} px; stars at (x, y) = "
         f"{shown}{more}"
     )

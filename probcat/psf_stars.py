@@ -20,6 +20,8 @@ STEPS, LONGEST_STEP = 2, 0.3
 """Steps of a fit of positions, and their greatest length in pixels."""
 SMALL = 0.05
 """Step in pixels that derivatives are taken over."""
+BATCH = 100
+"""Sources that are drawn at a time."""
 MODEL_ERROR = 0.02
 """Error of a model of light relative to it, for peaks that it leaves."""
 
@@ -146,26 +148,40 @@ def fit_sources(field: Field, psf: PSF, positions: np.ndarray) -> tuple[Sources,
 def _columns(
     field: Field, psf: PSF, positions: np.ndarray, flux: np.ndarray | None = None
 ) -> sparse.csc_matrix:
-    """PSF of every source as a column; with fluxes, also what a small step changes."""
-    reach, width = np.arange(-field.half, field.half + 1), field.signal.shape[1]
-    values, places = [], []
-    for number, (x, y) in enumerate(positions):
-        rows, columns = reach + round(y), reach + round(x)
-        place = (rows[:, None] * width + columns).ravel()
-        across, along = psf.basis(columns - x, 1), psf.basis(rows - y, 0)
-        parts = [along @ psf.pixels @ across.T]
+    """PSF of every source as a column; with fluxes, also what small steps in x and y change."""
+    number, width = len(positions), field.signal.shape[1]
+    nearest = np.rint(positions).astype(int)
+    reach = np.arange(-field.half, field.half + 1)
+    columns, rows = (nearest[:, axis, None] + reach for axis in (0, 1))
+    places = (rows[:, :, None] * width + columns[:, None, :]).reshape(number, 1, -1)
+    along, across = rows - positions[:, 1:], columns - positions[:, :1]
+    kinds = 1 if flux is None else 3
+    values = np.empty((number, kinds, reach.size**2))
+    for start in range(0, number, BATCH):
+        some = slice(start, start + BATCH)
+        x, y = across[some], along[some]
+        values[some, 0] = _stamps(psf, x, y)
         if flux is not None:
-            left, right = (psf.basis(columns - x + sign * SMALL, 1) for sign in (1, -1))
-            below, above = (psf.basis(rows - y + sign * SMALL, 0) for sign in (1, -1))
-            parts.append(along @ psf.pixels @ (right - left).T * (flux[number] / (2 * SMALL)))
-            parts.append((above - below) @ psf.pixels @ across.T * (flux[number] / (2 * SMALL)))
-        values += [part.ravel() for part in parts]
-        places += [place] * len(parts)
-    ends = np.cumsum([0, *map(len, values)])
+            slope = flux[some, None] / (2.0 * SMALL)
+            steps = (_stamps(psf, x - SMALL, y), _stamps(psf, x + SMALL, y))
+            values[some, 1] = slope * (steps[0] - steps[1])
+            steps = (_stamps(psf, x, y - SMALL), _stamps(psf, x, y + SMALL))
+            values[some, 2] = slope * (steps[0] - steps[1])
     return sparse.csc_matrix(
-        (np.concatenate(values), np.concatenate(places), ends),
-        shape=(field.signal.size, len(values)),
+        (
+            values.ravel(),
+            np.broadcast_to(places, values.shape).ravel(),
+            reach.size**2 * np.arange(number * kinds + 1),
+        ),
+        shape=(field.signal.size, number * kinds),
     )
+
+
+def _stamps(psf: PSF, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Values of the PSF on grids of displacements x, y of shape (n, side), flattened."""
+    across = psf.basis(x.ravel(), 1).reshape(*x.shape, -1)
+    along = (psf.basis(y.ravel(), 0) @ psf.pixels).reshape(*y.shape, -1)
+    return np.einsum("nis,njs->nij", along, across).reshape(len(x), -1)
 
 
 def _solve(field: Field, columns: sparse.csc_matrix) -> tuple[np.ndarray, float]:
