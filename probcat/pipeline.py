@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from probcat import __version__
 from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
 from probcat.errors import InputError
+from probcat.prior_text import describe_images, describe_prior
 from probcat.results import ASSIGNMENT, CATALOG, FIGURES, MODEL, write_results
 from probcat.summary import Summary, acceptance_table, summarize
 
@@ -63,6 +64,8 @@ def start_run(
         for note in image.notes:
             say(f"{image.name}: {note}")
     resolved, prior, settings = _resolve(config, images)
+    for line in [*describe_images(images), *describe_prior(resolved.prior, config.prior, images)]:
+        say(line)
     _clear(out)
     write_config(out / CONFIG, resolved)
     return _sample_and_write(resolved, images, prior, settings, out, progress, say)
