@@ -22,6 +22,7 @@ from benchmarks.common import (
 )
 from probcat.blocks import use_all_cores
 from probcat.common import true_weight
+from probcat.defaults import UNCERTAIN_PSF
 
 PRIOR = {
     "flux_min": 250.0,
@@ -29,8 +30,6 @@ PRIOR = {
     "background": 179.0,
     "parsimony": 1.5,
     "extended_fraction": 0.0,
-    "psf_error": 0.0,
-    "psf_width_scatter": 0.0,
 }
 RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
 EDGES = np.arange(15.0, 24.0)
@@ -59,8 +58,7 @@ def main(
     from probcat.sampling import Run, SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
-    given = [name for name in PRIOR if not (psf_floor and name.startswith("psf_"))]
-    prior = Prior.from_image(image, **{name: PRIOR[name] for name in given})
+    prior = Prior.from_image(image, **PRIOR, **(UNCERTAIN_PSF if psf_floor else {}))
     values = parse_settings(setting)
     settings = SamplerSettings(**{"border": 0.0, **values})
     counts = (num_chains, num_warmup, 1)

@@ -4,7 +4,7 @@ A sampler that must believe its PSF explains the misfit with further stars.  Cou
 trials in which the most frequent number of sources is one, as it should be.
 """
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.common import convergence, device_name, report
 from probcat.blocks import num_compilations, use_all_cores
+from probcat.defaults import UNCERTAIN_PSF
 
 SHAPE = (32, 32)
 FWHM, BETA, SIZE = 3.5, 3.0, 21
@@ -44,7 +45,7 @@ class NumberOrSampled(click.ParamType):
     type=NumberOrSampled(),
     default="0",
     show_default=True,
-    help="Of [prior]: fractional error of the PSF, or 'sampled'; 0 is the model without.",
+    help="Fixed relative error of the PSF, or 'sampled' for its error and width.",
 )
 @click.option("--num-chains", default=4, show_default=True)
 @click.option("--num-warmup", default=60, show_default=True, help="Draws of warm-up.")
@@ -100,11 +101,8 @@ def main(
 
 
 def _prior_options(psf_error: float | None) -> dict[str, Any]:
-    """Choose settings of the prior; one that knows no PSF error needs none to go without."""
-    from probcat.defaults import PriorParameters
-
-    known = "psf_error" in [entry.name for entry in fields(PriorParameters)]
-    return {"psf_error": psf_error} if known or psf_error != 0.0 else {}
+    """Choose settings of the prior: a fixed error of the PSF, or error and width sampled."""
+    return dict(UNCERTAIN_PSF) if psf_error is None else {"psf_error": psf_error}
 
 
 def _observe(

@@ -102,6 +102,14 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
 @click.option("--saturation", type=float, help="Mask pixels at or above this [SATURATE].")
 @click.option("--gain", type=float, help="Electrons per unit, where there is no variance.")
 @click.option("--read-noise", type=float, help="Read noise in electrons, likewise.")
+@click.option(
+    "--model-variance",
+    is_flag=True,
+    help="Photon noise of sources from the model, by the gain, not from the pixels.",
+)
+@click.option(
+    "--uncertain-psf", is_flag=True, help="Sample a small error and width of every PSF too."
+)
 @click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
 @click.option("--prior-only", is_flag=True, help="Sample the prior: the pixels weigh nothing.")
 @click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
@@ -117,6 +125,8 @@ def run(
     saturation: float | None,
     gain: float | None,
     read_noise: float | None,
+    model_variance: bool,
+    uncertain_psf: bool,
     config: Path | None,
     prior_only: bool,
     resume: bool,
@@ -132,6 +142,7 @@ def run(
     """
     from probcat.blocks import use_all_cores
     from probcat.config import RunConfig, read_config
+    from probcat.defaults import UNCERTAIN_PSF
     from probcat.pipeline import resume_run, start_run
 
     use_all_cores()
@@ -145,16 +156,19 @@ def run(
         "saturation": saturation,
         "gain": gain,
         "read_noise": read_noise,
+        "model_variance": model_variance or None,
     }
     if resume:
         given = [config, *named.values(), *sampling.values()]
-        if overwrite or prior_only or any(value is not None for value in given):
+        if overwrite or prior_only or uncertain_psf or any(value is not None for value in given):
             raise InputError("--resume takes all settings from --out; give no others with it")
         with _resumable(out):
             click.echo(resume_run(out, progress=not quiet))
         return
     settings = RunConfig() if config is None else read_config(config)
     settings = settings.update("image", **named)
+    if uncertain_psf:
+        settings = settings.update("prior", **UNCERTAIN_PSF)
     settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
     with _resumable(out):
         click.echo(start_run(settings, out, overwrite=overwrite, progress=not quiet))

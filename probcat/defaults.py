@@ -36,6 +36,8 @@ SWITCHED = (
     "flux_scale_scatter",
 )
 """Zero switches them off."""
+UNCERTAIN_PSF = {"psf_error_scatter": 0.01, "psf_width_scatter": 0.02}
+"""Parameters for a PSF that is known to about a percent."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +78,8 @@ class PriorParameters:
     background_mesh : float
         Spacing in pixels of the nodes of a mesh, about.
     psf_error : float
-        Fixed relative error of the PSF, 0 for none; None samples it for every image, with a
-        half-normal prior of ``psf_error_scatter``.
+        Fixed relative error of the PSF; None samples it for every image, with a half-normal
+        prior of ``psf_error_scatter``, or has none where that is 0.
     psf_width_scatter : float
         Of the normal prior of the relative change of the PSF's width, along x and along y, of
         every image; 0 fixes it at none.
@@ -119,8 +121,8 @@ class PriorParameters:
     background_model: str | tuple[str, ...] = LEVEL
     background_mesh: float = 64.0
     psf_error: float | None = None
-    psf_error_scatter: float = 0.01
-    psf_width_scatter: float = 0.02
+    psf_error_scatter: float = 0.0
+    psf_width_scatter: float = 0.0
     noise_scale_scatter: float = 0.0
     offset_scatter: float = 0.1
     flux_scale_scatter: float = 0.01

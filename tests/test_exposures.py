@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from probcat import PSF, Image, Prior, SamplerSettings, sample, simulate_image
+from probcat.defaults import UNCERTAIN_PSF
 from probcat.diagnostics import import_arviz
 
 STARS = {
@@ -48,9 +49,7 @@ def test_two_exposures_of_half_the_depth_are_one_of_full_depth():
     ]
     found = []
     for images in ([whole], two):
-        prior = Prior.from_image(
-            images, **GIVEN, psf_error=0.0, offset_scatter=0.0, flux_scale_scatter=0.0
-        )
+        prior = Prior.from_image(images, **GIVEN, offset_scatter=0.0, flux_scale_scatter=0.0)
         samples = sample(images, prior, rng_key=3, **COUNTS)
         flux = np.where(samples.sources["active"], samples.sources["flux"], 0.0)
         brightest = np.sort(flux, axis=-1)[..., -5:]
@@ -66,8 +65,8 @@ def test_two_exposures_of_half_the_depth_are_one_of_full_depth():
         assert abs(spread) < 0.35
 
 
-@pytest.mark.parametrize("psf_error", [0.0, None])
-def test_offset_and_scale_of_an_exposure_are_found(psf_error):
+@pytest.mark.parametrize("options", [{}, UNCERTAIN_PSF], ids=["known_psf", "uncertain_psf"])
+def test_offset_and_scale_of_an_exposure_are_found(options):
     shift, scale = (0.22, -0.13), 1.03
     moved = {"x": STARS["x"] + shift[0], "y": STARS["y"] + shift[1], "flux": STARS["flux"] * scale}
     images = []
@@ -75,7 +74,7 @@ def test_offset_and_scale_of_an_exposure_are_found(psf_error):
         image = simulate_image(stars, PSF_2_PX, SHAPE, jax.random.key(seed), noise=NOISE).image
         images.append(dataclasses.replace(image, band="r", zero_point=25.0, name=f"{seed}"))
     prior = Prior.from_image(
-        images, **GIVEN, psf_error=psf_error, offset_scatter=0.2, flux_scale_scatter=0.05
+        images, **GIVEN, **options, offset_scatter=0.2, flux_scale_scatter=0.05
     )
     samples = sample(images, prior, rng_key=3, **COUNTS)
     for name, truth in (("offset_x", shift[0]), ("offset_y", shift[1]), ("flux_scale", scale)):

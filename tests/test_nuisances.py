@@ -115,3 +115,41 @@ def test_log_gain_and_score_are_those_of_the_density():
         found, expected = score(noise, upper), slope / (2.0 * step)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
         assert float(jnp.min(variance(noise, upper) / noise.base)) >= 1.0
+
+
+def test_photon_noise_of_the_model_from_gain_and_read_noise():
+    from probcat import PSF, Image, InputError, Prior, SamplerSettings, sample, simulate_image
+
+    gain, read_noise, sky = 0.5, 3.0, 40.0
+    psf, shape = PSF.moffat(2.8, 3.0, size=15), (24, 25)
+    noise = np.sqrt(sky / gain + (read_noise / gain) ** 2)
+    stars = {"x": [8.2, 16.4], "y": [9.1, 15.3], "flux": [20000.0, 4000.0]}
+    made = simulate_image(
+        stars, psf, shape, jax.random.key(1), noise=noise, background=sky, gain=gain
+    )
+    options = {"psf": psf, "gain": gain, "read_noise": read_noise, "model_variance": True}
+    image = Image.from_arrays(made.image.data, **options)
+    assert image.photon_variance == pytest.approx(1.0 / gain)
+    # The sky is measured, and is no wider than its own noise.
+    assert np.sqrt(image.variance[0, 0]) == pytest.approx(noise, rel=0.05)
+    assert np.ptp(image.variance) == 0.0
+    with pytest.raises(InputError, match="needs a gain"):
+        Image.from_arrays(made.image.data, psf=psf, model_variance=True)
+    prior = Prior.from_image(image, extended_fraction=0.0)
+    samples = sample(
+        image,
+        prior,
+        rng_key=2,
+        num_warmup=60,
+        num_samples=60,
+        settings=SamplerSettings(passes=3, block=20),
+        progress=False,
+    )
+    assert np.mean(samples.num_sources == 2) > 0.5
+    # Five sigma for the mean chi-square of 600 pixels: a false alarm in 2e6.
+    assert abs(samples.scalars["chi2_per_pixel"].mean() - 1.0) < 5.0 * np.sqrt(2.0 / 600)
+    flux = np.sort(np.where(samples.sources["active"], samples.sources["flux"], 0.0), axis=-1)
+    # Photon noise dominates: without it the error would be 0.4 times this.
+    expected = np.sqrt(20000.0 / gain + noise**2 * psf.effective_area)
+    assert 0.8 < flux[..., -1].std() / expected < 1.4
+    assert abs(flux[..., -1].mean() - 20000.0) < 5.0 * expected

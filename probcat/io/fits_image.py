@@ -24,7 +24,7 @@ from probcat.io.headers import (
 )
 from probcat.io.masks import bad_pixels, saturated_pixels
 from probcat.io.star_list import read_stars
-from probcat.noise import build_variance
+from probcat.noise import build_variance, sky_variance
 from probcat.psf_estimate import estimate_psf as build_psf
 
 
@@ -78,6 +78,7 @@ def read_image(
     saturation: float | None = None,
     gain: float | None = None,
     read_noise: float | None = None,
+    model_variance: bool = False,
     zero_point: float | None = None,
     plane: int | None = None,
 ) -> Image:
@@ -111,6 +112,9 @@ def read_image(
     gain, read_noise : float, optional
         Electrons per unit, and electrons: the variance is built from them if the file has
         none (`probcat.noise.build_variance`).
+    model_variance : bool
+        Take the sky's noise from the gain and the read noise, whatever variance the file has,
+        and let the photon noise of sources follow the model (`probcat.noise.sky_variance`).
     zero_point : float, optional
         AB magnitude of one unit, in place of the header's.
     plane : int, optional
@@ -152,13 +156,22 @@ def read_image(
     saturated, note = saturated_pixels(arrays["sci"], head, saturation, name)
     bad = bad | saturated
     notes += [note] if note else []
-    if variance is None:
+    header_gain = find_gain(head)
+    if model_variance:
+        gain = header_gain if gain is None else gain
+        if gain is None:
+            raise InputError(f"{name}: a variance from the model needs a gain; give --gain")
+        variance, note = sky_variance(
+            arrays["sci"], bad, gain=gain, read_noise=read_noise, where=name
+        )
+        notes.append(note)
+    elif variance is None:
         variance, note = build_variance(
             arrays["sci"],
             bad,
             gain=gain,
             read_noise=read_noise,
-            header_gain=find_gain(head),
+            header_gain=header_gain,
             where=name,
         )
         notes.append(note)
@@ -177,6 +190,8 @@ def read_image(
         unit=unit,
         name=name,
         notes=tuple(notes),
+        gain=gain,
+        model_variance=model_variance,
     )
 
 
