@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from probcat.background import LEVEL
 from probcat.frames import band_names, image_labels
 
 if TYPE_CHECKING:
@@ -42,15 +43,18 @@ def describe_prior(
     Returns
     -------
     list of str
-        A line each on fluxes and numbers, on sizes, and on backgrounds and colours.
+        A line each on fluxes and numbers, on sizes, on backgrounds and colours, and on what
+        else of the images is sampled, if anything is.
     """
     parts = _Parts(parameters, given, len(images) > 1)
     unit = images[0].unit or "image units"
-    return [
+    lines = [
         f"prior: {_fluxes(parts, unit)}; {_numbers(parts)}",
         f"prior: {_sizes(parts)}",
         f"prior: {_backgrounds(parts, images)}{_colours(parts, band_names(images))}",
     ]
+    nuisances = _nuisances(parts, len(images) > 1)
+    return [*lines, f"prior: {nuisances}"] if nuisances else lines
 
 
 def describe_images(images: Sequence[Image]) -> list[str]:
@@ -145,7 +149,33 @@ def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
         levels = [f"{mean:.4g} +- {scatter:.3g}" for mean, scatter in pairs]
         origin = parts.origin(*names)
     text = ", ".join(f"{a} {b}".strip() for a, b in zip(labels, levels, strict=True))
-    return f"background {text} per pixel {origin}"
+    model = parts.get("background_model") or LEVEL
+    models = [model] if isinstance(model, str) else list(model)
+    shape = "" if set(models) == {LEVEL} else f", {'/'.join(models)} {parts.origin(_MODEL)}"
+    return f"background {text} per pixel {origin}{shape}"
+
+
+def _nuisances(parts: _Parts, several: bool) -> str:
+    """Say what of the images is sampled besides; exposures and offsets only of several."""
+    found = []
+    if parts.get("psf_error") is not None and parts.get("psf_error") > 0.0:
+        found.append(f"PSF error {parts.text('psf_error')} {parts.origin('psf_error')}")
+    for name, label, of_several in _SCATTERS:
+        scatter = parts.get(name)
+        fixed = name == "psf_error_scatter" and parts.get("psf_error") is not None
+        if scatter and not fixed and (several or not of_several):
+            found.append(f"{label} +- {scatter:.3g} {parts.origin(name)}")
+    return ", ".join(found)
+
+
+_MODEL = "background_model"
+_SCATTERS = (
+    ("psf_error_scatter", "PSF error 0", False),
+    ("psf_width_scatter", "PSF width 1", False),
+    ("noise_scale_scatter", "ln of noise scale 0", False),
+    ("offset_scatter", "offsets 0 px", True),
+    ("flux_scale_scatter", "flux scales 1", True),
+)
 
 
 def _colours(parts: _Parts, bands: Sequence[str]) -> str:
