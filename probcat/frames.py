@@ -110,6 +110,12 @@ def image_labels(images: Sequence[Image]) -> list[str]:
 def _gain(leader: Image, image: Image) -> float:
     points = (leader.zero_point, image.zero_point)
     if points[0] is None and points[1] is None:
+        units = [one.unit.strip() for one in (leader, image)]
+        if all(units) and units[0].lower() != units[1].lower():
+            raise InputError(
+                f"{_name(image)}: is in {units[1]}, {_name(leader)} of the same band "
+                f"'{image.band}' in {units[0]}, and none has a zero point; give both MAGZERO"
+            )
         return 1.0
     if points[0] is None or points[1] is None:
         lacking = leader if points[0] is None else image

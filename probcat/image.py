@@ -11,6 +11,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.noise import build_variance, sky_variance
 from probcat.psf import PSF
+from probcat.psf_samples import why_no_psf
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -179,7 +180,7 @@ class Image:
             lines.append(line)
         else:
             var = _as_float(variance, where, "variance")
-        point_spread = _as_psf(psf, psf_oversampling, pixels.shape, where)
+        point_spread = _as_psf(psf, psf_oversampling, pixels, where)
         lines += [f"PSF: {line}" for line in getattr(point_spread, "notes", ())]
         image = cls(
             data=pixels,
@@ -261,23 +262,28 @@ def _as_float(values: Any, where: str, what: str) -> np.ndarray:
     return array.astype(np.float32 if single else np.float64)
 
 
-def _as_psf(psf: Any, oversampling: int, shape: tuple[int, ...], where: str) -> PSF:
+def _as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
     """Check the PSF and make it one if it came as samples."""
     if psf is None:
         raise InputError(f"{where}: no PSF; give a PSF extension, --psf FILE or the psf argument")
     if isinstance(psf, PSF):
         return psf
     samples = _as_float(psf, where, "PSF")
+    if np.array_equal(samples, pixels):
+        raise InputError(f"{where}: the PSF is the image itself; give a PSF with --psf FILE")
     try:
         point_spread = PSF.from_pixels(samples, oversampling=oversampling)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    if any(p > s * oversampling for p, s in zip(samples.shape, shape, strict=True)):
+    if any(p > s * oversampling for p, s in zip(samples.shape, pixels.shape, strict=False)):
         hint = "; if it is oversampled, say by how much" if oversampling == 1 else ""
         raise InputError(
             f"{where}: the PSF, {samples.shape} at {oversampling} samples a pixel, is larger than "
-            f"the image, {tuple(shape)}{hint}"
+            f"the image, {pixels.shape}{hint}"
         )
+    reason = why_no_psf(samples)
+    if reason:
+        raise InputError(f"{where}: the PSF, {samples.shape}, does not look like one: {reason}")
     return point_spread
 
 

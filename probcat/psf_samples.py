@@ -9,6 +9,8 @@ from probcat.errors import InputError
 # Width in pixels over which the border of a PSF array is brought smoothly to zero.
 TAPER = 1.5
 _CENTROID_STEPS = 100
+# Brightness of the border over that of the peak, and light over area of the middle.
+LARGEST_BORDER, LEAST_CONCENTRATION = 0.3, 1.25
 
 
 def taper(depth):
@@ -37,6 +39,30 @@ def checked(array, oversampling):
     if samples.sum() <= 0.0:
         raise InputError(f"the sum of the PSF must be positive, not {samples.sum():g}")
     return samples
+
+
+def why_no_psf(samples):
+    """Say why samples are not those of a PSF, or give an empty string.
+
+    A PSF has its peak near the middle of its array, falls off towards the border, and holds
+    more of its light in the middle than an array of stars or of sky does.
+    """
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(samples, 1), (3, 3))
+    smooth = windows.mean(axis=(2, 3))
+    inner = samples[1:-1, 1:-1]
+    border = (samples.sum() - inner.sum()) / (samples.size - inner.size)
+    if border > LARGEST_BORDER * smooth.max():
+        return f"its border has {border / smooth.max():.2f} of the brightness of its peak"
+    row, column = np.unravel_index(np.argmax(smooth), samples.shape)
+    middle = [n // 2 for n in samples.shape]
+    reach = [max(1, n // 4) for n in samples.shape]
+    if any(abs(p - m) > r + 1 for p, m, r in zip((row, column), middle, reach, strict=True)):
+        return f"its brightest part is at (x, y) = ({column}, {row}), far from the middle"
+    centre = tuple(slice(m - r, m + r + 1) for m, r in zip(middle, reach, strict=True))
+    share, area = samples[centre].sum() / samples.sum(), samples[centre].size / samples.size
+    if not share > LEAST_CONCENTRATION * area:
+        return f"the middle {area:.0%} of its area hold {share:.0%} of its light"
+    return ""
 
 
 def flux_note(total, oversampling):

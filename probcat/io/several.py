@@ -43,33 +43,50 @@ def read_images(options: Mapping[str, Any]) -> list[Image]:
     bands = options.pop("band", None)
     bands = [bands] if isinstance(bands, str) else list(bands or [])
     images = []
+    seen: dict[tuple[Any, ...], str] = {}
     for number, name in enumerate(files):
         own = {key: _entry(key, value, number, len(files)) for key, value in options.items()}
         own = {key: value for key, value in own.items() if value is not None}
-        for band in _bands_of(name, bands, number, len(files)):
+        family, taken = _bands_of(name, bands, number, len(files))
+        for band in taken:
+            part = str(band).strip().lower() if family else str(own.get("sci", "")).upper()
+            _check_new(name, (part, own.get("plane")), seen)
             images.append(read_image(name, band, **own))
     return images
 
 
-def _bands_of(name: str, bands: Sequence[str], number: int, num_files: int) -> list[str | None]:
-    """Bands to take from a file; None for a file of one that is not named."""
+def _check_new(name: str, pixels: tuple[Any, ...], seen: dict[tuple[Any, ...], str]) -> None:
+    """Refuse pixels that are part of the run already."""
+    key = (Path(name).resolve(), *pixels)
+    if key in seen:
+        also = "" if seen[key] == name else f" (also as {seen[key]})"
+        raise InputError(
+            f"{name}: given twice{also}, its light would count twice; name every image once"
+        )
+    seen[key] = name
+
+
+def _bands_of(
+    name: str, bands: Sequence[str], number: int, num_files: int
+) -> tuple[bool, list[str | None]]:
+    """Whether a file is of several bands, and those to take; None for one that is not named."""
     with open_fits(name) as hdus:
         keys = list(image_hdus(hdus))
     held = [key[4:].lower() for key in keys if key.startswith("SCI_")]
     if not held or "SCI" in keys:
         if not bands:
-            return [None]
+            return False, [None]
         if len(bands) != num_files:
             raise InputError(f"{len(bands)} bands for {num_files} files; give one for each")
-        return [bands[number]]
+        return False, [bands[number]]
     if not bands:
-        return [*held]
+        return True, [*held]
     wanted = [band for band in bands if band.strip().lower() in held]
     if not wanted:
         raise InputError(
             f"{Path(name).name}: no extension SCI_{bands[0].upper()}; bands: {', '.join(held)}"
         )
-    return [*wanted]
+    return True, [*wanted]
 
 
 def _entry(key: str, value: Any, number: int, num_files: int) -> Any:
