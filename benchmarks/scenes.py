@@ -47,6 +47,8 @@ NUM_HMC = 1
 """Trajectories at the end of a visit of windows for all sources."""
 POINT_SLOTS, EXTENDED_SLOTS = 16, 10
 CAPACITIES = {"point_capacity": 32, "extended_capacity": 16}
+MOST_SOURCES = 32
+"""In a scene; more would come with a chance of 2e-10."""
 FLUX_LIMITS = (8.0, 100.0)
 """In units of the error of an isolated point source in the first image."""
 BANDS = "rgizyu"
@@ -272,9 +274,11 @@ def _draw_catalog(
     given = prior.with_slope(np.float32(truth["flux_slope"]))
     given = given.replace(flux_slope=None, extended_fraction=truth["extended_fraction"])
     number = int(jax.random.poisson(keys[0], truth["mu"]))
-    catalog = draw_sources(given, keys[1], SHAPE, number)
+    # Always as many, of which some are kept, so that samplers compile once.
+    catalog = draw_sources(given, keys[1], SHAPE, MOST_SOURCES)
+    catalog = {name: values[:number] for name, values in catalog.items()}
     if prior.num_colours:
-        colours = np.asarray(sample_colour_prior(prior, keys[2], (max(number, 1),)))[:number]
+        colours = np.asarray(sample_colour_prior(prior, keys[2], (MOST_SOURCES,)))[:number]
         for column in range(prior.num_colours):
             # Bands are numbered as they come.
             catalog[f"flux_{BANDS[column + 1]}"] = catalog["flux"] * np.exp(colours[:, column])

@@ -1,0 +1,199 @@
+"""HSC (five bands, 0.168" px) and HST (F814W, 0.03" px) of one sky, together and apart.
+
+Neither comes with a variance: it is estimated from the pixels.  Resampling has correlated the
+noise of neighbours, in the HST image with a coefficient near one half, which the model does not
+know.  So the noise is measured on the scale of the PSF: the scatter of the sky in blocks one FWHM
+wide is given to their pixels as if they were independent, which makes errors of fluxes about
+right and chi2 per pixel fall below one.  ``--noise pixels`` takes probcat's own estimate.
+
+The top blend is the connected region of HSC i-band pixels, around its brightest object, in which
+that object's own light exceeds three sigma of the noise with even odds or better, as the run on
+HSC alone has it.  Objects of more than even odds to exist count where their centres lie in it.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
+from benchmarks.fits import Fit, describe, fit, residuals
+from probcat.blocks import use_all_cores
+
+HSC_PLANES = "grizy"
+ORDER = "igrzy"
+"""The deepest comes first: positions and windows are in its pixels."""
+HST_BAND = "F814W"
+SKY = 0.24
+"""Share of the rows, from the first one up, in which no image shows a source."""
+
+
+@click.command()
+@click.option("--seconds", default=1800.0, show_default=True, help="CPU-seconds for each set.")
+@click.option(
+    "--set",
+    "sets",
+    type=click.Choice(["hsc", "hst", "joint"]),
+    multiple=True,
+    default=["hsc", "hst", "joint"],
+    show_default=True,
+    help="Images to sample; may be repeated.",
+)
+@click.option("--stars-only", is_flag=True, help="No galaxies in the model.")
+@click.option(
+    "--hst-psf-radius",
+    default=20,
+    show_default=True,
+    help="Half side in pixels that the HST PSF is cut to; 89 keeps it whole.",
+)
+@click.option(
+    "--noise",
+    type=click.Choice(["blocks", "pixels"]),
+    default="blocks",
+    show_default=True,
+    help="What it is estimated from.",
+)
+@click.option("--num-chains", default=4, show_default=True)
+@click.option("--num-warmup", default=60, show_default=True, help="Draws of warm-up.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
+@click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Draw residuals of all images there.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
+def main(
+    seconds: float,
+    sets: tuple[str, ...],
+    stars_only: bool,
+    hst_psf_radius: int,
+    noise: str,
+    num_chains: int,
+    num_warmup: int,
+    seed: int,
+    setting: tuple[str, ...],
+    prior: tuple[str, ...],
+    out: Path | None,
+    file: Path | None,
+) -> None:
+    """Sample HSC alone, HST alone and both, and count objects in the top blend."""
+    use_all_cores()
+    hsc, hst = read_hsc(), read_hst(hst_psf_radius)
+    if noise == "blocks":
+        hsc, hst = [with_block_noise(image) for image in hsc], with_block_noise(hst)
+    images = {"hsc": hsc, "hst": [hst], "joint": [*hsc, hst]}
+    results: dict[str, Any] = {
+        "device": device_name(),
+        "settings": {"seconds": seconds, "stars_only": stars_only, "seed": seed}
+        | {"num_chains": num_chains, "num_warmup": num_warmup, "hst_psf_radius": hst_psf_radius}
+        | {"noise": noise, "setting": list(setting), "prior": list(prior)},
+    }
+    options: dict[str, Any] = {"extended_fraction": 0.0} if stars_only else {}
+    blend = None
+    # The blend is defined by the run on HSC alone.
+    for name in sorted(set(sets), key=list(images).index):
+        found = fit(
+            images[name],
+            seconds,
+            prior=options | parse_settings(prior),
+            settings={"block": 2} | parse_settings(setting),
+            num_chains=num_chains,
+            num_warmup=num_warmup,
+            seed=seed,
+        )
+        catalog = _condense(found)
+        if name == "hsc":
+            blend = top_blend(found, catalog)
+        results[name] = describe(found) | _objects(catalog, images[name], hsc, blend)
+        results[name]["chi2_per_pixel"] = residuals(found, out, f"{name}_")
+        click.echo(f"\n{name}")
+        report(results[name], None)
+    results["peak_rss_mib"] = peak_memory()
+    if blend is not None:
+        results["blend_pixels"] = int(blend.sum())
+    if file is not None:
+        report(results, file)
+
+
+def read_hsc() -> list[Any]:
+    """Images of HSC, the deepest band first."""
+    from probcat.io import read_image
+
+    path, psf = data_path("hsc_hst/Cut_HSC.fits"), data_path("hsc_hst/PSF_HSC.fits")
+    return [read_image(path, band, plane=HSC_PLANES.index(band), psf=psf) for band in ORDER]
+
+
+def read_hst(radius: int) -> Any:
+    """Image of HST, its PSF cut to a half side in pixels."""
+    from probcat import PSF
+    from probcat.io import read_image, read_psf
+
+    samples, _ = read_psf(data_path("hsc_hst/PSF_HST.fits"))
+    middle = samples.shape[0] // 2
+    kept = slice(max(middle - radius, 0), middle + radius + 1)
+    psf = PSF.from_pixels(samples[kept, kept])
+    return read_image(data_path("hsc_hst/Cut_HST.fits"), HST_BAND, psf=psf)
+
+
+def with_block_noise(image: Any) -> Any:
+    """Copy of an image with one variance: of block sums one FWHM wide, over their area."""
+    side = max(2, round(float(image.psf.fwhm)))
+    rows, columns = int(SKY * image.shape[0]) // side, image.shape[1] // side
+    cut = image.clean_data[: rows * side, : columns * side].astype(np.float64)
+    sums = cut.reshape(rows, side, columns, side).sum(axis=(1, 3)) / side
+    sigma = float(sums.std())
+    own = float(np.sqrt(np.median(image.variance)))
+    click.echo(f"{image.band}: noise {sigma:.4g} in blocks of {side} px, {own:.4g} from pixels")
+    return replace(image, variance=np.full(image.shape, sigma**2))
+
+
+def _condense(found: Fit) -> Any:
+    from probcat import condense
+
+    step = max(1, found.samples.num_draws // 100)
+    return condense(found.samples.select_draws(slice(None, None, step)))
+
+
+def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
+    """Pixels of the first HSC image that the brightest object reaches, bool (ny, nx)."""
+    from scipy.ndimage import label
+
+    from probcat import assign_pixels
+    from probcat.views import views
+
+    sure = np.flatnonzero(catalog["prob_exist"] > 0.5)
+    if not sure.size:
+        return None
+    step = max(1, found.samples.num_draws // 100)
+    view = views(found.samples.select_draws(slice(None, None, step)), found.images)[0]
+    brightest = sure[np.argmax(catalog["flux"][sure])]
+    maps = assign_pixels(view, catalog, found.images[0], max_draws=100)
+    regions, _ = label(maps.map(int(catalog["object_id"][brightest]), "footprint") > 0.5)
+    row, column = (round(float(catalog[name][brightest])) for name in ("y", "x"))
+    row, column = np.clip(row, 0, regions.shape[0] - 1), np.clip(column, 0, regions.shape[1] - 1)
+    return (regions == regions[row, column]) & (regions > 0)
+
+
+def _objects(
+    catalog: Any, images: list[Any], hsc: list[Any], blend: np.ndarray | None
+) -> dict[str, Any]:
+    """Objects of more than even odds, in the whole image and in the top blend."""
+    from probcat.frames import link_images
+
+    sure = catalog["prob_exist"] > 0.5
+    results: dict[str, Any] = {"objects": int(sure.sum())}
+    if blend is None:
+        return results
+    x, y = catalog["x"][sure], catalog["y"][sure]
+    if images[0] is not hsc[0]:
+        to_own = link_images([hsc[0], images[0]])[1].affine
+        x, y = np.linalg.solve(to_own[:, :2], np.stack([x, y]) - to_own[:, 2:])
+    column, row = np.round(x).astype(int), np.round(y).astype(int)
+    ny, nx = blend.shape
+    inside = (row >= 0) & (row < ny) & (column >= 0) & (column < nx)
+    results["objects_in_top_blend"] = int(blend[row[inside], column[inside]].sum())
+    return results
+
+
+if __name__ == "__main__":
+    main()
