@@ -22,6 +22,7 @@ import numpy as np
 from jax import Array
 
 from probcat import sersic
+from probcat.variation import Variation, weights
 
 # Half side, as a share of the grid, of the box around a source in which its image is right.
 VALID = 0.42
@@ -52,6 +53,10 @@ class ExtendedTables(NamedTuple):
         Polynomial table of the Gaussian amplitudes, see `probcat.sersic.SersicMixture`.
     fit_light, fit_modes : Array, shapes (B, nodes), (B, B), float32
         Linear maps to the B lowest modes from light at the nodes and from modes.
+    variation : Variation or None
+        How the PSF varies over the image, if it does; `transfer` is that of its mean.
+    parts : Array or None, shape (K, 2, P, P // 2 + 1), float32
+        Real and imaginary parts of the transfer functions of its components.
     """
 
     transfer: Array
@@ -60,11 +65,26 @@ class ExtendedTables(NamedTuple):
     amplitudes: Array
     fit_light: Array
     fit_modes: Array
+    variation: Variation | None = None
+    parts: Array | None = None
 
     @property
     def size(self) -> int:
         """Side ``P`` of the grid in pixels."""
         return self.transfer.shape[-2]
+
+    def at(self, place: Array | None) -> "ExtendedTables":
+        """Tables for a source at a position (x, y) in the image, where its PSF varies."""
+        if self.variation is None or self.parts is None:
+            return self
+        if place is None:
+            raise ValueError("a PSF that varies needs to know where the source is")
+        value = weights(self.variation, place)
+        flat = self.parts.reshape(len(value), -1)
+        parts = jnp.matmul(value, flat, precision="highest").reshape(self.parts.shape[1:])
+        return self._replace(
+            transfer=jax.lax.complex(parts[0], parts[1]), variation=None, parts=None
+        )
 
 
 def grid_size(radius):
@@ -105,6 +125,10 @@ def extended_tables(psf, size):
     folded = cosines[:, : len(modes)] * np.where(modes[:, 0] > 0, 2.0, 1.0)
     freq_y, freq_x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
     freq_y, freq_x = freq_y.ravel(), freq_x.ravel()
+    variation, parts = psf.variation, None
+    if variation is not None:
+        transfers, variation = psf.transfer_parts(size), variation.single()
+        parts = _f32(np.stack([transfers.real, transfers.imag], axis=1))
     return ExtendedTables(
         transfer=jnp.asarray(psf.transfer(size)),
         forms=_f32(np.stack([freq_x**2, 2.0 * freq_x * freq_y, freq_y**2])),
@@ -112,6 +136,8 @@ def extended_tables(psf, size):
         amplitudes=jnp.asarray(sersic.mixture().table, jnp.float32),
         fit_light=jnp.asarray(fit, jnp.float32),
         fit_modes=jnp.asarray(fit @ folded, jnp.float32),
+        variation=variation,
+        parts=parts,
     )
 
 

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.variation import Variation, weights
+
 
 class PointTables(NamedTuple):
     """Separable polynomial tables of a PSF.
@@ -28,15 +30,50 @@ class PointTables(NamedTuple):
     ----------
     rows, cols : Array, shape (degree + 1, rank, 2 R + 1), float32
         Coefficients of the factors along y and along x.
+    variation : Variation or None
+        How the PSF varies over the image, if it does; without that the tables are its mean.
+    matrices : Array or None, shape (K, rank, rank)
+        For every component of a PSF that varies, what mixes the factors along x.
     """
 
     rows: Array
     cols: Array
+    variation: Variation | None = None
+    matrices: Array | None = None
 
     @property
     def radius(self) -> int:
         """Half side ``R`` of the square footprint in pixels."""
         return (self.rows.shape[-1] - 1) // 2
+
+    @property
+    def mean(self) -> "PointTables":
+        """Tables of the mean PSF over the image."""
+        return PointTables(self.rows, self.cols)
+
+
+def mixing(tables: PointTables, where: Array | None) -> Array | None:
+    """Matrix that mixes the factors along x of a source; None for a constant PSF.
+
+    Parameters
+    ----------
+    tables : PointTables
+    where : Array or None, shape (2,) or (S, 2)
+        Positions (x, y) in the image, which a PSF that varies needs.
+
+    Returns
+    -------
+    Array or None, shape (rank, rank) or (S, rank, rank)
+    """
+    if tables.variation is None or tables.matrices is None:
+        return None
+    if where is None:
+        raise ValueError("a PSF that varies needs to know where the sources are")
+    number, rank, _ = tables.matrices.shape
+    at = partial(weights, tables.variation)
+    value = at(where) if where.ndim == 1 else jax.vmap(at)(where)
+    mix = jnp.matmul(value, tables.matrices.reshape(number, -1), precision="highest")
+    return mix.reshape(*value.shape[:-1], rank, rank)
 
 
 def split_position(position: Array) -> tuple[Array, Array]:
@@ -87,7 +124,9 @@ def place(factor: Array, start: Array, size: int) -> Array:
     return jax.lax.dynamic_slice_in_dim(padded, begin, size, axis=1)
 
 
-def window_factors(tables: Array, position: Array, size: int) -> tuple[Array, Array]:
+def window_factors(
+    tables: Array, position: Array, size: int, mix: Array | None = None
+) -> tuple[Array, Array]:
     """Factors and derivatives of many sources along one axis of a window.
 
     Parameters
@@ -97,6 +136,8 @@ def window_factors(tables: Array, position: Array, size: int) -> tuple[Array, Ar
         Positions in window pixels.
     size : int
         Side of the window.
+    mix : Array or None, shape (S, K, K)
+        As `mixing` gives it.
 
     Returns
     -------
@@ -105,59 +146,77 @@ def window_factors(tables: Array, position: Array, size: int) -> tuple[Array, Ar
     radius = (tables.shape[-1] - 1) // 2
     nearest, offset = split_position(position)
     value, slope = factors(tables, offset)
+    if mix is not None:
+        value, slope = (jnp.matmul(mix, part, precision="highest") for part in (value, slope))
     move = jax.vmap(partial(place, size=size))
     both = move(jnp.concatenate([value, slope], axis=1), nearest - radius)
     rank = tables.shape[1]
     return both[:, :rank], both[:, rank:]
 
 
-def point_patch(tables: PointTables, x: Array, y: Array, size: int) -> Array:
-    """Unit-flux image of one point source in a window, shape (size, size)."""
+def point_patch(
+    tables: PointTables, x: Array, y: Array, size: int, where: Array | None = None
+) -> Array:
+    """Unit-flux image of one point source in a window, shape (size, size).
+
+    A PSF that varies needs to know `where` (x, y) in the image it is.
+    """
     radius = tables.radius
     patch = []
-    for table, position in ((tables.rows, y), (tables.cols, x)):
+    for table, position, mix in (
+        (tables.rows, y, None),
+        (tables.cols, x, mixing(tables, where)),
+    ):
         nearest, offset = split_position(position)
         powers = jnp.stack([offset**j for j in range(table.shape[0])])
         value = (powers @ table.reshape(table.shape[0], -1)).reshape(table.shape[1:])
+        if mix is not None:
+            value = jnp.matmul(mix, value, precision="highest")
         patch.append(place(value, nearest - radius, size))
     return patch[0].T @ patch[1]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def points_image(tables: PointTables, x: Array, y: Array, flux: Array, size: int) -> Array:
+def points_image(
+    tables: PointTables, x: Array, y: Array, flux: Array, size: int, where: Array | None = None
+) -> Array:
     """Image of many point sources in a window, shape (size, size).
 
     Differentiable in positions and fluxes, each of shape (S,); the gradient is
-    three matrix products rather than a transposed gather.
+    three matrix products rather than a transposed gather. A PSF that varies needs to know
+    where (S, 2) in the image the sources are; it has no gradient with respect to them.
     """
-    return _points_forward(tables, x, y, flux, size)[0]
+    return _points_forward(tables, x, y, flux, size, where)[0]
 
 
 def _points_forward(
-    tables: PointTables, x: Array, y: Array, flux: Array, size: int
+    tables: PointTables, x: Array, y: Array, flux: Array, size: int, where: Array | None
 ) -> tuple[Array, tuple]:
     rows, row_slopes = window_factors(tables.rows, y, size)
-    cols, col_slopes = window_factors(tables.cols, x, size)
+    cols, col_slopes = window_factors(tables.cols, x, size, mixing(tables, where))
     scaled = cols * flux[:, None, None]
     image = rows.reshape(-1, size).T @ scaled.reshape(-1, size)
-    return image, (tables, flux, rows, row_slopes, cols, col_slopes)
+    return image, (tables, where, flux, rows, row_slopes, cols, col_slopes)
 
 
 def _points_backward(size: int, saved: tuple, image_bar: Array) -> tuple:
-    tables, flux, rows, row_slopes, cols, col_slopes = saved
+    tables, where, flux, rows, row_slopes, cols, col_slopes = saved
     terms = rows.shape[0] * rows.shape[1]
     against_rows = (rows.reshape(terms, size) @ image_bar).reshape(rows.shape)
     against_slopes = (row_slopes.reshape(terms, size) @ image_bar).reshape(rows.shape)
     flux_bar = jnp.sum(jnp.sum(against_rows * cols, axis=1), axis=-1)
     x_bar = flux * jnp.sum(jnp.sum(against_rows * col_slopes, axis=1), axis=-1)
     y_bar = flux * jnp.sum(jnp.sum(against_slopes * cols, axis=1), axis=-1)
-    return jax.tree.map(jnp.zeros_like, tables), x_bar, y_bar, flux_bar
+    nothing = jax.tree.map(jnp.zeros_like, (tables, where))
+    return nothing[0], x_bar, y_bar, flux_bar, nothing[1]
 
 
 points_image.defvjp(_points_forward, _points_backward)
 
 
-def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array, Array]:
+def point_stamps(
+    tables: PointTables, x: Array, y: Array, where: Array | None = None
+) -> tuple[Array, Array, Array]:
     """Unit-flux stamps of many point sources.
 
     Parameters
@@ -165,6 +224,8 @@ def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array,
     tables : PointTables
     x, y : Array, shape (S,)
         Positions in image pixels.
+    where : Array or None, shape (S, 2)
+        Where a PSF that varies is to be taken.
 
     Returns
     -------
@@ -176,5 +237,8 @@ def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array,
     row, y_offset = split_position(y)
     rows, _ = factors(tables.rows, y_offset)
     cols, _ = factors(tables.cols, x_offset)
+    mix = mixing(tables, where)
+    if mix is not None:
+        cols = jnp.matmul(mix, cols, precision="highest")
     stamps = jnp.einsum("skj,ski->sji", rows, cols)
     return stamps, row - tables.radius, column - tables.radius

@@ -141,6 +141,7 @@ def _prepare(
         step_size=alike(step_size),
         shift=tiling.shift,
         gain=alike(scene.gain),
+        place=jnp.stack(tiling.corners, axis=1).astype(jnp.float32),
     )
     state = WindowState(
         residual=_cut_all(residual, tiling, sizes),
