@@ -19,6 +19,7 @@ _HOMES = {
     "Prior": "prior",
     "SamplerSettings": "sampling",
     "Samples": "samples",
+    "VaryingPSF": "psf_varying",
     "assign_pixels": "assign",
     "condense": "condensing",
     "read_assignment": "io.assignment",
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from probcat.io.catalog import read_catalog as read_catalog
     from probcat.prior import Prior as Prior
     from probcat.psf import PSF as PSF
+    from probcat.psf_varying import VaryingPSF as VaryingPSF
     from probcat.samples import Samples as Samples
     from probcat.sampling import SamplerSettings as SamplerSettings
     from probcat.sampling import sample as sample

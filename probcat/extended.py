@@ -23,6 +23,7 @@ from jax import Array
 
 from probcat import sersic
 from probcat.psf_tables import FWHM
+from probcat.variation import Variation, weights
 
 # Half side, as a share of the grid, of the box around a source in which its image is right.
 VALID = 0.42
@@ -57,6 +58,10 @@ class ExtendedTables(NamedTuple):
         What a relative change of the PSF's width along x and y takes off its transfer function.
     width : Array or None, shape (2,)
         That change, as in `probcat.points.PointTables`.
+    variation : Variation or None
+        How the PSF varies over the image, if it does; `transfer` is that of its mean.
+    parts : Array or None, shape (K, 2, P, P // 2 + 1), float32
+        Real and imaginary parts of the transfer functions of its components.
     """
 
     transfer: Array
@@ -67,11 +72,26 @@ class ExtendedTables(NamedTuple):
     fit_modes: Array
     damping: Array
     width: Array | None = None
+    variation: Variation | None = None
+    parts: Array | None = None
 
     @property
     def size(self) -> int:
         """Side ``P`` of the grid in pixels."""
         return self.transfer.shape[-2]
+
+    def at(self, place: Array | None) -> "ExtendedTables":
+        """Tables for a source at a position (x, y) in the image, where its PSF varies."""
+        if self.variation is None or self.parts is None:
+            return self
+        if place is None:
+            raise ValueError("a PSF that varies needs to know where the source is")
+        value = weights(self.variation, place)
+        flat = self.parts.reshape(len(value), -1)
+        parts = jnp.matmul(value, flat, precision="highest").reshape(self.parts.shape[1:])
+        return self._replace(
+            transfer=jax.lax.complex(parts[0], parts[1]), variation=None, parts=None
+        )
 
 
 def grid_size(radius):
@@ -112,6 +132,10 @@ def extended_tables(psf, size):
     folded = cosines[:, : len(modes)] * np.where(modes[:, 0] > 0, 2.0, 1.0)
     freq_y, freq_x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
     freq_y, freq_x = freq_y.ravel(), freq_x.ravel()
+    variation, parts = psf.variation, None
+    if variation is not None:
+        transfers, variation = psf.transfer_parts(size), variation.single()
+        parts = _f32(np.stack([transfers.real, transfers.imag], axis=1))
     return ExtendedTables(
         transfer=jnp.asarray(psf.transfer(size)),
         forms=_f32(np.stack([freq_x**2, 2.0 * freq_x * freq_y, freq_y**2])),
@@ -123,6 +147,8 @@ def extended_tables(psf, size):
             (2.0 * np.pi * psf.fwhm / FWHM) ** 2
             * np.stack([freq_x**2, freq_y**2]).reshape(2, size, -1)
         ),
+        variation=variation,
+        parts=parts,
     )
 
 

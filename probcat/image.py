@@ -108,6 +108,7 @@ class Image:
         psf: Any = None,
         *,
         psf_oversampling: int = 1,
+        psf_origin: tuple[float, float] = (0.0, 0.0),
         gain: float | None = None,
         read_noise: float | None = None,
         wcs: Any = None,
@@ -133,10 +134,12 @@ class Image:
             ``read_noise``, or else estimated from the pixels; `notes` says which.
         mask : array_like of bool, shape (ny, nx), optional
             True where a pixel must not be used.
-        psf : PSF or array_like
+        psf : PSF or array_like, or photutils.psf.GriddedPSFModel or ImagePSF
             The PSF, or its samples (`PSF.from_pixels`).
         psf_oversampling : int
             Samples of ``psf`` per image pixel along an axis.
+        psf_origin : tuple of float
+            Pixel (x, y) of the frame over which a PSF varies that is the image's pixel (0, 0).
         gain : float, optional
             Electrons per unit of ``data``.
         read_noise : float, optional
@@ -163,7 +166,8 @@ class Image:
             given = {"mask": mask, "psf": psf, "wcs": wcs, "zero_point": zero_point}
             given |= {"band": band, "unit": unit, "notes": found["notes"] + notes}
             found |= {key: value for key, value in given.items() if value not in (None, "")}
-            return cls.from_arrays(**found, psf_oversampling=psf_oversampling)
+            found |= {"psf_oversampling": psf_oversampling, "psf_origin": psf_origin}
+            return cls.from_arrays(**found)
         where = name or "image"
         pixels = _as_float(data, where, "image")
         bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
@@ -181,6 +185,7 @@ class Image:
         else:
             var = _as_float(variance, where, "variance")
         point_spread = _as_psf(psf, psf_oversampling, pixels, where)
+        point_spread = point_spread.seen_from(psf_origin, pixels.shape)
         lines += [f"PSF: {line}" for line in getattr(point_spread, "notes", ())]
         image = cls(
             data=pixels,
@@ -268,6 +273,10 @@ def _as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
         raise InputError(f"{where}: no PSF; give a PSF extension, --psf FILE or the psf argument")
     if isinstance(psf, PSF):
         return psf
+    if type(psf).__module__.startswith("photutils"):
+        from probcat.io import psf_from_photutils
+
+        return psf_from_photutils(psf)
     samples = _as_float(psf, where, "PSF")
     if np.array_equal(samples, pixels):
         raise InputError(f"{where}: the PSF is the image itself; give a PSF with --psf FILE")

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.variation import Variation, weights
+
 
 class PointTables(NamedTuple):
     """Separable polynomial tables of a PSF.
@@ -33,6 +35,10 @@ class PointTables(NamedTuple):
     width : Array or None, shape (2,)
         Relative change of the PSF's width along x and y: adds that share of the bends, which
         is a convolution with a narrow Gaussian to first order.
+    variation : Variation or None
+        How the PSF varies over the image, if it does; without that the tables are its mean.
+    matrices : Array or None, shape (K, rank, rank)
+        For every component of a PSF that varies, what mixes the factors along x.
     """
 
     rows: Array
@@ -40,11 +46,42 @@ class PointTables(NamedTuple):
     row_bends: Array
     col_bends: Array
     width: Array | None = None
+    variation: Variation | None = None
+    matrices: Array | None = None
 
     @property
     def radius(self) -> int:
         """Half side ``R`` of the square footprint in pixels."""
         return (self.rows.shape[-1] - 1) // 2
+
+    @property
+    def mean(self) -> "PointTables":
+        """Tables of the mean PSF over the image."""
+        return self._replace(variation=None, matrices=None)
+
+
+def mixing(tables: PointTables, where: Array | None) -> Array | None:
+    """Matrix that mixes the factors along x of a source; None for a constant PSF.
+
+    Parameters
+    ----------
+    tables : PointTables
+    where : Array or None, shape (2,) or (S, 2)
+        Positions (x, y) in the image, which a PSF that varies needs.
+
+    Returns
+    -------
+    Array or None, shape (rank, rank) or (S, rank, rank)
+    """
+    if tables.variation is None or tables.matrices is None:
+        return None
+    if where is None:
+        raise ValueError("a PSF that varies needs to know where the sources are")
+    number, rank, _ = tables.matrices.shape
+    at = partial(weights, tables.variation)
+    value = at(where) if where.ndim == 1 else jax.vmap(at)(where)
+    mix = jnp.matmul(value, tables.matrices.reshape(number, -1), precision="highest")
+    return mix.reshape(*value.shape[:-1], rank, rank)
 
 
 def row_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
@@ -54,11 +91,20 @@ def row_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
     return _widened(tables.rows, tables.row_bends, tables.width[1], offset)
 
 
-def col_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
-    """Factors along x and their derivatives, see `factors`."""
+def col_factors(
+    tables: PointTables, offset: Array, mix: Array | None = None
+) -> tuple[Array, Array]:
+    """Factors along x and their derivatives, see `factors`; mixed as `mixing` says."""
     if tables.width is None:
-        return factors(tables.cols, offset)
-    return _widened(tables.cols, tables.col_bends, tables.width[0], offset)
+        value, slope = factors(tables.cols, offset)
+    else:
+        value, slope = _widened(tables.cols, tables.col_bends, tables.width[0], offset)
+    if mix is None:
+        return value, slope
+    return (
+        jnp.matmul(mix, value, precision="highest"),
+        jnp.matmul(mix, slope, precision="highest"),
+    )
 
 
 def _widened(table: Array, bends: Array, width: Array, offset: Array) -> tuple[Array, Array]:
@@ -142,53 +188,66 @@ def in_window(
     return both[:, :rank], both[:, rank:]
 
 
-def point_patch(tables: PointTables, x: Array, y: Array, size: int) -> Array:
-    """Unit-flux image of one point source in a window, shape (size, size)."""
+def point_patch(
+    tables: PointTables, x: Array, y: Array, size: int, where: Array | None = None
+) -> Array:
+    """Unit-flux image of one point source in a window, shape (size, size).
+
+    A PSF that varies needs to know `where` (x, y) in the image it is.
+    """
     radius = tables.radius
     row, y_offset = split_position(y)
     column, x_offset = split_position(x)
-    along_y, along_x = row_factors(tables, y_offset)[0], col_factors(tables, x_offset)[0]
+    along_y = row_factors(tables, y_offset)[0]
+    along_x = col_factors(tables, x_offset, mixing(tables, where))[0]
     return place(along_y, row - radius, size).T @ place(along_x, column - radius, size)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
-def points_image(tables: PointTables, x: Array, y: Array, flux: Array, size: int) -> Array:
+def points_image(
+    tables: PointTables, x: Array, y: Array, flux: Array, size: int, where: Array | None = None
+) -> Array:
     """Image of many point sources in a window, shape (size, size).
 
     Differentiable in positions and fluxes, each of shape (S,); the gradient is
-    three matrix products rather than a transposed gather.
+    three matrix products rather than a transposed gather. A PSF that varies needs to know
+    where (S, 2) in the image the sources are; it has no gradient with respect to them.
     """
-    return _points_forward(tables, x, y, flux, size)[0]
+    return _points_forward(tables, x, y, flux, size, where)[0]
 
 
 def _points_forward(
-    tables: PointTables, x: Array, y: Array, flux: Array, size: int
+    tables: PointTables, x: Array, y: Array, flux: Array, size: int, where: Array | None
 ) -> tuple[Array, tuple]:
     row, y_offset = split_position(y)
     column, x_offset = split_position(x)
     radius = tables.radius
     rows, row_slopes = in_window(*row_factors(tables, y_offset), row, radius, size)
-    cols, col_slopes = in_window(*col_factors(tables, x_offset), column, radius, size)
+    along_x = col_factors(tables, x_offset, mixing(tables, where))
+    cols, col_slopes = in_window(*along_x, column, radius, size)
     scaled = cols * flux[:, None, None]
     image = rows.reshape(-1, size).T @ scaled.reshape(-1, size)
-    return image, (tables, flux, rows, row_slopes, cols, col_slopes)
+    return image, (tables, where, flux, rows, row_slopes, cols, col_slopes)
 
 
 def _points_backward(size: int, saved: tuple, image_bar: Array) -> tuple:
-    tables, flux, rows, row_slopes, cols, col_slopes = saved
+    tables, where, flux, rows, row_slopes, cols, col_slopes = saved
     terms = rows.shape[0] * rows.shape[1]
     against_rows = (rows.reshape(terms, size) @ image_bar).reshape(rows.shape)
     against_slopes = (row_slopes.reshape(terms, size) @ image_bar).reshape(rows.shape)
     flux_bar = jnp.sum(jnp.sum(against_rows * cols, axis=1), axis=-1)
     x_bar = flux * jnp.sum(jnp.sum(against_rows * col_slopes, axis=1), axis=-1)
     y_bar = flux * jnp.sum(jnp.sum(against_slopes * cols, axis=1), axis=-1)
-    return jax.tree.map(jnp.zeros_like, tables), x_bar, y_bar, flux_bar
+    nothing = jax.tree.map(jnp.zeros_like, (tables, where))
+    return nothing[0], x_bar, y_bar, flux_bar, nothing[1]
 
 
 points_image.defvjp(_points_forward, _points_backward)
 
 
-def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array, Array]:
+def point_stamps(
+    tables: PointTables, x: Array, y: Array, where: Array | None = None
+) -> tuple[Array, Array, Array]:
     """Unit-flux stamps of many point sources.
 
     Parameters
@@ -196,6 +255,8 @@ def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array,
     tables : PointTables
     x, y : Array, shape (S,)
         Positions in image pixels.
+    where : Array or None, shape (S, 2)
+        Where a PSF that varies is to be taken.
 
     Returns
     -------
@@ -206,6 +267,6 @@ def point_stamps(tables: PointTables, x: Array, y: Array) -> tuple[Array, Array,
     column, x_offset = split_position(x)
     row, y_offset = split_position(y)
     rows, _ = row_factors(tables, y_offset)
-    cols, _ = col_factors(tables, x_offset)
+    cols, _ = col_factors(tables, x_offset, mixing(tables, where))
     stamps = jnp.einsum("skj,ski->sji", rows, cols)
     return stamps, row - tables.radius, column - tables.radius

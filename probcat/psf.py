@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import math
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +31,15 @@ class PSF:
         Centroid (dx, dy) in image pixels that was taken out of the input array.
     notes : tuple of str
         What a user should know about the input.
+    variation : Variation, optional
+        How the PSF varies over the image; only a `probcat.VaryingPSF` does.
     """
 
     pixels: np.ndarray
     oversampling: int = 1
     shift: tuple[float, float] = (0.0, 0.0)
     notes: tuple[str, ...] = ()
+    variation: Any = None
 
     @classmethod
     def from_pixels(cls, array, oversampling=1, recenter=True):
@@ -154,6 +158,14 @@ class PSF:
     def effective_area(self):
         """Noise-equivalent area in pixels, ``1 / sum(P**2)`` averaged over sub-pixel offsets."""
         return float(self.oversampling**2 / np.sum(self.pixels**2))
+
+    def at(self, x, y):
+        """PSF of a source at a position (x, y) in pixels: the same everywhere."""
+        return self
+
+    def seen_from(self, origin, shape=None):
+        """PSF in the pixels of an array of `shape` whose pixel (0, 0) is at `origin`: the same."""
+        return self
 
     def evaluate(self, dx, dy):
         """Value of the PSF at displacements from the source.

@@ -7,11 +7,11 @@ from probcat.errors import InputError
 from probcat.points import PointTables
 from probcat.psf_samples import TAPER, taper
 
-_DEGREES = range(3, 10)
+DEGREES = range(3, 10)
 FWHM = 2.3548
 """Of a Gaussian of unit standard deviation."""
 # Sub-pixel offsets at which errors are looked for. No degree has its nodes at all of them.
-_CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
+CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
 
 
 def build(psf, radius, tolerance, degree=None):
@@ -46,28 +46,28 @@ def build(psf, radius, tolerance, degree=None):
         raise InputError(f"the footprint radius must be at least 1 px, not {radius}")
     limit = tolerance * psf.peak
     truth = _footprint(psf, radius)
-    for chosen in _DEGREES if degree is None else [degree]:
+    for chosen in DEGREES if degree is None else [degree]:
         tables, bends = _polynomials(psf, radius, chosen, 0.01 * limit)
-        rows, cols = (_on_check_offsets(table) for table in tables)
+        rows, cols = (on_check_offsets(table) for table in tables)
         if np.abs(truth - rows.T @ cols).max() < 0.25 * limit:
             break
     residual = truth
     for rank, (row, col) in enumerate(zip(rows, cols, strict=True), start=1):
         residual = residual - np.multiply.outer(row, col)
         if np.abs(residual).max() <= limit:
-            parts = (*tables, *bends)
-            return PointTables(*(jnp.asarray(table[:, :rank], jnp.float32) for table in parts))
+            kept = [jnp.asarray(table[:, :rank], jnp.float32) for table in (*tables, *bends)]
+            return PointTables(kept[0], kept[1], kept[2], kept[3])
     raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
 
 
 def error(psf, tables):
     """Greatest error of tables as a fraction of the peak, over all displacements."""
-    rows, cols = (_on_check_offsets(np.asarray(table, float)) for table in tables[:2])
+    rows, cols = (on_check_offsets(np.asarray(table, float)) for table in tables[:2])
     radius = tables.rows.shape[-1] // 2
     return float(np.abs(_footprint(psf, radius) - rows.T @ cols).max() / psf.peak)
 
 
-def _factors(psf, radius, offsets, axis, bent=False):
+def interpolation(psf, radius, offsets, axis, bent=False):
     """Interpolation weights (offsets * D, samples), tapered to the footprint.
 
     Or those of the second derivative, times the variance of a Gaussian of the PSF's width.
@@ -84,13 +84,13 @@ def _factors(psf, radius, offsets, axis, bent=False):
 
 def _footprint(psf, radius):
     """PSF, tapered to the footprint, at all its pixels and check offsets."""
-    rows, cols = (_factors(psf, radius, _CHECK_OFFSETS, axis) for axis in (0, 1))
+    rows, cols = (interpolation(psf, radius, CHECK_OFFSETS, axis) for axis in (0, 1))
     return rows @ psf.pixels @ cols.T
 
 
-def _on_check_offsets(table):
+def on_check_offsets(table):
     """Values (K, offsets * D) of a polynomial table (degree + 1, K, D)."""
-    powers = np.vander(_CHECK_OFFSETS, len(table), increasing=True)
+    powers = np.vander(CHECK_OFFSETS, len(table), increasing=True)
     values = np.einsum("mj,jkd->kmd", powers, table)
     return values.reshape(len(values), -1)
 
@@ -105,7 +105,7 @@ def _polynomials(psf, radius, degree, negligible):
     keep = max(1, np.count_nonzero(singular > negligible))
     samples = (left[:, :keep] * singular[:keep], right[:keep].T)
     # The singular vectors on the footprint follow from those of a small matrix.
-    placed = [_factors(psf, radius, nodes, axis) @ samples[axis] for axis in (0, 1)]
+    placed = [interpolation(psf, radius, nodes, axis) @ samples[axis] for axis in (0, 1)]
     bases, roots = zip(*(np.linalg.qr(vectors) for vectors in placed), strict=True)
     inner_left, singular, inner_right = np.linalg.svd(roots[0] @ roots[1].T, full_matrices=False)
     turns = (inner_left * np.sqrt(singular), inner_right.T * np.sqrt(singular))
@@ -118,7 +118,7 @@ def _polynomials(psf, radius, degree, negligible):
     tables = tuple(table(basis @ turn) for basis, turn in zip(bases, turns, strict=True))
     bends = tuple(
         table(
-            _factors(psf, radius, nodes, axis, bent=True)
+            interpolation(psf, radius, nodes, axis, bent=True)
             @ samples[axis]
             @ np.linalg.lstsq(roots[axis], turns[axis], rcond=None)[0]
         )

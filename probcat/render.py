@@ -117,18 +117,19 @@ class Renderer(NamedTuple):
         row, col : Array, shape (n,), int32
             Image pixel of the stamps' first row and column; may be off the image.
         """
-        points, row, col = point_stamps(self.point_tables, x, y)
+        points, row, col = point_stamps(self.point_tables, x, y, jnp.stack([x, y], axis=-1))
         border = self.radius - self.point_tables.radius
         points = jnp.pad(points, ((0, 0), (border, border), (border, border)))
         if self.extended_tables:
             radius = self.radius
             distance = jnp.abs(jnp.arange(-radius, radius + 1.0))
 
-            def drawn(x: Array, y: Array, shape: Array) -> Array:
+            def drawn(x: Array, y: Array, shape: Array, place: Array) -> Array:
                 centre = jnp.float32(radius)
+                local = [tables.at(place) for tables in self.extended_tables]
                 stamps = [
                     repeated_image(tables, x + centre, y + centre, shape, 2 * radius + 1)
-                    for tables in self.extended_tables
+                    for tables in local
                 ]
                 large = shape[0] > self.large_size
                 stamp = jnp.where(large, stamps[-1], stamps[0])
@@ -138,9 +139,10 @@ class Renderer(NamedTuple):
             def one(source: tuple[Array, Array, Array, Array]) -> Array:
                 x_offset = split_position(source[0])[1]
                 y_offset = split_position(source[1])[1]
+                place = jnp.stack(source[:2])
                 return jax.lax.cond(
                     source[3],
-                    lambda: drawn(x_offset, y_offset, source[2]),
+                    lambda: drawn(x_offset, y_offset, source[2], place),
                     lambda: jnp.zeros((2 * radius + 1, 2 * radius + 1), jnp.float32),
                 )
 

@@ -48,7 +48,8 @@ def render_points(scene: Scene, index: int, sources: Sources, shape: tuple[int, 
     """Light of all point sources in one image."""
     tables = scene.model.images[index].point_tables
     pixel, offset, flux = _seen(scene, index, sources)
-    stamps, row, column = point_stamps(tables, offset[:, 0], offset[:, 1])
+    place = pixel.astype(jnp.float32) + offset
+    stamps, row, column = point_stamps(tables, offset[:, 0], offset[:, 1], place)
     stamps = stamps * flux[:, None, None]
     return _add_stamps(stamps, row + pixel[:, 1], column + pixel[:, 0], shape)
 
@@ -58,12 +59,19 @@ def render_extended(
 ) -> Array:
     """Light of all extended sources in one image."""
     pixel, offset, flux = _seen(scene, index, sources)
-    stamps = extended_stamps(scene, index, offset, flux, sources.marks[:, -NUM_SHAPE:], radius)
+    shapes, place = sources.marks[:, -NUM_SHAPE:], pixel.astype(jnp.float32) + offset
+    stamps = extended_stamps(scene, index, offset, flux, shapes, radius, place)
     return _add_stamps(stamps, pixel[:, 1] - radius, pixel[:, 0] - radius, shape)
 
 
 def extended_stamps(
-    scene: Scene, index: int, offset: Array, flux: Array, shapes: Array, radius: int
+    scene: Scene,
+    index: int,
+    offset: Array,
+    flux: Array,
+    shapes: Array,
+    radius: int,
+    place: Array | None = None,
 ) -> Array:
     """Stamps of extended sources in one image, shape (N, 2 radius + 1, 2 radius + 1).
 
@@ -78,17 +86,19 @@ def extended_stamps(
     shapes : Array, shape (N, 4)
         As they are in the first image.
     radius : int
+    place : Array or None, shape (N, 2)
+        Padded pixels (x, y), which a PSF that varies is taken at.
     """
     side = 2 * radius + 1
 
-    def stamp(source: tuple[Array, Array, Array]) -> Array:
-        place, flux, shape = source
-        at = place + jnp.float32(radius)
+    def stamp(source: tuple[Array, Array, Array, Array | None]) -> Array:
+        offset, flux, shape, place = source
+        at = offset + jnp.float32(radius)
         # Empty slots must stay finite.
         shape = jnp.where(shape[0] > 0.0, shape, jnp.asarray(_ROUND, jnp.float32))
-        return flux * one_extended(scene.model, index, at[0], at[1], shape, side)
+        return flux * one_extended(scene.model, index, at[0], at[1], shape, place, side)
 
-    return jax.lax.map(stamp, (offset, flux, shapes), batch_size=16)
+    return jax.lax.map(stamp, (offset, flux, shapes, place), batch_size=16)
 
 
 _ROUND = (1.0, 0.0, 0.0, 1.0)

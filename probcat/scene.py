@@ -141,7 +141,12 @@ def build_scene(
         Half-light radius in pixels of the first image beyond which a source has the larger
         footprint.
     """
-    images = tuple(_image_model(plane, prior, tolerance) for plane in planes)
+    # A PSF that varies does so in padded pixels.
+    origins = [(-layout.pad, -layout.pad), *(plane.origin for plane in planes[1:])]
+    images = tuple(
+        _image_model(plane, plane.psf.seen_from(origin), prior, tolerance)
+        for plane, origin in zip(planes, origins, strict=True)
+    )
     gain = np.array([plane.gain for plane in planes])
     offsets = _offsets(planes, layout)
     arrays = [_padded(plane, index, layout) for index, plane in enumerate(planes)]
@@ -176,12 +181,12 @@ def build_scene(
     )
 
 
-def _image_model(plane: Plane, prior: Prior, tolerance: float) -> ImageModel:
+def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> ImageModel:
     large_radius = max(plane.large_radius, plane.extended_radius)
     radii = sorted({plane.extended_radius, large_radius}) if prior.has_extended else []
     return ImageModel(
-        point_tables=plane.psf.point_tables(tolerance=tolerance),
-        extended_tables=tuple(extended_tables(plane.psf, grid_size(size)) for size in radii),
+        point_tables=psf.point_tables(tolerance=tolerance),
+        extended_tables=tuple(extended_tables(psf, grid_size(size)) for size in radii),
         extended_radius=jnp.int32(plane.extended_radius),
         large_radius=jnp.int32(large_radius),
         affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
@@ -323,7 +328,7 @@ def precision_map(tables: PointTables, weight: Array) -> Array:
     result = jnp.zeros((ny, 2, nx, 2), jnp.float32)
     for row, sign_y in enumerate((-1.0, 1.0)):
         for column, sign_x in enumerate((-1.0, 1.0)):
-            stamp, _, _ = point_stamps(tables, sign_x * quarter[None], sign_y * quarter[None])
+            stamp, _, _ = point_stamps(tables.mean, sign_x * quarter[None], sign_y * quarter[None])
             kernel = jnp.fft.rfft2(stamp[0, ::-1, ::-1] ** 2, size)
             full = jnp.fft.irfft2(image * kernel, size)
             part = full[tables.radius :, tables.radius :][:ny, :nx]

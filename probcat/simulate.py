@@ -122,12 +122,13 @@ def _images(
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """Render sources one by one: their number, pixels (rows, columns) and light there."""
     ny, nx = shape
-    tables = None
+    psf = psf.seen_from((0, 0), shape)
+    tables: Any = None
     if np.any(sources["extended"]):
         # A power of two on which any source of the image keeps its whole image.
         size = 1 << int(np.ceil(np.log2(max(ny, nx, 16) / VALID)))
         tables = extended_tables(psf, size)
-    draw = jax.jit(lambda x, y, marks: extended_image(tables, x, y, marks))
+    draw = jax.jit(lambda x, y, marks: extended_image(tables.at(jnp.stack([x, y])), x, y, marks))
     half = psf.radius + 2
     for number, extended in enumerate(sources["extended"]):
         x, y, flux = (float(sources[name][number]) for name in ("x", "y", "flux"))
@@ -139,7 +140,7 @@ def _images(
         rows, cols = _near(y, half, ny), _near(x, half, nx)
         if len(rows) and len(cols):
             area = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
-            yield number, area, flux * psf.evaluate_grid(cols - x, rows - y)
+            yield number, area, flux * psf.at(x, y).evaluate_grid(cols - x, rows - y)
 
 
 def _near(centre: float, half: int, length: int) -> np.ndarray:

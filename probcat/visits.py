@@ -149,6 +149,7 @@ def _prepare(
         step_size=alike(step_size),
         shift=shift,
         gain=alike(gain),
+        place=jnp.stack(tiling.corners, axis=1).astype(jnp.float32),
         noise=None if base is None else _noise(scene, draw, light, base, tiling, sizes),
     )
     state = WindowState(

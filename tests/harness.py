@@ -24,6 +24,7 @@ from probcat.layout import Layout, PassPlan
 from probcat.nuisances import background_priors, calibrated, plane_noise
 from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.psf import PSF
+from probcat.psf_varying import VaryingPSF
 from probcat.rendering import render
 from probcat.scene import Plane, build_scene
 from probcat.state import initial_state
@@ -53,8 +54,22 @@ def make_layout(schedule, num_hmc, num_chains, passes=1, extended_slots=16):
     return Layout(SHAPE, 24, 1.3, 64, 32, (plan,), 5, num_chains)
 
 
-def make_scene(layout, prior, weight, photon=0.0):
-    psf = PSF.moffat(2.6, 3.0, size=13)
+def make_varying_psf(shape=SHAPE):
+    """PSF that changes its width by half and its ellipticity over an image."""
+    axis = np.arange(-12, 13) / 2.0
+    x, y = np.meshgrid(axis, axis)
+
+    def moffat(fwhm, stretch):
+        square = (x * stretch) ** 2 + (y / stretch) ** 2
+        return (1.0 + square * (2.0 ** (1.0 / 3.0) - 1.0) / (0.5 * fwhm) ** 2) ** -3.0
+
+    psfs = [[moffat(2.2, 1.0), moffat(2.6, 1.2)], [moffat(3.3, 0.9), moffat(2.6, 0.8)]]
+    nodes = (np.array([0.0, n - 1.0]) for n in shape[::-1])
+    return VaryingPSF.from_grid(*nodes, psfs, 2).seen_from((0, 0), shape)
+
+
+def make_scene(layout, prior, weight, photon=0.0, psf=None):
+    psf = PSF.moffat(2.6, 3.0, size=13) if psf is None else psf
     weights = np.full(SHAPE, weight)
     if weight > 0:
         weights[3:6, 4] = 0.0
@@ -63,7 +78,9 @@ def make_scene(layout, prior, weight, photon=0.0):
     return build_scene([plane], prior, layout)
 
 
-def make_joint(schedule, num_hmc, num_chains, weight, prior, photon=0.0):
+def make_joint(
+    schedule, num_hmc, num_chains, weight, prior, photon=0.0, psfs=None, extended_slots=16
+):
     """Scene of three images: a dither in the first band, and a finer, turned one in another."""
     angle, zoom = 0.4, 1.25
     turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -72,10 +89,10 @@ def make_joint(schedule, num_hmc, num_chains, weight, prior, photon=0.0):
         Link(np.column_stack([turned, [6.3, -4.1]]), 1, 1.0),
         Link(np.array([[1.0, 0.01, 0.37], [-0.02, 0.99, -0.61]]), 0, 1.6),
     )
-    psfs = [PSF.moffat(fwhm, 3.0, size=13) for fwhm in (2.6, 2.4, 2.1)]
+    psfs = psfs or [PSF.moffat(fwhm, 3.0, size=13) for fwhm in (2.6, 2.4, 2.1)]
     radii = [EXTENDED_RADIUS, 10, EXTENDED_RADIUS]
     margin = least_margin(links, radii)
-    plan = PassPlan(12, margin, 32, 16, tuple(schedule), num_hmc, 1)
+    plan = PassPlan(12, margin, 32, extended_slots, tuple(schedule), num_hmc, 1)
     layout = Layout(SHAPE, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
     layout = replace(layout, frames=build_frames(links, layout, [radii], radii))
     planes = []

@@ -156,7 +156,7 @@ def test_point_tables_meet_the_tolerance_with_least_rank(data_path, name):
     error = psf.table_error(tables)
     assert error <= 1.001 * tolerance
     assert psf.table_error(tables._replace(rows=tables.rows[:, 1:], cols=tables.cols[:, 1:])) > 0.1
-    less = type(tables)(tables.rows[:, : rank - 1], tables.cols[:, : rank - 1])
+    less = tables._replace(rows=tables.rows[:, : rank - 1], cols=tables.cols[:, : rank - 1])
     assert psf.table_error(less) > tolerance
 
     pixels = pixel_displacements(psf.radius)
@@ -214,3 +214,24 @@ def test_point_tables_agree_with_galsim(data_path, name):
         error = np.abs(draw_tables(tables, x, y) - image.array).max() / image.array.max()
         assert error < 3e-3
         assert draw_tables(tables, x, y).sum() == pytest.approx(image.array.sum(), abs=5e-3)
+
+
+def test_a_changed_width_is_that_of_a_wider_gaussian():
+    psf = PSF.gaussian(3.0)
+    tables = psf.point_tables(tolerance=2e-4)
+    sigma, pixel = psf.fwhm / 2.3548, np.arange(-tables.radius, tables.radius + 1)
+    place = jnp.array([0.3]), jnp.array([-0.41])
+    for width in ((0.02, 0.0), (0.0, 0.02), (-0.02, 0.03)):
+        widened = tables._replace(width=jnp.asarray(width, jnp.float32))
+        found = np.asarray(point_stamps(widened, *place)[0][0])
+        spreads = sigma * np.sqrt(1.0 + 2.0 * np.array(width))
+        along_x, along_y = (
+            np.exp(-0.5 * ((pixel - float(at[0])) / s) ** 2) / (np.sqrt(2.0 * np.pi) * s)
+            for at, s in zip(place, spreads, strict=True)
+        )
+        expected = np.multiply.outer(along_y, along_x)
+        plain = np.asarray(point_stamps(tables, *place)[0][0])
+        # Of first order: what is left is a tenth of what changes.
+        changed = np.abs(expected - plain).max()
+        assert np.abs(found - expected).max() < 0.1 * changed + 2e-4 * psf.peak
+        assert found.sum() == pytest.approx(plain.sum(), abs=1e-5)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
-from probcat.io.headers import find_oversampling
 
 # The names of this project first, then those of Rubin/HSC and of others.
 NAMES = {
@@ -121,46 +120,6 @@ def pixels(hdu: Any, plane: int | None, where: str) -> np.ndarray:
     if data.ndim != 2:
         raise InputError(f"{where}: has shape {data.shape}; an image has two axes")
     return data
-
-
-def read_psf(
-    path: str | os.PathLike[str], band: str | None = None, plane: int | None = None
-) -> tuple[np.ndarray, int | None]:
-    """Read the samples of a PSF from a FITS file.
-
-    Parameters
-    ----------
-    path : path_like
-        A file with a ``PSF`` (or ``PSF_<band>``) extension, or with one image.
-    band : str, optional
-        Picks ``PSF_<band>``.
-    plane : int, optional
-        Which plane to take of an array with three axes.
-
-    Returns
-    -------
-    samples : ndarray, shape (n, m)
-    oversampling : int or None
-        What the header says.
-
-    Raises
-    ------
-    InputError
-        If there is no such file, or no single PSF in it.
-    """
-    name = Path(path).name
-    with open_fits(path) as hdus:
-        images = image_hdus(hdus)
-        wanted = [f"PSF_{band}".upper()] if band else []
-        choices = [key for key in [*wanted, "PSF"] if key in images]
-        if not choices and len(images) != 1:
-            raise InputError(
-                f"{name}: no extension {' or '.join([*wanted, 'PSF'])}; it holds "
-                f"{', '.join(images) or 'no image'}"
-            )
-        key = choices[0] if choices else next(iter(images))
-        hdu = images[key]
-        return pixels(hdu, plane, f"{name}[{key}]"), find_oversampling(hdu.header)
 
 
 def _named(hdus: Any, images: Mapping[str, Any], extension: str | int, where: str) -> str:

@@ -12,17 +12,19 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.image import Image
-from probcat.io.extensions import find_extensions, image_hdus, open_fits, pixels, read_psf
+from probcat.io.extensions import find_extensions, image_hdus, open_fits, pixels
 from probcat.io.files import Cards, write_hdus
 from probcat.io.headers import (
     find_band,
     find_gain,
+    find_origin,
     find_oversampling,
     find_unit,
     find_wcs,
     find_zero_point,
 )
 from probcat.io.masks import bad_pixels, saturated_pixels
+from probcat.io.psf_files import read_psf
 from probcat.io.star_list import read_stars
 from probcat.noise import build_variance, sky_variance
 from probcat.psf_estimate import estimate_psf as build_psf
@@ -74,6 +76,7 @@ def read_image(
     psf_oversampling: int | None = None,
     estimate_psf: bool = False,
     psf_stars: str | os.PathLike[str] | None = None,
+    psf_origin: Sequence[float] | None = None,
     mask_bits: Sequence[int | str] | None = None,
     saturation: float | None = None,
     gain: float | None = None,
@@ -95,7 +98,8 @@ def read_image(
         Name or number of an extension, in place of the usual names: pixels, and variance,
         standard deviation or inverse variance, and flags.
     psf : PSF, array_like, path_like or str, optional
-        A PSF, its samples, a FITS file of them, or the name of an extension.
+        A PSF, its samples, a FITS file that `probcat.io.read_psf` reads, or the name of an
+        extension.
     psf_oversampling : int, optional
         Samples of the PSF per pixel along an axis; by default what its header says
         (``OVERSAMP``), or 1.
@@ -105,6 +109,10 @@ def read_image(
     psf_stars : path_like, optional
         Table of the stars to build it from, see `probcat.io.star_list.read_stars`; by default
         they are chosen.
+    psf_origin : sequence of float, optional
+        For a PSF that varies over a frame which the image was cut out of: pixel (x, y) of the
+        frame that is the image's pixel (0, 0). By default what ``LTV1`` and ``LTV2`` say, or
+        (0, 0).
     mask_bits : sequence of int or str, optional
         What in the mask is bad, see `probcat.io.bad_pixels`.
     saturation : float, optional
@@ -142,8 +150,11 @@ def read_image(
         }
         head = parts["sci"].header
         wcs, note = find_wcs(head, hdus)
-        samples, oversampling = _find_psf(psf, parts, found, path, band, plane)
+        own_band = find_band(head) or (band or "").strip()
+        samples, oversampling = _find_psf(psf, parts, found, path, band or own_band, plane)
     notes = [note] if note else []
+    origin, note = _find_origin(psf_origin, head, name)
+    notes += [note] if note and getattr(samples, "variation", None) is not None else []
     bad = np.zeros(arrays["sci"].shape, bool)
     if "mask" in arrays:
         where = f"{name}[{found['mask']}]"
@@ -184,8 +195,9 @@ def read_image(
         bad,
         samples,
         psf_oversampling=psf_oversampling or oversampling or 1,
+        psf_origin=origin,
         wcs=wcs,
-        band=find_band(head) or (band or "").strip(),
+        band=own_band,
         zero_point=find_zero_point(head, unit) if zero_point is None else float(zero_point),
         unit=unit,
         name=name,
@@ -244,6 +256,23 @@ def _named_psf(
     return read_psf(psf, band, plane)
 
 
+def _find_origin(
+    given: Sequence[float] | None, header: Any, name: str
+) -> tuple[tuple[float, float], str]:
+    """Give the image's place (x, y) in the frame of its PSF, and say so if the header does."""
+    if given is None:
+        found = find_origin(header)
+        if found is None or found == (0.0, 0.0):
+            return (0.0, 0.0), ""
+        return found, f"at pixel ({found[0]:g}, {found[1]:g}) of its frame, by LTV1 and LTV2"
+    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
+    if len(values) != 2 or not all(
+        isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in values
+    ):
+        raise InputError(f"{name}: psf_origin = {given!r}; it must be two numbers, [x, y]")
+    return (float(values[0]), float(values[1])), ""
+
+
 def _check_shapes(arrays: Mapping[str, np.ndarray], found: Mapping[str, str], name: str) -> None:
     """Refuse arrays that do not cover the same pixels, by the names of their extensions."""
     shape = arrays["sci"].shape
@@ -262,7 +291,7 @@ def write_image(path: str | os.PathLike[str], image: Image, cards: Cards | None 
     ----------
     path : path_like
         An existing file is replaced. It gets the extensions ``SCI``, ``VAR``, ``MASK`` (1 is
-        bad) and ``PSF``.
+        bad) and ``PSF``; of a PSF that varies it keeps the mean alone, and says so.
     image : Image
         What to write.
     cards : mapping, optional
@@ -278,6 +307,8 @@ def write_image(path: str | os.PathLike[str], image: Image, cards: Cards | None 
         header["MAGZERO"] = image.zero_point, "AB magnitude of one unit"
     psf = fits.ImageHDU(np.asarray(image.psf.pixels, np.float32), name="PSF")
     psf.header["OVERSAMP"] = image.psf.oversampling, "samples per pixel, each axis"
+    if image.psf.variation is not None:
+        psf.header["COMMENT"] = "mean of a PSF that varies over the image"
     hdus = [
         fits.ImageHDU(image.data, header, name="SCI"),
         fits.ImageHDU(image.variance, name="VAR"),

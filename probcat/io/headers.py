@@ -82,6 +82,20 @@ def find_oversampling(header: Mapping[str, Any]) -> int | None:
     return None if value is None else int(value) if value == int(value) else None
 
 
+def find_origin(header: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Give the pixel (x, y) of a frame at which the first pixel of a section of it is.
+
+    IRAF and others say so by ``LTV1`` and ``LTV2``; of a binned section nothing is said here.
+    """
+    scales = [header.get(name, 1.0) for name in ("LTM1_1", "LTM2_2")]
+    offsets = [find_number(header, (name,)) for name in ("LTV1", "LTV2")]
+    if None in offsets or any(scale != 1.0 for scale in scales):
+        return None
+    # Not -0.0.
+    x, y = (0.0 - float(offset) for offset in offsets if offset is not None)
+    return x, y
+
+
 def find_wcs(header: Any, hdus: Any = None) -> tuple[Any, str]:
     """Build the celestial coordinate system of an image.
 

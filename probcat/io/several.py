@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from probcat.image import Image
 
 
+_LISTS = ("mask_bits", "psf_origin")
+"""Options whose value for one file is a list."""
+
+
 def read_images(options: Mapping[str, Any]) -> list[Image]:
     """Read the images that a section ``[image]`` names.
 
@@ -91,7 +95,7 @@ def _bands_of(
 
 def _entry(key: str, value: Any, number: int, num_files: int) -> Any:
     """Give an option's value for one of several files."""
-    if key == "mask_bits":
+    if key in _LISTS:
         nested = isinstance(value, list | tuple) and any(isinstance(v, list | tuple) for v in value)
         if not nested:
             return value

@@ -133,6 +133,8 @@ class Window(NamedTuple):
         Where the window's pixel (0, 0) lies in that of every image, (x, y).
     gain : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
+    place : Array, shape (I, 2)
+        Padded pixel (x, y) of every image that the first pixel of its window is.
     noise : Noise or None
         What variances that depend on the model are made of.
     """
@@ -147,6 +149,7 @@ class Window(NamedTuple):
     step_size: Array
     shift: Array
     gain: Array
+    place: Array
     noise: Noise | None = None
 
 

@@ -31,7 +31,7 @@ from probcat.moves.base import (
     log_likelihood_gain,
 )
 from probcat.moves.colours import mean_colours
-from probcat.moves.images import band_factors, locate, one_extended, stack
+from probcat.moves.images import band_factors, locate, one_extended, psf_place, stack
 from probcat.moves.search import interpolate
 from probcat.points import points_image
 from probcat.prior import (
@@ -238,12 +238,13 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
     parts = []
     for index, (band, size) in enumerate(zip(model.bands, model.sizes, strict=True)):
         gain = jnp.float32(1.0) if index == 0 else window.gain[index]
-        place = locate(model, window, index, at.points[:, X], at.points[:, Y])
-        tables = model.images[index].point_tables
-        part = points_image(tables, *place, gain * fluxes[:, band], size)
+        where = locate(model, window, index, at.points[:, X], at.points[:, Y])
+        tables, place = model.images[index].point_tables, psf_place(model, window, index, *where)
+        part = points_image(tables, *where, gain * fluxes[:, band], size, place)
         if with_extended:
-            place = locate(model, window, index, at.extended[:, X], at.extended[:, Y])
-            light = jax.vmap(partial(one_extended, model, index, size=size))(*place, shapes)
+            where = locate(model, window, index, at.extended[:, X], at.extended[:, Y])
+            place = psf_place(model, window, index, *where)
+            light = jax.vmap(partial(one_extended, model, index, size=size))(*where, shapes, place)
             flux = gain * extended_fluxes[:, band]
             part = part + jnp.sum(flux[:, None, None] * light, axis=0)
         parts.append(part)

@@ -4,6 +4,7 @@ The windows of all images lie below each other in one array, so that moves are w
 a unit-flux image times a flux is what a source adds to every image.
 """
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -56,6 +57,19 @@ def locate(model: Model, window: Window, index: int, x: Array, y: Array) -> tupl
     )
 
 
+def psf_place(model: Model, window: Window, index: int, x: Array, y: Array) -> Array | None:
+    """Positions (..., 2) in an image, given in its window, that PSFs are taken at.
+
+    None if the PSF is the same everywhere. Trajectories do without the slope of the PSF along
+    the image: any force that depends on positions alone leaves a leapfrog step reversible and
+    its volume what it was, and the energy is that of the true image.
+    """
+    if model.images[index].point_tables.variation is None:
+        return None
+    corner = window.place[index]
+    return jax.lax.stop_gradient(jnp.stack([x + corner[0], y + corner[1]], axis=-1))
+
+
 def patch(model: Model, window: Window, kind: int, source: Array) -> Array:
     """Image of one source of unit flux in the first band, its colours included."""
     return coloured(model, plain_patch(model, window, kind, source), colours_of(model, source))
@@ -68,7 +82,8 @@ def plain_patch(model: Model, window: Window, kind: int, source: Array) -> Array
     parts = []
     for index, (image, size) in enumerate(zip(model.images, model.sizes, strict=True)):
         x, y = locate(model, window, index, source[X], source[Y])
-        part = point_patch(image.point_tables, x, y, size)
+        place = psf_place(model, window, index, x, y)
+        part = point_patch(image.point_tables, x, y, size, place)
         parts.append(part if index == 0 else window.gain[index] * part)
     return stack(parts)
 
@@ -78,22 +93,26 @@ def extended_patch(model: Model, window: Window, x: Array, y: Array, shape: Arra
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
     parts = []
     for index in range(len(model.images)):
-        place = locate(model, window, index, x, y)
-        part = one_extended(model, index, *place, shape, model.sizes[index])
+        at = locate(model, window, index, x, y)
+        place = psf_place(model, window, index, *at)
+        part = one_extended(model, index, *at, shape, place, model.sizes[index])
         parts.append(part if index == 0 else window.gain[index] * part)
     return stack(parts)
 
 
-def one_extended(model: Model, index: int, x: Array, y: Array, shape: Array, size: int) -> Array:
+def one_extended(
+    model: Model, index: int, x: Array, y: Array, shape: Array, place: Array | None, size: int
+) -> Array:
     """Image of an extended source in one image, cut to its square footprint.
 
-    Position in pixels of the image, shape as it is in the first one.
+    Position in pixels of the image, shape as it is in the first one, place that of the PSF.
     """
     image = model.images[index]
     large = shape[0] > model.large_size
     seen = shape if index == 0 else transformed(shape, image.affine)
     # Always on the grid of its class, as images of a source on two grids differ a little.
-    grids = [repeated_image(tables, x, y, seen, size) for tables in image.extended_tables]
+    local = [tables.at(place) for tables in image.extended_tables]
+    grids = [repeated_image(tables, x, y, seen, size) for tables in local]
     light = jnp.where(large, grids[-1], grids[0])
     pixel = jnp.arange(size, dtype=jnp.int32)
     radius = jnp.where(large, image.large_radius, image.extended_radius)
