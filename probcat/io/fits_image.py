@@ -155,18 +155,12 @@ def read_image(
     notes = [note] if note else []
     origin, note = _find_origin(psf_origin, head, name)
     notes += [note] if note and getattr(samples, "variation", None) is not None else []
-    bad = np.zeros(arrays["sci"].shape, bool)
-    if "mask" in arrays:
-        where = f"{name}[{found['mask']}]"
-        bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_bits, where)
-        notes.append(note)
-    elif mask_bits:
-        raise InputError(f"{name}: mask bits {list(mask_bits)} asked for, but it has no MASK")
     variance = _find_variance(arrays)
     _check_shapes(arrays, found, name)
+    bad, lines = _find_bad(arrays, parts, found, mask_bits, name)
     saturated, note = saturated_pixels(arrays["sci"], head, saturation, name)
     bad = bad | saturated
-    notes += [note] if note else []
+    notes += [*lines, note] if note else lines
     header_gain = find_gain(head)
     if model_variance:
         gain = header_gain if gain is None else gain
@@ -205,6 +199,23 @@ def read_image(
         gain=gain,
         model_variance=model_variance,
     )
+
+
+def _find_bad(
+    arrays: Mapping[str, np.ndarray],
+    parts: Mapping[str, Any],
+    found: Mapping[str, str],
+    mask_bits: Sequence[int | str] | None,
+    name: str,
+) -> tuple[np.ndarray, list[str]]:
+    """Pixels that the mask says are bad, and a line on what was taken as bad."""
+    if "mask" in arrays:
+        where = f"{name}[{found['mask']}]"
+        bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_bits, where)
+        return bad, [note]
+    if mask_bits:
+        raise InputError(f"{name}: mask bits {list(mask_bits)} asked for, but it has no MASK")
+    return np.zeros(arrays["sci"].shape, bool), []
 
 
 def _find_variance(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
