@@ -22,7 +22,7 @@ from benchmarks.common import (
 )
 from probcat.blocks import use_all_cores
 from probcat.common import true_weight
-from probcat.defaults import UNCERTAIN_PSF
+from probcat.prior_parameters import UNCERTAIN_PSF
 
 PRIOR = {
     "flux_min": 250.0,

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from benchmarks.common import convergence, device_name, report
 from probcat.blocks import num_compilations, use_all_cores
-from probcat.defaults import UNCERTAIN_PSF
+from probcat.prior_parameters import UNCERTAIN_PSF
 
 SHAPE = (32, 32)
 FWHM, BETA, SIZE = 3.5, 3.0, 21

@@ -16,10 +16,11 @@ import numpyro.distributions as dist
 
 from probcat import PSF, Image, Prior
 from probcat.defaults import log_normal_within
+from probcat.densities import sample_colour_prior
 from probcat.frames import frame_origin, image_labels, link_images
 from probcat.layout import Layout
 from probcat.planning import SamplerSettings, build_layout
-from probcat.prior import power_law, sample_colour_prior
+from probcat.prior import power_law
 from probcat.rendering import render
 from probcat.sampling import Run
 from probcat.simulate import SHAPE_NAMES, draw_sources

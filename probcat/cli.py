@@ -142,8 +142,8 @@ def run(
     """
     from probcat.blocks import use_all_cores
     from probcat.config import RunConfig, read_config
-    from probcat.defaults import UNCERTAIN_PSF
     from probcat.pipeline import resume_run, start_run
+    from probcat.prior_parameters import UNCERTAIN_PSF
 
     use_all_cores()
     named = {

@@ -9,10 +9,11 @@ import numpyro.distributions as dist
 from jax import Array
 
 from probcat.background import draw_coefficients
+from probcat.densities import lenient, log_slope_posterior
 from probcat.layout import Layout
-from probcat.moves.base import total
+from probcat.moves.sources import total
 from probcat.nuisances import background_priors, plane_noise
-from probcat.prior import Prior, lenient, log_slope_posterior
+from probcat.prior import Prior
 from probcat.registration import register
 from probcat.scene import Scene
 from probcat.state import CatalogState, Draw, chain_keys

@@ -16,7 +16,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from probcat.common import update_all
 from probcat.exchange import exchange
 from probcat.layout import Layout, PassPlan
-from probcat.moves.base import one_hot
+from probcat.moves.sources import one_hot
 from probcat.nuisances import background_images, calibrated
 from probcat.rendering import render
 from probcat.scene import Scene

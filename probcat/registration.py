@@ -17,7 +17,7 @@ from jax import Array
 
 from probcat.frames import LARGEST_OFFSET
 from probcat.layout import Layout
-from probcat.moves.base import total
+from probcat.moves.sources import total
 from probcat.nuisances import calibrated, plane_noise
 from probcat.rendering import render_one
 from probcat.scene import Scene

@@ -11,10 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
+from probcat.densities import sample_shape
 from probcat.errors import InputError
 from probcat.extended import VALID, extended_image, extended_tables
 from probcat.image import Image
-from probcat.prior import SHAPE_NAMES, sample_shape
+from probcat.prior import SHAPE_NAMES
 from probcat.psf import PSF
 
 if TYPE_CHECKING:

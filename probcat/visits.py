@@ -14,7 +14,8 @@ from jax import Array
 
 from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
-from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState, draw
+from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState
+from probcat.moves.decision import draw
 from probcat.moves.hmc import hmc
 from probcat.moves.images import stack, unstack
 from probcat.nuisances import widened, window_calibration

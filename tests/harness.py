@@ -18,11 +18,12 @@ from scipy import stats
 
 from probcat.common import fit, update_all
 from probcat.defaults import log_normal_within
+from probcat.densities import sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.frames import Link, build_frames, frame_origin, least_margin
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
 from probcat.nuisances import background_priors, calibrated, plane_noise
-from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
+from probcat.prior import Prior
 from probcat.psf import PSF
 from probcat.psf_varying import VaryingPSF
 from probcat.rendering import render

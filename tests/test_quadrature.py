@@ -8,9 +8,9 @@ import pytest
 
 from probcat import PSF, Image, Prior, sample
 from probcat.defaults import log_normal_within
+from probcat.densities import sample_shape
 from probcat.planning import SamplerSettings
 from probcat.points import point_patch
-from probcat.prior import sample_shape
 from probcat.render import Renderer
 
 SIDE, NOISE, LOW, HIGH = 7, 1.0, 8.0, 80.0

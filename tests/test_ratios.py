@@ -21,7 +21,8 @@ from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
 from probcat import kernel
 from probcat import visits as passes
 from probcat.moves import MOVES
-from probcat.moves.base import EXTENDED, FLUX, POINT, draw
+from probcat.moves.base import EXTENDED, FLUX, POINT
+from probcat.moves.decision import draw
 from probcat.moves.proposals import choose_uniformly
 from probcat.state import initial_state
 

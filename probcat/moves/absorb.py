@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_flux_prior, log_shape_prior
 from probcat.ellipses import from_matrix, log_matrix_jacobian, to_matrix
 from probcat.moves.base import (
     EMPTY_SHAPE,
@@ -34,17 +35,10 @@ from probcat.moves.base import (
     WindowState,
     X,
     Y,
-    active,
-    colours_of,
-    contains,
-    decide,
-    one_hot,
-    put,
-    sources_of,
-    star,
 )
 from probcat.moves.colours import divide, log_division, merge, sample_difference
 from probcat.moves.companion import neighbour_weights
+from probcat.moves.decision import decide
 from probcat.moves.images import coloured, extended_patch, patch
 from probcat.moves.pairs import (
     log_share_density,
@@ -61,7 +55,7 @@ from probcat.moves.proposals import (
     log_probability,
 )
 from probcat.moves.redraw import redraw
-from probcat.prior import log_flux_prior, log_shape_prior
+from probcat.moves.sources import active, colours_of, contains, one_hot, put, sources_of, star
 
 MOMENT = 0.72
 """Second moment of a Gaussian of unit half-light radius; other profiles are near enough."""

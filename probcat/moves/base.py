@@ -1,17 +1,16 @@
-"""What every move shares: the window, the two kinds of sources, one accept step."""
+"""What every move works on: the model, the window, its state, and what a move proposes."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from probcat.extended import ExtendedTables
 from probcat.points import PointTables
-from probcat.prior import Prior, sample_colour_prior, sample_flux_prior, sample_shape
-from probcat.variance import Noise, log_gain, score
+from probcat.prior import Prior
+from probcat.variance import Noise
 
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
@@ -242,146 +241,3 @@ class Proposal(NamedTuple):
     residual: tuple[Array, Array]
     sources: tuple[Array, Array]
     signal: Array
-
-
-def sources_of(state: WindowState, kind: int) -> Array:
-    """Array of the sources of a kind."""
-    return state.points if kind == POINT else state.extended
-
-
-def active(sources: Array) -> Array:
-    """Which slots hold a source."""
-    return sources[:, FLUX] > 0.0
-
-
-def all_fit(window: Window, extended: Array) -> Array:
-    """Whether no extended source is too large for the window."""
-    return jnp.all(extended[:, RADIUS] <= window.largest)
-
-
-def contains(window: Window, x: Array, y: Array) -> Array:
-    """Whether a position is where sources of this window may be."""
-    return (
-        (x >= window.lower[0])
-        & (x <= window.upper[0])
-        & (y >= window.lower[1])
-        & (y <= window.upper[1])
-    )
-
-
-def one_hot(index: Array | int, length: int) -> Array:
-    """Booleans (length,), true at an index.
-
-    Values put in their places by selection compile and run much faster than by scatter.
-    """
-    return jnp.arange(length, dtype=jnp.int32) == index
-
-
-def put(values: Array, index: Array, value: Array | float) -> Array:
-    """Copy of an array with the entry at an index of the first axis replaced."""
-    here = one_hot(index, values.shape[0])
-    return jnp.where(here.reshape(-1, *[1] * (values.ndim - 1)), _raised(value, values), values)
-
-
-def _raised(value: Array | float, like: Array) -> Array:
-    return jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape[1:])[None]
-
-
-def with_position(source: Array, position: Array) -> Array:
-    """Copy of a source at another position (x, y)."""
-    return jnp.concatenate([position, source[FLUX:]])
-
-
-def with_flux(source: Array, flux: Array) -> Array:
-    """Copy of a source with another flux."""
-    return jnp.concatenate([source[:FLUX], flux[None], source[FLUX + 1 :]])
-
-
-def with_shape(source: Array, shape: Array) -> Array:
-    """Copy of a source with another shape."""
-    return jnp.concatenate([source[:-NUM_SHAPE], shape])
-
-
-def with_colours(source: Array, colours: Array) -> Array:
-    """Copy of a source with other colours."""
-    end = FLUX + 1 + colours.shape[0]
-    return jnp.concatenate([source[: FLUX + 1], colours, source[end:]])
-
-
-def star(position: Array, flux: Array, colours: Array) -> Array:
-    """Point source at a position (x, y)."""
-    return jnp.concatenate([position, flux[None], colours])
-
-
-def colours_of(model: Model, source: Array) -> Array:
-    """Colours of a source, shape (B - 1,)."""
-    return source[FLUX + 1 : FLUX + 1 + model.num_colours]
-
-
-def total(image: Array) -> Array:
-    """Sum of an image; columns first, which vectorises."""
-    return jnp.sum(jnp.sum(image, axis=0))
-
-
-def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
-    """Log likelihood of the upper minus that of the lower state.
-
-    Written as a product of difference and sum so that it stays exact in single
-    precision for sources of any brightness.
-    """
-    if window.noise is None:
-        return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
-    gain = jnp.where(window.weight > 0.0, log_gain(window.noise, lower, upper), 0.0)
-    return window.temperature * total(gain)
-
-
-def light_score(window: Window, residual: Array) -> Array:
-    """Differentiate the log likelihood by the light in every pixel."""
-    if window.noise is None:
-        return window.weight * residual
-    slope = jnp.where(window.weight > 0.0, score(window.noise, residual), 0.0)
-    return window.temperature * slope
-
-
-def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
-    """Randomness of a number of moves, with a leading axis of that length.
-
-    Samplers of a prior may be long to compile, so there is one of each.
-    """
-    key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
-    shapes = jnp.zeros((number, NUM_TRIES, NUM_SHAPE), jnp.float32)
-    if with_shapes:
-        shapes = sample_shape(prior, key_shape, shapes.shape[:2])
-    colours = normal = jnp.zeros((number, 0), jnp.float32)
-    if prior.num_colours:
-        key_colour, key_normal = jax.random.split(jax.random.fold_in(rng_key, 1))
-        colours = sample_colour_prior(prior, key_colour, (number,))
-        normal = jax.random.normal(key_normal, colours.shape)
-    return Draws(
-        1.0 - jax.random.uniform(key_uniform, (number, NUM_UNIFORMS)),
-        sample_flux_prior(prior, key_flux, (number, 2)),
-        shapes,
-        colours,
-        normal,
-    )
-
-
-def decide(
-    uniform: Array, window: Window, state: WindowState, proposal: Proposal
-) -> tuple[WindowState, Outcome]:
-    """Metropolis-Hastings-Green step; the only place where anything is accepted."""
-    lower, upper = proposal.residual
-    log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
-    log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
-    fits = all_fit(window, proposal.sources[EXTENDED])
-    accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)
-    residual = jnp.where(proposal.upward, upper, lower)
-    state = state._replace(
-        residual=jnp.where(accepted, residual, state.residual),
-        points=jnp.where(accepted, proposal.sources[POINT], state.points),
-        extended=jnp.where(accepted, proposal.sources[EXTENDED], state.extended),
-    )
-    direction = jnp.stack([proposal.upward, ~proposal.upward])
-    tried = direction & proposal.possible
-    above = proposal.signal > jnp.asarray(SIGNAL_EDGES)
-    return state, Outcome(tried, tried & accepted, jnp.sum(above, dtype=jnp.int32))

@@ -8,6 +8,7 @@ taken out, so both directions are computed from the state without the source.
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_colour_prior, log_flux_prior
 from probcat.moves.base import (
     EXTENDED,
     FLUX,
@@ -21,20 +22,9 @@ from probcat.moves.base import (
     WindowState,
     X,
     Y,
-    active,
-    colours_of,
-    contains,
-    decide,
-    one_hot,
-    put,
-    sources_of,
-    total,
-    with_colours,
-    with_flux,
-    with_position,
-    with_shape,
 )
 from probcat.moves.colours import log_colours_density, mean_colours, sample_colours
+from probcat.moves.decision import decide
 from probcat.moves.images import band_totals, coloured, plain_patch
 from probcat.moves.proposals import (
     choose,
@@ -46,7 +36,19 @@ from probcat.moves.proposals import (
 )
 from probcat.moves.search import log_cells, log_position_density, sample_position
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_colour_prior, log_flux_prior
+from probcat.moves.sources import (
+    active,
+    colours_of,
+    contains,
+    one_hot,
+    put,
+    sources_of,
+    total,
+    with_colours,
+    with_flux,
+    with_position,
+    with_shape,
+)
 
 DEATH_SLOPE = 3.0
 

@@ -8,6 +8,7 @@ from their conditional Gaussians.  With total flux F the Jacobian is F, as for a
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_flux_prior
 from probcat.moves.base import (
     EXTENDED,
     FLUX,
@@ -22,20 +23,10 @@ from probcat.moves.base import (
     WindowState,
     X,
     Y,
-    active,
-    colours_of,
-    contains,
-    decide,
-    one_hot,
-    put,
-    star,
-    with_colours,
-    with_flux,
-    with_position,
-    with_shape,
 )
 from probcat.moves.colours import divide, log_division, merge, sample_difference
 from probcat.moves.companion import neighbour_weights
+from probcat.moves.decision import decide
 from probcat.moves.images import coloured, patch
 from probcat.moves.pairs import (
     log_share_density,
@@ -52,7 +43,18 @@ from probcat.moves.proposals import (
 )
 from probcat.moves.redraw import redraw
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_flux_prior
+from probcat.moves.sources import (
+    active,
+    colours_of,
+    contains,
+    one_hot,
+    put,
+    star,
+    with_colours,
+    with_flux,
+    with_position,
+    with_shape,
+)
 
 REACH = 1.5
 """Partners are chosen within about this many FWHM."""

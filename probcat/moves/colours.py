@@ -10,9 +10,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_colour_prior
 from probcat.moves.base import Model
 from probcat.moves.proposals import HALF_LOG_TWO_PI
-from probcat.prior import Prior, log_colour_prior
+from probcat.prior import Prior
 
 PRIOR_SHARE = 0.1
 NEWTON_STEPS = 4

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_colour_prior, log_flux_prior
 from probcat.moves.base import (
     EXTENDED,
     FLUX,
@@ -26,21 +27,10 @@ from probcat.moves.base import (
     WindowState,
     X,
     Y,
-    active,
-    colours_of,
-    contains,
-    decide,
-    one_hot,
-    put,
-    sources_of,
-    total,
-    with_colours,
-    with_flux,
-    with_position,
-    with_shape,
 )
 from probcat.moves.birth_death import log_death_weight
 from probcat.moves.colours import log_colours_density, mean_colours, sample_colours
+from probcat.moves.decision import decide
 from probcat.moves.images import band_factors, band_totals, coloured, plain_patch
 from probcat.moves.proposals import (
     choose,
@@ -55,7 +45,19 @@ from probcat.moves.proposals import (
     sample_flux,
 )
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_colour_prior, log_flux_prior
+from probcat.moves.sources import (
+    active,
+    colours_of,
+    contains,
+    one_hot,
+    put,
+    sources_of,
+    total,
+    with_colours,
+    with_flux,
+    with_position,
+    with_shape,
+)
 
 
 def neighbour_weights(sources: Array, x: Array, y: Array, scale: Array, excluded: Array) -> Array:

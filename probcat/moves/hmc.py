@@ -16,32 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from probcat.moves.base import (
-    FLUX,
-    NUM_SHAPE,
-    RADIUS,
-    Model,
-    Window,
-    WindowState,
-    X,
-    Y,
-    active,
-    all_fit,
-    light_score,
-    log_likelihood_gain,
-)
-from probcat.moves.colours import mean_colours
-from probcat.moves.images import band_factors, locate, one_extended, psf_place, stack
-from probcat.moves.search import interpolate
-from probcat.points import points_image
-from probcat.prior import (
-    Prior,
+from probcat.densities import (
     from_shape,
     log_colour_prior,
     log_flux_prior,
     log_shape_prior,
     to_shape,
 )
+from probcat.moves.base import FLUX, NUM_SHAPE, RADIUS, Model, Window, WindowState, X, Y
+from probcat.moves.colours import mean_colours
+from probcat.moves.decision import light_score, log_likelihood_gain
+from probcat.moves.images import band_factors, locate, one_extended, psf_place, stack
+from probcat.moves.search import interpolate
+from probcat.moves.sources import active, all_fit
+from probcat.points import points_image
+from probcat.prior import Prior
 
 TAU = 0.3
 

@@ -10,17 +10,8 @@ from jax import Array
 
 from probcat.ellipses import transformed
 from probcat.extended import repeated_image
-from probcat.moves.base import (
-    EMPTY_SHAPE,
-    NUM_SHAPE,
-    POINT,
-    Model,
-    Window,
-    X,
-    Y,
-    colours_of,
-    total,
-)
+from probcat.moves.base import EMPTY_SHAPE, NUM_SHAPE, POINT, Model, Window, X, Y
+from probcat.moves.sources import colours_of, total
 from probcat.points import point_patch
 
 

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.moves.base import FLUX, Model, Window, X, Y, active
+from probcat.moves.base import FLUX, Model, Window, X, Y
 from probcat.moves.proposals import HALF_LOG_TWO_PI, choose, log_probability
 from probcat.moves.search import precision_at
+from probcat.moves.sources import active
 from probcat.prior import Prior
 
 SLACK = 0.9

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import log_ndtr, ndtr, ndtri
 
-from probcat.prior import Prior, log_flux_prior
+from probcat.densities import log_flux_prior
+from probcat.prior import Prior
 
 PRIOR_SHARE = 0.05
 TAIL = 3.0

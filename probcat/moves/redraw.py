@@ -5,8 +5,9 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.moves.base import Draws, Model, Window, total
+from probcat.moves.base import Draws, Model, Window
 from probcat.moves.proposals import flux_conditional, log_flux_density, sample_flux
+from probcat.moves.sources import total
 
 
 class Redrawn(NamedTuple):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_colour_prior, log_flux_prior
 from probcat.moves.base import (
     FLUX,
     POINT,
@@ -22,16 +23,9 @@ from probcat.moves.base import (
     Search,
     Window,
     WindowState,
-    active,
-    colours_of,
-    contains,
-    decide,
-    put,
-    star,
-    total,
-    with_flux,
 )
 from probcat.moves.colours import divide, merge
+from probcat.moves.decision import decide
 from probcat.moves.images import patch
 from probcat.moves.pairs import (
     choose_partner,
@@ -50,7 +44,7 @@ from probcat.moves.proposals import (
     log_probability,
     sample_flux,
 )
-from probcat.prior import log_colour_prior, log_flux_prior
+from probcat.moves.sources import active, colours_of, contains, put, star, total, with_flux
 
 
 def resplit(

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from probcat.densities import log_flux_prior
 from probcat.moves.base import (
     EXTENDED,
     FLUX,
@@ -13,13 +14,8 @@ from probcat.moves.base import (
     Search,
     Window,
     WindowState,
-    active,
-    colours_of,
-    decide,
-    put,
-    with_flux,
-    with_shape,
 )
+from probcat.moves.decision import decide
 from probcat.moves.images import coloured, patch
 from probcat.moves.proposals import (
     choose_uniformly,
@@ -27,7 +23,7 @@ from probcat.moves.proposals import (
 )
 from probcat.moves.redraw import redraw
 from probcat.moves.shapes import choose_shape, tries
-from probcat.prior import log_flux_prior
+from probcat.moves.sources import active, colours_of, put, with_flux, with_shape
 
 
 def retype(

@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.moves.base import NUM_SHAPE, Draws, Model, Window, X, Y, total
+from probcat.moves.base import NUM_SHAPE, Draws, Model, Window, X, Y
 from probcat.moves.images import coloured, extended_patch
 from probcat.moves.proposals import choose, flux_conditional, log_mass_above
+from probcat.moves.sources import total
 
 
 def tries(

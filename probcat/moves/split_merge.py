@@ -9,6 +9,7 @@ drawn from its conditional Gaussian given the image that it multiplies.
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.densities import log_flux_prior
 from probcat.moves.base import (
     FLUX,
     POINT,
@@ -19,17 +20,9 @@ from probcat.moves.base import (
     Search,
     Window,
     WindowState,
-    active,
-    colours_of,
-    contains,
-    decide,
-    one_hot,
-    put,
-    star,
-    total,
-    with_flux,
 )
 from probcat.moves.colours import divide, log_division, merge, sample_difference
+from probcat.moves.decision import decide
 from probcat.moves.images import patch
 from probcat.moves.pairs import (
     choose_partner,
@@ -49,7 +42,7 @@ from probcat.moves.proposals import (
     log_probability,
 )
 from probcat.moves.redraw import redraw
-from probcat.prior import log_flux_prior
+from probcat.moves.sources import active, colours_of, contains, one_hot, put, star, total, with_flux
 
 
 def split_merge(
