@@ -55,34 +55,31 @@ def fit_samples(psf: PSF, stars: list[Star], oversampling: int) -> PSF:
     half = stars[0].data.shape[0] // 2
     grid = np.arange(-half * oversampling, half * oversampling + 1)
     side = np.arange(2 * half + 1)
-    bases = []
-    for star in stars:
-        down, across = (
-            np.sinc((side - centre)[:, None] * oversampling - grid) for centre in (star.y, star.x)
-        )
-        bases.append((down, across, star.flux * star.root_weight))
+    weight = np.stack([star.root_weight for star in stars])
+    scale = weight * np.array([star.flux for star in stars])[:, None, None]
+    down, across = (
+        np.sinc((side - np.array(centres)[:, None])[..., None] * oversampling - grid)
+        for centres in ([star.y for star in stars], [star.x for star in stars])
+    )
 
-    def predict(samples: np.ndarray) -> list[np.ndarray]:
-        return [scale * (down @ samples @ across.T) for down, across, scale in bases]
-
-    def gather(parts: list[np.ndarray]) -> np.ndarray:
-        return sum(
-            (d.T @ (scale * part) @ a for part, (d, a, scale) in zip(parts, bases, strict=True)),
-            np.zeros((len(grid), len(grid))),
+    def predict(samples: np.ndarray) -> np.ndarray:
+        return scale * np.einsum(
+            "nis,njs->nij", (down.reshape(-1, grid.size) @ samples).reshape(down.shape), across
         )
 
-    stiffness = SMOOTHNESS * sum(float(np.sum(scale**2)) for *_, scale in bases) / len(grid) ** 2
+    def gather(parts: np.ndarray) -> np.ndarray:
+        rows = np.einsum("nij,njs->nis", scale * parts, across)
+        return np.einsum("nir,nis->rs", down, rows, optimize=True)
+
+    stiffness = SMOOTHNESS * float(np.sum(scale**2)) / grid.size**2
 
     def normal(vector: np.ndarray) -> np.ndarray:
-        samples = vector.reshape(len(grid), -1)
+        samples = vector.reshape(grid.size, -1)
         rough = ndimage.laplace(ndimage.laplace(samples, mode="constant"), mode="constant")
         return (gather(predict(samples)) + stiffness * rough).ravel()
 
     start = psf.evaluate_grid(grid / oversampling, grid / oversampling)
-    left = [
-        star.root_weight * star.data - part
-        for star, part in zip(stars, predict(start), strict=True)
-    ]
+    left = weight * np.stack([star.data for star in stars]) - predict(start)
     operator = LinearOperator((grid.size**2,) * 2, matvec=normal, dtype=float)
     change, _ = cg(operator, gather(left).ravel(), rtol=1e-5, maxiter=300)
     return unit_psf(start + change.reshape(start.shape), oversampling)
