@@ -173,7 +173,8 @@ def exact_nuisances(rng_key, scene, draw):
         jax.random.split(keys[4], shape[1]), background_priors(scene), strict=True
     ):
         normal = jax.random.normal(key, (shape[0], mean.shape[0]))
-        columns.append(mean[None] + (0.0 if scale is None else scale[None] * normal))
+        scatter = jnp.zeros_like(mean) if scale is None else scale
+        columns.append(mean[None] + scatter[None] * normal)
     return found | {"background": jnp.concatenate(columns, axis=1)}
 
 

@@ -49,7 +49,9 @@ def make_image(shape=(24, 30), sigma=1.0, seed=0):
     weight = 1.0 / variance
     weight[3, 4] = 0.0
     data = rng.normal(size=shape).astype(np.float32)
-    return SimpleNamespace(shape=shape, weight=weight, clean_data=data, band="r", photon_variance=0.0)
+    return SimpleNamespace(
+        shape=shape, weight=weight, clean_data=data, band="r", photon_variance=0.0
+    )
 
 
 def make_samples(num_draws=12, num_sources=7, shape=(24, 30), seed=1):

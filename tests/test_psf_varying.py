@@ -190,7 +190,7 @@ def test_simulation_sampler_and_renderer_agree():
     }
     light = render_light(sources, psf, SHAPE).sum(axis=0)
     layout = make_layout(["birth_death_point"], 0, 1)
-    scene = make_scene(layout, make_prior(), 0.07, psf)
+    scene = make_scene(layout, make_prior(), 0.07, psf=psf)
     shapes = [sources[name] for name in list(sources)[4:]]
     marks = np.stack([sources["x"], sources["y"], sources["flux"], *shapes], axis=1)
     pixel = np.round(marks[:, :2])
@@ -219,7 +219,7 @@ def test_simulation_sampler_and_renderer_agree():
 def moved():
     """Exact draws of catalog and data, before and after moves of points and galaxies."""
     layout = make_layout(["birth_death_point", "birth_death_extended"], 1, 400)
-    scene = make_scene(layout, make_prior(), 0.07, make_varying_psf())
+    scene = make_scene(layout, make_prior(), 0.07, psf=make_varying_psf())
     start = exact_state(jax.random.key(41), scene, layout)
     return start, advance(jax.random.key(42), start, scene, layout, 6), scene, layout
 
@@ -264,7 +264,7 @@ def test_windows_know_where_they_are_in_every_image():
         background=(dist.Normal(5.0, 2.0), dist.Normal(1.0, 1.0), 3.0),
         extended_fraction=0.0,
     )
-    layout, scene = make_joint((), 0, 1, 0.05, prior, psfs, extended_slots=0)
+    layout, scene = make_joint((), 0, 1, 0.05, prior, psfs=psfs, extended_slots=0)
     plan, sizes = layout.plans[0], layout.window_sizes(0)
     key = jax.random.key(5)
     state = initial_state(key, scene, layout)
