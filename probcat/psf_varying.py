@@ -148,8 +148,12 @@ class VaryingPSF(PSF):
         if shape is None:
             return dataclasses.replace(self, variation=variation)
         high = np.array([shape[1], shape[0]]) - 0.5
-        variation = variation.within(np.full(2, -0.5), high)
-        return _build(self.components, variation, self.oversampling, self.remarks)
+        inside, remarks = variation.within(np.full(2, -0.5), high), self.remarks
+        if np.any((inside.low == inside.high) & (variation.low < variation.high)):
+            remarks += (
+                "does not vary beyond its own field, where the image is; is its origin right?",
+            )
+        return _build(self.components, inside, self.oversampling, remarks)
 
     def transfer_parts(self, size):
         """Fourier transforms of the components, as `transfer` has that of their mean.

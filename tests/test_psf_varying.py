@@ -119,6 +119,7 @@ def test_cut_out_image_has_the_psf_of_its_place(psf):
     np.testing.assert_allclose(cut.at(40.0, 5.0).pixels, cut.at(11.5, 5.0).pixels)
     far = psf.seen_from((500, 300), (10, 12))
     assert far.variation is None
+    assert any("beyond its own field" in note for note in far.notes)
     np.testing.assert_allclose(far.pixels, psf.at(79.0, 59.0).pixels, atol=1e-6)
     image = Image.from_arrays(np.ones((10, 12)), np.ones((10, 12)), psf=psf, psf_origin=(50, 20))
     np.testing.assert_allclose(image.psf.pixels, cut.pixels)
@@ -231,6 +232,17 @@ def test_moves_leave_the_joint_unchanged(moved):
     assert np.mean(end.draw.hmc_acceptance) > 0.3
     p_values = compare_with_prior(end, scene, layout)
     assert min(p_values.values()) > LEAST_P, p_values
+
+
+@pytest.mark.slow
+def test_all_moves_leave_the_joint_unchanged():
+    layout = make_layout(list(MOVES), 1, 1000)
+    scene = make_scene(layout, make_prior(), 0.07, make_varying_psf())
+    start = exact_state(jax.random.key(51), scene, layout)
+    end = advance(jax.random.key(52), start, scene, layout, 6, with_globals=True)
+    p_values = compare_with_prior(end, scene, layout)
+    assert min(p_values.values()) > LEAST_P, p_values
+    assert largest_change(start, end, scene, layout, chains=20) < 1e-3
 
 
 def largest_change(start, end, scene, layout, chains):
