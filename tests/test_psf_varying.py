@@ -291,10 +291,10 @@ def test_windows_know_where_they_are_in_every_image():
     def both(points):
         tiling = with_frames(draw_tiling(key, layout, plan), scene.maps, sizes)
         weight = _cut_all(scene.weight, tiling, sizes)
-        maps = (weight, jnp.zeros((len(weight), 1)))
+        maps = (weight, jnp.zeros((len(weight), 1)), None)
         visits, held = _prepare(
             draw._replace(points=points),
-            residual,
+            (residual, ()),
             jnp.float32(0.1),
             key,
             scene,
