@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,42 +24,8 @@ from probcat.io.headers import (
 )
 from probcat.io.masks import bad_pixels, saturated_pixels
 from probcat.io.psf_files import read_psf
-from probcat.io.star_list import read_stars
+from probcat.io.star_list import StarPSF
 from probcat.noise import build_variance, sky_variance
-from probcat.psf_estimate import estimate_psf as build_psf
-
-
-@dataclass(frozen=True)
-class _FromStars:
-    """A PSF that is to be built from stars of the image: those of a table, or chosen ones."""
-
-    table: str | os.PathLike[str] | None
-
-    @classmethod
-    def asked(cls, estimate: bool, table: Any, psf: Any, name: str) -> Any:
-        """Stand in for the PSF if it is to be built; refuse one that is given besides."""
-        if not isinstance(estimate, bool):
-            raise InputError(f"{name}: estimate_psf = {estimate!r}; it must be true or false")
-        if not estimate and table is None:
-            return psf
-        if psf is not None:
-            raise InputError(f"{name}: a PSF is given, and one is to be estimated; choose one")
-        return cls(table)
-
-    def build(
-        self,
-        data: np.ndarray,
-        variance: np.ndarray,
-        bad: np.ndarray,
-        wcs: Any,
-        oversampling: int | None,
-        name: str,
-    ) -> Any:
-        """Build it."""
-        stars = None if self.table is None else read_stars(self.table, wcs)
-        return build_psf(
-            data, variance, bad, positions=stars, oversampling=oversampling, where=name
-        )
 
 
 def read_image(
@@ -138,7 +103,7 @@ def read_image(
         If the file, an extension or the PSF is missing or cannot be used.
     """
     name = Path(path).name
-    psf = _FromStars.asked(estimate_psf, psf_stars, psf, name)
+    psf = StarPSF.asked(estimate_psf, psf_stars, psf, name)
     explicit = {"sci": sci, "var": var, "err": err, "ivar": ivar, "mask": mask}
     with open_fits(path) as hdus:
         found = find_extensions(hdus, band, explicit, name)
@@ -180,7 +145,7 @@ def read_image(
             where=name,
         )
         notes.append(note)
-    if isinstance(samples, _FromStars):
+    if isinstance(samples, StarPSF):
         samples = samples.build(arrays["sci"], variance, bad, wcs, psf_oversampling, name)
     unit = find_unit(head)
     return Image.from_arrays(

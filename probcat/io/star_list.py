@@ -1,15 +1,50 @@
-"""A list of stars: a table of positions, in pixels or on the sky."""
+"""Stars to build a PSF from: a table of positions, in pixels or on the sky."""
 
 from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.psf_estimate import estimate_psf
+
+
+@dataclass(frozen=True)
+class StarPSF:
+    """A PSF that is to be built from stars of the image: those of a table, or chosen ones."""
+
+    table: str | os.PathLike[str] | None
+
+    @classmethod
+    def asked(cls, estimate: bool, table: Any, psf: Any, name: str) -> Any:
+        """Stand in for the PSF if it is to be built; refuse one that is given besides."""
+        if not isinstance(estimate, bool):
+            raise InputError(f"{name}: estimate_psf = {estimate!r}; it must be true or false")
+        if not estimate and table is None:
+            return psf
+        if psf is not None:
+            raise InputError(f"{name}: a PSF is given, and one is to be estimated; choose one")
+        return cls(table)
+
+    def build(
+        self,
+        data: np.ndarray,
+        variance: np.ndarray,
+        bad: np.ndarray,
+        wcs: Any,
+        oversampling: int | None,
+        name: str,
+    ) -> Any:
+        """Build it."""
+        stars = None if self.table is None else read_stars(self.table, wcs)
+        return estimate_psf(
+            data, variance, bad, positions=stars, oversampling=oversampling, where=name
+        )
 
 
 def read_stars(path: str | os.PathLike[str], wcs: Any = None) -> np.ndarray:
