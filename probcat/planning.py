@@ -25,6 +25,8 @@ EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
+FAINTEST, FAINTEST_BELOW = 10.0, 1.28
+"""A percentile of pixels, and how far below the sky noise brings it, in sigma."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 
@@ -39,7 +41,8 @@ class SamplerSettings:
         Side in pixels of the square in a window whose sources move: for points
         alone, and for all sources (0 takes 32, or 16 in crowded fields).
     border : float
-        How far outside the image a centre may lie, in pixels; -1 takes one PSF FWHM.
+        How far outside the image a centre may lie, in pixels; -1 takes one PSF FWHM,
+        rounded up to half pixels.
     psf_tolerance : float
         Error of the low-rank PSF, relative to its peak.
     extended_radius : int
@@ -193,7 +196,8 @@ def build_layout(
     radii, large_size = footprints(images, links, prior, settings)
     of_points = [image.psf.radius for image in images]
     small, large = ([pair[which] for pair in radii] for which in (0, 1))
-    border = settings.border if settings.border >= 0 else float(image.psf.fwhm)
+    # In steps, so that images whose PSFs hardly differ share one compiled program.
+    border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0
     crowding = 3.0 * count_peaks(image) / image.data.size
     per_window = _slots(crowding * settings.interior**2)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
@@ -240,7 +244,7 @@ def build_layout(
     layout = Layout(
         image_shape=image.shape,
         pad=int(np.ceil(border)) + max(plan.interior for plan in plans) + margin + 2,
-        border=border,
+        border=float(border),
         point_capacity=capacity,
         extended_capacity=max(1, 8 * few, capacity // 8 if few else 1),
         plans=tuple(plans),
@@ -253,9 +257,11 @@ def build_layout(
 
 def count_peaks(image: "Image") -> int:
     """Count local maxima that stand out of the noise, a first guess of crowding."""
-    data = np.where(image.weight > 0, image.data, np.nan)
-    sigma = np.sqrt(1.0 / np.where(image.weight > 0, image.weight, np.inf))
-    floor = np.nanpercentile(data, 10.0)
+    good = image.weight > 0
+    data = np.where(good, image.data, np.nan)
+    sigma = np.sqrt(1.0 / np.where(good, image.weight, np.inf))
+    # In a crowded field only the faintest pixels show the sky, and noise makes them fainter.
+    floor = np.nanpercentile(data, FAINTEST) + FAINTEST_BELOW * np.median(sigma[good])
     padded = np.pad(np.nan_to_num(data, nan=-np.inf), 1, constant_values=-np.inf)
     ny, nx = data.shape
     higher = np.ones(data.shape, bool)
@@ -267,9 +273,13 @@ def count_peaks(image: "Image") -> int:
 
 
 def _slots(peaks: float) -> int:
-    """Slots of a window for points: more are sampled than there are peaks, and unevenly."""
-    expected = 1.7 * peaks
-    return max(16, round_up(expected + 3.0 * expected**0.5))
+    """Slots of a window for points: more are sampled than there are peaks, and unevenly.
+
+    Few sizes are used, so that images of one shape share compiled programs.
+    """
+    expected = 1.5 * peaks
+    needed = max(16.0, expected + 3.0 * expected**0.5)
+    return round_up(16.0 * 2.0 ** (0.5 * np.ceil(2.0 * np.log2(needed / 16.0) - 1e-6)))
 
 
 def _power_of_two(number: float, least: int) -> int:

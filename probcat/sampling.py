@@ -143,7 +143,8 @@ class Run:
         self.layout = layout
         self.scene: Scene = build_scene(
             self._planes(layout),
-            self.prior,
+            # What is only for the record would make every image compile anew.
+            self.prior.replace(parameters=()),
             layout,
             tolerance=self.settings.psf_tolerance,
             large_size=self.large_size,
