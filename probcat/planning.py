@@ -277,9 +277,11 @@ def _slots(peaks: float) -> int:
 
     Few sizes are used, so that images of one shape share compiled programs.
     """
-    expected = 1.5 * peaks
+    expected = 1.7 * peaks
     needed = max(16.0, expected + 3.0 * expected**0.5)
-    return round_up(16.0 * 2.0 ** (0.5 * np.ceil(2.0 * np.log2(needed / 16.0) - 1e-6)))
+    # Crowded windows cost more, so that theirs are fitted closer.
+    steps = 2.0 if needed <= 64.0 else 4.0
+    return round_up(16.0 * 2.0 ** (np.ceil(steps * np.log2(needed / 16.0)) / steps) - 1e-3)
 
 
 def _power_of_two(number: float, least: int) -> int:
