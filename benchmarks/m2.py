@@ -33,6 +33,8 @@ PRIOR = {
 }
 RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
 EDGES = np.arange(15.0, 24.0)
+FRAME_ORIGIN, PSF_RADIUS = (310, 630), 12
+"""Pixel of the frame that is the cutout's first, and the half side of the cutout's own PSF."""
 
 
 @click.command()
@@ -42,6 +44,9 @@ EDGES = np.arange(15.0, 24.0)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSF too.")
+@click.option(
+    "--frame-psf", is_flag=True, help="PSF of the frame's psField, not the one of the cutout."
+)
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 def main(
     seconds: float,
@@ -50,6 +55,7 @@ def main(
     seed: int,
     file: Path | None,
     psf_floor: bool,
+    frame_psf: bool,
     setting: tuple[str, ...],
 ) -> None:
     """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
@@ -57,7 +63,8 @@ def main(
     from probcat import Image, Prior
     from probcat.sampling import Run, SamplerSettings
 
-    image = Image.read(data_path("m2/m2_r.fits"), band="r")
+    options = read_frame_psf() if frame_psf else {}
+    image = Image.read(data_path("m2/m2_r.fits"), band="r", **options)
     prior = Prior.from_image(image, **PRIOR, **(UNCERTAIN_PSF if psf_floor else {}))
     values = parse_settings(setting)
     settings = SamplerSettings(**{"border": 0.0, **values})
@@ -73,6 +80,7 @@ def main(
             "num_warmup": num_warmup,
             "seed": seed,
             "psf_floor": psf_floor,
+            "frame_psf": frame_psf,
             **values,
         },
         "compile_s": trial["wall"][0] - track["wall"][0],
@@ -81,6 +89,12 @@ def main(
     results["chi2_brightest_percent"] = brightest_chi2(track["state"], run)
     results["peak_rss_mib"] = peak_memory()
     report(results, file)
+
+
+def read_frame_psf() -> dict[str, Any]:
+    """Options that take the PSF from the psField file of the SDSS frame, by its own formula."""
+    path = data_path("sdss_2583_2_136/psField-002583-2-0136.fit")
+    return {"psf": path, "psf_origin": FRAME_ORIGIN, "psf_radius": PSF_RADIUS}
 
 
 def brightest_chi2(state: Any, run: Any) -> float:

@@ -109,6 +109,7 @@ class Image:
         *,
         psf_oversampling: int = 1,
         psf_origin: tuple[float, float] = (0.0, 0.0),
+        psf_radius: int | None = None,
         gain: float | None = None,
         read_noise: float | None = None,
         wcs: Any = None,
@@ -140,6 +141,9 @@ class Image:
             Samples of ``psf`` per image pixel along an axis.
         psf_origin : tuple of float
             Pixel (x, y) of the frame over which a PSF varies that is the image's pixel (0, 0).
+        psf_radius : int, optional
+            Half side in pixels that the PSF is cut to (`PSF.cut`); sampling takes longer with
+            wider ones.
         gain : float, optional
             Electrons per unit of ``data``.
         read_noise : float, optional
@@ -167,6 +171,7 @@ class Image:
             given |= {"band": band, "unit": unit, "notes": found["notes"] + notes}
             found |= {key: value for key, value in given.items() if value not in (None, "")}
             found |= {"psf_oversampling": psf_oversampling, "psf_origin": psf_origin}
+            found |= {"psf_radius": psf_radius}
             return cls.from_arrays(**found)
         where = name or "image"
         pixels = _as_float(data, where, "image")
@@ -185,6 +190,8 @@ class Image:
         else:
             var = _as_float(variance, where, "variance")
         point_spread = _as_psf(psf, psf_oversampling, pixels, where)
+        if psf_radius is not None:
+            point_spread = point_spread.cut(psf_radius)
         point_spread = point_spread.seen_from(psf_origin, pixels.shape)
         lines += [f"PSF: {line}" for line in getattr(point_spread, "notes", ())]
         image = cls(

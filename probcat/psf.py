@@ -143,6 +143,42 @@ class PSF:
         reach = (max(self.pixels.shape) - 1) / 2 / self.oversampling
         return max(1, math.ceil(reach - 0.5))
 
+    def cut(self, radius):
+        """PSF within a smaller box: what is cut off is given to the rest.
+
+        Parameters
+        ----------
+        radius : int
+            Half side in pixels of the box that a source can reach, its tapered border included.
+
+        Returns
+        -------
+        PSF
+            Itself, where it is as small already.
+
+        Raises
+        ------
+        InputError
+            If the radius is not positive.
+        """
+        if self._reaches(radius):
+            return self
+        samples = self._within(self.pixels, radius)
+        return PSF.from_pixels(samples, self.oversampling, recenter=False)
+
+    def _reaches(self, radius):
+        """Whether a box of that radius holds the whole PSF."""
+        if not radius >= 1:
+            raise InputError(f"psf_radius = {radius!r}; it must be 1 px or more")
+        return self.radius <= radius
+
+    def _within(self, samples, radius):
+        """Samples (..., ny, nx) of a box around their middle."""
+        reach = [int(min((radius + 0.5) * self.oversampling, n // 2)) for n in samples.shape[-2:]]
+        middle = [n // 2 for n in samples.shape[-2:]]
+        rows, cols = (slice(m - r, m + r + 1) for m, r in zip(middle, reach, strict=True))
+        return samples[..., rows, cols]
+
     @functools.cached_property
     def peak(self):
         """Greatest value of the PSF: the flux share of a pixel that is hit best."""

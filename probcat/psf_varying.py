@@ -129,6 +129,13 @@ class VaryingPSF(PSF):
         values = weights(self.variation, np.array([x, y], float))
         return PSF(np.tensordot(values, self.components, 1), self.oversampling, notes=self.remarks)
 
+    def cut(self, radius):
+        """PSF within a smaller box, as `PSF.cut`."""
+        if self._reaches(radius):
+            return self
+        components = _tapered(self._within(self.components, radius), self.oversampling)
+        return _build(components, self.variation, self.oversampling, self.remarks)
+
     def seen_from(self, origin, shape=None):
         """PSF in the pixels of another array.
 

@@ -237,3 +237,22 @@ def test_a_changed_width_is_that_of_a_wider_gaussian():
         changed = np.abs(expected - plain).max()
         assert np.abs(found - expected).max() < 0.15 * changed + 2e-4 * psf.peak
         assert found.sum() == pytest.approx(plain.sum(), abs=1e-5)
+
+
+@pytest.mark.parametrize("oversampling", [1, 4])
+def test_cut_psf_keeps_its_core_and_unit_sum(oversampling):
+    whole = PSF.moffat(3.0, 2.0, size=61)
+    if oversampling > 1:
+        whole = PSF.from_pixels(gaussian_samples(181, 5.0, oversampling=oversampling), oversampling)
+    small = whole.cut(9)
+    assert small.radius == 9
+    assert small.pixels.sum() == pytest.approx(oversampling**2)
+    pixels = pixel_displacements(4)
+    core, before = (psf.evaluate_grid(pixels + 0.3, pixels) for psf in (small, whole))
+    # What is cut off raises all the rest by the same share.
+    ratio = core.sum() / before.sum()
+    assert 1.0 < ratio < 1.3
+    assert np.abs(core / ratio - before).max() < 1e-3 * before.max()
+    assert whole.cut(100) is whole
+    with pytest.raises(InputError, match="psf_radius = 0"):
+        whole.cut(0)

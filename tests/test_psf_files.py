@@ -218,6 +218,13 @@ def test_psfield_needs_a_band(data_path):
         read_psf(path, band="r")[0].at(320.0, 650.0).pixels,
         atol=3e-4 * image.psf.peak,
     )
+    place = {"psf": path, "psf_origin": [310, 630], "psf_radius": 12}
+    cut = read_image(data_path("m2/m2_r.fits"), **place).psf
+    assert cut.radius == 12
+    assert cut.variation is not None
+    pixels = np.arange(-5.0, 6.0)
+    inner, whole = (one.at(10.0, 20.0).evaluate_grid(pixels, pixels) for one in (cut, image.psf))
+    np.testing.assert_allclose(inner, whole, atol=3e-3 * image.psf.peak)
 
 
 def make_gridded(size=41, oversampling=4):

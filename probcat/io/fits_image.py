@@ -42,6 +42,7 @@ def read_image(
     estimate_psf: bool = False,
     psf_stars: str | os.PathLike[str] | None = None,
     psf_origin: Sequence[float] | None = None,
+    psf_radius: int | None = None,
     mask_bits: Sequence[int | str] | None = None,
     saturation: float | None = None,
     gain: float | None = None,
@@ -78,6 +79,8 @@ def read_image(
         For a PSF that varies over a frame which the image was cut out of: pixel (x, y) of the
         frame that is the image's pixel (0, 0). By default what ``LTV1`` and ``LTV2`` say, or
         (0, 0).
+    psf_radius : int, optional
+        Half side in pixels that the PSF is cut to, see `PSF.cut`.
     mask_bits : sequence of int or str, optional
         What in the mask is bad, see `probcat.io.bad_pixels`.
     saturation : float, optional
@@ -155,6 +158,7 @@ def read_image(
         samples,
         psf_oversampling=psf_oversampling or oversampling or 1,
         psf_origin=origin,
+        psf_radius=psf_radius,
         wcs=wcs,
         band=own_band,
         zero_point=find_zero_point(head, unit) if zero_point is None else float(zero_point),
