@@ -167,13 +167,13 @@ class PSF:
         return PSF.from_pixels(samples, self.oversampling, recenter=False)
 
     def _reaches(self, radius):
-        """Whether a box of that radius holds the whole PSF."""
+        """Tell whether a box of that radius holds the whole PSF."""
         if not radius >= 1:
             raise InputError(f"psf_radius = {radius!r}; it must be 1 px or more")
         return self.radius <= radius
 
     def _within(self, samples, radius):
-        """Samples (..., ny, nx) of a box around their middle."""
+        """Cut samples (..., ny, nx) to a box around their middle."""
         reach = [int(min((radius + 0.5) * self.oversampling, n // 2)) for n in samples.shape[-2:]]
         middle = [n // 2 for n in samples.shape[-2:]]
         rows, cols = (slice(m - r, m + r + 1) for m, r in zip(middle, reach, strict=True))
