@@ -45,7 +45,11 @@ FRAME_ORIGIN, PSF_RADIUS = (310, 630), 12
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSF too.")
 @click.option(
-    "--frame-psf", is_flag=True, help="PSF of the frame's psField, not the one of the cutout."
+    "--psf",
+    type=click.Choice(["given", "frame", "stars"]),
+    default="given",
+    show_default=True,
+    help="That of the cutout's file, that of the frame's psField, or one built from its stars.",
 )
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 def main(
@@ -55,7 +59,7 @@ def main(
     seed: int,
     file: Path | None,
     psf_floor: bool,
-    frame_psf: bool,
+    psf: str,
     setting: tuple[str, ...],
 ) -> None:
     """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
@@ -63,8 +67,7 @@ def main(
     from probcat import Image, Prior
     from probcat.sampling import Run, SamplerSettings
 
-    options = read_frame_psf() if frame_psf else {}
-    image = Image.read(data_path("m2/m2_r.fits"), band="r", **options)
+    image = Image.read(data_path("m2/m2_r.fits"), band="r", **psf_options(psf))
     prior = Prior.from_image(image, **PRIOR, **(UNCERTAIN_PSF if psf_floor else {}))
     values = parse_settings(setting)
     settings = SamplerSettings(**{"border": 0.0, **values})
@@ -80,7 +83,7 @@ def main(
             "num_warmup": num_warmup,
             "seed": seed,
             "psf_floor": psf_floor,
-            "frame_psf": frame_psf,
+            "psf": psf,
             **values,
         },
         "compile_s": trial["wall"][0] - track["wall"][0],
@@ -91,8 +94,12 @@ def main(
     report(results, file)
 
 
-def read_frame_psf() -> dict[str, Any]:
-    """Options that take the PSF from the psField file of the SDSS frame, by its own formula."""
+def psf_options(kind: str) -> dict[str, Any]:
+    """Options of `probcat.Image.read` that say where the PSF comes from."""
+    if kind == "stars":
+        return {"estimate_psf": True}
+    if kind == "given":
+        return {}
     path = data_path("sdss_2583_2_136/psField-002583-2-0136.fit")
     return {"psf": path, "psf_origin": FRAME_ORIGIN, "psf_radius": PSF_RADIUS}
 
