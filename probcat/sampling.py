@@ -281,13 +281,16 @@ class Run:
     def _identity(self) -> dict[str, Any]:
         """Collect what must agree for a stored run to be gone on with."""
         digest = hashlib.sha256()
-        pixels = [(image.clean_data, image.weight) for image in self.images]
-        leaves = jax.tree.leaves((pixels, self.prior))
+        inputs = [
+            (image.clean_data, image.weight, image.psf.pixels, getattr(image.psf, "components", ()))
+            for image in self.images
+        ]
+        leaves = jax.tree.leaves((inputs, self.prior))
         # Sorted, as distributions flatten in an order that differs between processes.
         for part in sorted(np.ascontiguousarray(leaf).tobytes() for leaf in leaves):
             digest.update(part)
         return {
-            "data and prior": digest.hexdigest(),
+            "data, PSF and prior": digest.hexdigest(),
             "settings": asdict(self.settings),
             "seed": np.asarray(jax.random.key_data(self.rng_key)).tolist(),
             "num_chains": self.num_chains,

@@ -85,6 +85,9 @@ def test_killed_run_goes_on_to_the_same_draws(blend, points, tmp_path, monkeypat
     assert_same(whole, resumed)
     with pytest.raises(InputError, match="another seed"):
         sample(blend, points, rng_key=6, settings=SETTINGS, directory=tmp_path, **COUNTS)
+    wider = dataclasses.replace(blend, psf=PSF.moffat(2.9, 3.0, size=15))
+    with pytest.raises(InputError, match="another data, PSF and prior"):
+        sample(wider, points, rng_key=5, settings=SETTINGS, directory=tmp_path, **COUNTS)
 
 
 def test_full_arrays_grow_and_are_reported(blend, points, monkeypatch):
