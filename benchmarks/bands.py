@@ -11,24 +11,35 @@ import jax
 import numpy as np
 
 from benchmarks.common import convergence, data_path, device_name, report, timed_draws
-from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS
+from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
 from probcat.blocks import use_all_cores
 
 HST_LIMIT = 22.33
 """Truth of the matching of Liu et al. (2023): 1,000 HST electrons, in r."""
 
+RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
+"""False-discovery rates at which sets of bands are compared."""
+
 
 @click.command()
 @click.option("--seconds", default=400.0, show_default=True, help="CPU-seconds for each set.")
 @click.option("--bands", "sets", multiple=True, default=["r", "ri", "rgi"], show_default=True)
+@click.option(
+    "--psf",
+    type=click.Choice(["given", "frame"]),
+    default="given",
+    show_default=True,
+    help="Those of the cutouts' files, or those of the frame's psField.",
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(seconds: float, sets: tuple[str, ...], seed: int, file: Path | None) -> None:
+def main(seconds: float, sets: tuple[str, ...], psf: str, seed: int, file: Path | None) -> None:
     """Sample every set of bands, and print completeness, FDR and F1."""
     use_all_cores()
-    results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "seed": seed}
+    results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
+    results["seed"] = seed
     for bands in sets:
-        found = _measure(bands, seconds, seed)
+        found = _measure(bands, seconds, psf, seed)
         click.echo(f"\n{bands}")
         report(found, None)
         results[bands] = found
@@ -36,12 +47,13 @@ def main(seconds: float, sets: tuple[str, ...], seed: int, file: Path | None) ->
         report(results, file)
 
 
-def _measure(bands: str, seconds: float, seed: int) -> dict[str, Any]:
+def _measure(bands: str, seconds: float, psf: str, seed: int) -> dict[str, Any]:
     from probcat import Image, Prior, condense
     from probcat.draws import to_samples
     from probcat.sampling import Run, SamplerSettings
 
-    images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band) for band in bands]
+    options = psf_options(psf)
+    images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band, **options) for band in bands]
     prior = Prior.from_image(images, extended_fraction=0.0)
     run = Run(images, prior, SamplerSettings(), jax.random.key(seed), (4, 100, 1))
     timed_draws(run, seconds=0.0)  # compiles
@@ -82,8 +94,13 @@ def _scores(catalog: Any, image: Any) -> dict[str, Any]:
     scores = score_detection(found, truth, edges=edges, border=BORDER, **shared)
     click.echo(str(scores))
     f1, precision, recall = _starnet(catalog, own, truth, magnitude, image.shape)
+    depth = {
+        f"half_complete_mag_at_fdr_{rate:.2f}": _depth(found, truth, rate, edges, shared)
+        for rate in RATES
+    }
     return {
         "half_complete_mag": _half_complete(edges, scores.completeness),
+        **depth,
         "magnitude_edges": edges.tolist(),
         "completeness": np.round(scores.completeness, 3).tolist(),
         "false_discovery_rate": np.round(scores.false_discovery_rate, 3).tolist(),
@@ -91,6 +108,19 @@ def _scores(catalog: Any, image: Any) -> dict[str, Any]:
         "starnet_precision": precision,
         "starnet_recall": recall,
     }
+
+
+def _depth(found: Any, truth: Any, rate: float, edges: np.ndarray, shared: dict) -> float | None:
+    """Magnitude of half completeness of the most objects whose false-discovery rate is a rate."""
+    from probcat.metrics import Sources, score_detection
+
+    for limit in np.linspace(0.05, 0.99, 48):
+        kept = found.prob >= limit
+        sure = Sources(found.x[kept], found.y[kept], found.mag[kept])
+        scores = score_detection(sure, truth, edges=edges, border=BORDER, **shared)
+        if scores.overall().false_discovery_rate[0] <= rate:
+            return _half_complete(edges, scores.completeness)
+    return None
 
 
 def _half_complete(edges: np.ndarray, completeness: np.ndarray) -> float:
