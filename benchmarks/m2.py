@@ -51,6 +51,7 @@ FRAME_ORIGIN, PSF_RADIUS = (310, 630), 12
     show_default=True,
     help="That of the cutout's file, that of the frame's psField, or one built from its stars.",
 )
+@click.option("--sky", is_flag=True, help="Sample the background, by the default prior.")
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 def main(
     seconds: float,
@@ -60,6 +61,7 @@ def main(
     file: Path | None,
     psf_floor: bool,
     psf: str,
+    sky: bool,
     setting: tuple[str, ...],
 ) -> None:
     """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
@@ -68,7 +70,8 @@ def main(
     from probcat.sampling import Run, SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r", **psf_options(psf))
-    prior = Prior.from_image(image, **PRIOR, **(UNCERTAIN_PSF if psf_floor else {}))
+    known = {name: value for name, value in PRIOR.items() if name != "background" or not sky}
+    prior = Prior.from_image(image, **known, **(UNCERTAIN_PSF if psf_floor else {}))
     values = parse_settings(setting)
     settings = SamplerSettings(**{"border": 0.0, **values})
     counts = (num_chains, num_warmup, 1)
@@ -84,6 +87,7 @@ def main(
             "seed": seed,
             "psf_floor": psf_floor,
             "psf": psf,
+            "sky": sky,
             **values,
         },
         "compile_s": trial["wall"][0] - track["wall"][0],
@@ -152,7 +156,9 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
         accepted = _joined(track, name.replace("tried", "accepted"))[:, half:].sum()
         if tried:
             results["accepted_" + name.removeprefix(prefix)] = float(accepted / tried)
-    for name in (name for name in track["blocks"][0] if name.startswith("scalar_psf")):
+    for name in (
+        name for name in track["blocks"][0] if name.startswith(("scalar_psf", "scalar_background"))
+    ):
         values = _joined(track, name)[:, half:]
         results[name.removeprefix("scalar_")] = float(values.mean())
         results[name.removeprefix("scalar_") + "_sd"] = float(values.std())

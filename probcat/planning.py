@@ -246,7 +246,7 @@ def build_layout(
         pad=int(np.ceil(border)) + max(plan.interior for plan in plans) + margin + 2,
         border=float(border),
         point_capacity=capacity,
-        extended_capacity=max(1, 8 * few, capacity // 8 if few else 1),
+        extended_capacity=max(1, 8 * few, capacity // 4 if few else 1),
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains * settings.num_temperatures,

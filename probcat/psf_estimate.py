@@ -14,6 +14,7 @@ from probcat.errors import InputError
 from probcat.psf import PSF
 from probcat.psf_choice import BRIGHT, FEWEST, MOST, REACH, choose_stars, measure_size
 from probcat.psf_fit import Star, fit_samples, unit_psf
+from probcat.psf_smooth import without_noise
 from probcat.psf_stars import Field, Sources, find_peaks, fit_sources, light_of
 
 CLEAR = 20.0
@@ -58,7 +59,8 @@ def estimate_psf(
     taken off; photutils' ``EPSFBuilder`` (Anderson & King 2000, PASP 112, 1360) then finds the
     PSF together with the places of the stars, and weighted least squares for its samples, of
     the band-limited interpolation that `probcat.PSF` uses, takes out what the builder's
-    smoothing did to it.
+    smoothing did to it. What does not stand out of its noise is left away
+    (`probcat.psf_smooth.without_noise`).
 
     Parameters
     ----------
@@ -94,6 +96,7 @@ def estimate_psf(
     named = None if named is None else named + half
     task = _Task(tools, named, oversampling, where)
     stars, places, psf = _separate(field, PSF.moffat(size, 3.0), task)
+    psf = without_noise(psf)
     note = _describe(stars, places, psf, None if named is None else len(named))
     return replace(psf, notes=(note,), shift=(0.0, 0.0))
 
