@@ -152,7 +152,7 @@ def extended_tables(psf, size):
     )
 
 
-def extended_image(tables, x, y, shape):
+def extended_image(tables, x, y, shape, profile=None):
     """Image of an extended source of unit flux on the periodic grid.
 
     Parameters
@@ -163,24 +163,28 @@ def extended_image(tables, x, y, shape):
     shape : Array, shape (4,)
         Half-light radius (px), above 0; ellipticity_1, ellipticity_2 (reduced shear), of
         length below 1; Sersic index, held within `sersic.N_MIN` and `sersic.N_MAX`.
+    profile : Array, optional
+        What `profile_transform` gives for that shape.
 
     Returns
     -------
     Array, shape (P, P), float32
         Right within ``VALID * P`` pixels of the source along each axis.
     """
-    return jnp.fft.irfft2(_spectrum(tables, x, y, shape), s=(tables.size, tables.size))
+    profile = profile_transform(tables, shape) if profile is None else profile
+    spectrum = _placed(profile, jnp.stack([_f32(x), _f32(y)]), tables)
+    return jnp.fft.irfft2(spectrum, s=(tables.size, tables.size))
 
 
-def repeated_image(tables, x, y, shape, size):
+def repeated_image(tables, x, y, shape, size, profile=None):
     """`extended_image` as it repeats itself on a square of `size` pixels."""
-    image = extended_image(tables, x, y, shape)
+    image = extended_image(tables, x, y, shape, profile)
     times = -(-size // tables.size)
     return jnp.tile(image, (times, times))[:size, :size]
 
 
-def _spectrum(tables, x, y, shape):
-    """Transform (P, P // 2 + 1) of the PSF-convolved source."""
+def profile_transform(tables, shape):
+    """Transform (P, P // 2 + 1) of a source at pixel (0, 0), before the PSF blurs it."""
     shape = _f32(shape)
     quadratic = _quadratic(shape)
     scale = np.float32(2.0 * np.pi**2 * sersic.mixture().variances[0])
@@ -189,8 +193,7 @@ def _spectrum(tables, x, y, shape):
     profile = _profile(exponent, shape[3], tables.amplitudes).reshape(tables.transfer.shape)
     low = _low_modes(tables, shape, quadratic)
     profile = profile.at[: _MODES + 1, : _MODES + 1].add(low[: _MODES + 1])
-    profile = profile.at[-_MODES:, : _MODES + 1].add(low[_MODES + 1 :])
-    return _placed(profile, jnp.stack([_f32(x), _f32(y)]), tables)
+    return profile.at[-_MODES:, : _MODES + 1].add(low[_MODES + 1 :])
 
 
 @jax.custom_jvp

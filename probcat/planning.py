@@ -160,6 +160,13 @@ def footprints(
         extended_radius(image, settings, link.scale)
         for image, link in zip(images, links, strict=True)
     ]
+    # Images of one pixel size share the grids that galaxies are drawn on.
+    small = [
+        max(
+            one for one, twin in zip(small, links, strict=True) if np.isclose(twin.scale, own.scale)
+        )
+        for own in links
+    ]
     # A source is as wide on the sky in all images, but for the PSF.
     small = [
         max(radius, int(np.ceil(small[0] * link.scale)))

@@ -6,7 +6,7 @@ from jax import Array
 
 from probcat.layout import Layout
 from probcat.moves.base import FLUX, NUM_SHAPE
-from probcat.moves.images import one_extended
+from probcat.moves.images import one_extended, profiles_in
 from probcat.points import point_stamps
 from probcat.scene import Scene
 from probcat.windows import Sources
@@ -96,7 +96,8 @@ def extended_stamps(
         at = offset + jnp.float32(radius)
         # Empty slots must stay finite.
         shape = jnp.where(shape[0] > 0.0, shape, jnp.asarray(_ROUND, jnp.float32))
-        return flux * one_extended(scene.model, index, at[0], at[1], shape, place, side)
+        profiles = profiles_in(scene.model, index, shape)
+        return flux * one_extended(scene.model, index, at[0], at[1], profiles, shape, place, side)
 
     return jax.lax.map(stamp, (offset, flux, shapes, place), batch_size=16)
 

@@ -162,6 +162,7 @@ def build_scene(
         prior=prior,
         large_size=jnp.float32(large_size),
         bands=layout.bands,
+        alike=_alike(images),
         **norms,
     )
     return Scene(
@@ -192,6 +193,15 @@ def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> Imag
         affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
         spread=jnp.float32((plane.psf.fwhm / FWHM) ** 2),
     )
+
+
+def _alike(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
+    """First image in which extended sources look the same but for PSF and place, of every one."""
+    kinds = [
+        (np.asarray(image.affine).tobytes(), tuple(table.size for table in image.extended_tables))
+        for image in images
+    ]
+    return tuple(kinds.index(kind) for kind in kinds)
 
 
 def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:

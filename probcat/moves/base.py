@@ -87,6 +87,9 @@ class Model:
         Band of every image; 0 is that of the first.
     sizes : tuple of int
         Side of a window in pixels of every image.
+    alike : tuple of int
+        For every image the first one in which extended sources have the same shapes, on grids
+        of the same sizes.
     """
 
     images: tuple[ImageModel, ...]
@@ -99,6 +102,7 @@ class Model:
     band_slope: Array
     bands: tuple[int, ...] = field(metadata={"static": True})
     sizes: tuple[int, ...] = field(default=(), metadata={"static": True})
+    alike: tuple[int, ...] = field(default=(0,), metadata={"static": True})
 
     @property
     def num_colours(self) -> int:

@@ -26,7 +26,14 @@ from probcat.densities import (
 from probcat.moves.base import FLUX, NUM_SHAPE, RADIUS, Model, Window, WindowState, X, Y
 from probcat.moves.colours import mean_colours
 from probcat.moves.decision import light_score, log_likelihood_gain
-from probcat.moves.images import band_factors, locate, one_extended, psf_place, stack
+from probcat.moves.images import (
+    band_factors,
+    locate,
+    one_extended,
+    profiles_of,
+    psf_place,
+    stack,
+)
 from probcat.moves.search import interpolate
 from probcat.moves.sources import active, all_fit
 from probcat.points import points_image
@@ -224,6 +231,7 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
     if with_extended:
         shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
         extended_fluxes = _fluxes(model, at.extended, path.mask.extended)
+        profiles = jax.vmap(partial(profiles_of, model))(shapes)
     parts = []
     for index, (band, size) in enumerate(zip(model.bands, model.sizes, strict=True)):
         gain = jnp.float32(1.0) if index == 0 else window.gain[index]
@@ -233,7 +241,8 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
         if with_extended:
             where = locate(model, window, index, at.extended[:, X], at.extended[:, Y])
             place = psf_place(model, window, index, *where)
-            light = jax.vmap(partial(one_extended, model, index, size=size))(*where, shapes, place)
+            draw = jax.vmap(partial(one_extended, model, index, size=size))
+            light = draw(*where, profiles[index], shapes, place)
             flux = gain * extended_fluxes[:, band]
             part = part + jnp.sum(flux[:, None, None] * light, axis=0)
         parts.append(part)

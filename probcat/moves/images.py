@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from probcat.ellipses import transformed
-from probcat.extended import repeated_image
+from probcat.extended import profile_transform, repeated_image
 from probcat.moves.base import EMPTY_SHAPE, NUM_SHAPE, POINT, Model, Window, X, Y
 from probcat.moves.sources import colours_of, total
 from probcat.points import point_patch
@@ -82,28 +82,54 @@ def plain_patch(model: Model, window: Window, kind: int, source: Array) -> Array
 def extended_patch(model: Model, window: Window, x: Array, y: Array, shape: Array) -> Array:
     """Image of an extended source of unit flux in every band."""
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
+    profiles = profiles_of(model, shape)
     parts = []
     for index in range(len(model.images)):
         at = locate(model, window, index, x, y)
         place = psf_place(model, window, index, *at)
-        part = one_extended(model, index, *at, shape, place, model.sizes[index])
+        part = one_extended(model, index, *at, profiles[index], shape, place, model.sizes[index])
         parts.append(part if index == 0 else window.gain[index] * part)
     return stack(parts)
 
 
+def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
+    """Transform an extended source, before PSFs blur it: once for all images it is alike in."""
+    made: dict[int, list[Array]] = {}
+    for index in model.alike:
+        made[index] = made.get(index) or profiles_in(model, index, shape)
+    return [made[index] for index in model.alike]
+
+
+def profiles_in(model: Model, index: int, shape: Array) -> list[Array]:
+    """Transform an extended source on the grids of one image, before its PSF blurs it."""
+    image, first = model.images[index], model.alike[index] == 0
+    seen = shape if first else transformed(shape, image.affine)
+    return [profile_transform(tables, seen) for tables in image.extended_tables]
+
+
 def one_extended(
-    model: Model, index: int, x: Array, y: Array, shape: Array, place: Array | None, size: int
+    model: Model,
+    index: int,
+    x: Array,
+    y: Array,
+    profiles: list[Array],
+    shape: Array,
+    place: Array | None,
+    size: int,
 ) -> Array:
     """Image of an extended source in one image, cut to its square footprint.
 
-    Position in pixels of the image, shape as it is in the first one, place that of the PSF.
+    Position in pixels of the image, profiles as `profiles_in` gives them for the shape, which
+    is that in the first image; place that of the PSF.
     """
     image = model.images[index]
     large = shape[0] > model.large_size
-    seen = shape if index == 0 else transformed(shape, image.affine)
     # Always on the grid of its class, as images of a source on two grids differ a little.
     local = [tables.at(place) for tables in image.extended_tables]
-    grids = [repeated_image(tables, x, y, seen, size) for tables in local]
+    grids = [
+        repeated_image(tables, x, y, shape, size, profile)
+        for tables, profile in zip(local, profiles, strict=True)
+    ]
     light = jnp.where(large, grids[-1], grids[0])
     pixel = jnp.arange(size, dtype=jnp.int32)
     radius = jnp.where(large, image.large_radius, image.extended_radius)
