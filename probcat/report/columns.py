@@ -74,7 +74,7 @@ def table_columns(table: Any) -> list[Any]:
             shown = NumberFormatter(format="0", text_align="right")
         else:
             shown = StringFormatter()
-        made.append(TableColumn(field=name, title=title, formatter=shown))
+        made.append(TableColumn(field=name, title=title, formatter=shown, width=_width(name)))
     return made
 
 
@@ -90,3 +90,10 @@ def _format(name: str, values: np.ndarray) -> str:
     digits = 3 - int(np.floor(np.log10(np.median(size)))) if size.size else 2
     decimals = int(np.clip(digits, 0, 4))
     return "0." + "0" * decimals if decimals else "0"
+
+
+def _width(name: str) -> int:
+    """Give the width of a column in screen pixels; all are stretched alike to fill the table."""
+    if name in ("ra", "dec"):
+        return 90
+    return 50 if name.startswith("prob") or name in ("object_id", "num_members") else 75

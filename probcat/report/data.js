@@ -68,6 +68,7 @@ probcat.start = async function (models) {
     probcat.kind = models.kind_choice.value;
     probcat.least = models.least_prob.value;
     probcat.fillTable();
+    probcat.fitWindow();
     probcat.showImage(0, true);
     probcat.filter(probcat.least);
     for (const which of ["first", "second"]) probcat.trace(which, models[which + "_choice"].value);
@@ -85,6 +86,16 @@ probcat.start = async function (models) {
   }
 };
 
+// Make the panels as large as leaves room for the details beside them.
+probcat.fitWindow = function () {
+  const { left_plot, right_plot } = probcat.models;
+  const aspect = left_plot.frame_width / left_plot.frame_height;
+  const room = (document.documentElement.clientWidth - 36 - 400 - 20) / 2 - 140;
+  const side = Math.min(Math.max(room, 360), 640);
+  const size = { frame_width: Math.round(side * Math.min(aspect, 1)), frame_height: Math.round(side / Math.max(aspect, 1)) };
+  for (const plot of [left_plot, right_plot]) plot.setv(size);
+};
+
 probcat.trace = function (which, name) {
   const { info, arrays, models } = probcat;
   const index = info.traces.names.indexOf(name);
@@ -99,4 +110,9 @@ probcat.trace = function (which, name) {
     colour.push(colours[chain % colours.length]);
   }
   models[which + "_trace"].data = { x, y, colour };
+  const least = Math.min(...y.map((line) => Math.min(...line))), most = Math.max(...y.map((line) => Math.max(...line)));
+  const room = 0.04 * (most - least);
+  for (const [axis, start, end] of [["x", draws[0], draws[count - 1]], ["y", least - room, most + room]]) {
+    models[`${which}_${axis}`].setv({ start, end, reset_start: start, reset_end: end });
+  }
 };

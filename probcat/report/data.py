@@ -151,7 +151,7 @@ def _ranges(values: np.ndarray, row: np.ndarray, size: int) -> tuple[np.ndarray,
 
 
 def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """Which of some evenly spaced draws hold which object, a bit each."""
+    """Find which of some evenly spaced draws hold which object, a bit each, and shares by chain."""
     samples = run.samples
     total = samples.num_chains * samples.num_draws
     chosen = np.unique(np.linspace(0, total - 1, min(total, _EXISTENCE_DRAWS)).round().astype(int))
@@ -160,7 +160,14 @@ def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     draw, source = np.nonzero(members >= 0)
     held[members[draw, source], draw] = True
     bits = np.packbits(held, axis=1, bitorder="little")
-    return {"existence_draws": len(chosen)}, {"existence": bits.ravel()}
+    members = np.asarray(run.catalog.members).reshape(samples.num_chains, -1)
+    counts = [
+        np.bincount(chain[chain >= 0], minlength=len(run.catalog)) / max(samples.num_draws, 1)
+        for chain in members
+    ]
+    by_chain = np.stack(counts, axis=1).astype(np.float32)
+    arrays = {"existence": bits.ravel(), "existence/chains": by_chain.ravel()}
+    return {"existence_draws": len(chosen)}, arrays
 
 
 def _traces(run: RunContents) -> tuple[dict[str, Any], Arrays]:
@@ -185,12 +192,8 @@ def _image(one: ImageContents, most: int) -> tuple[dict[str, Any], Arrays]:
         return np.arcsinh((shrink(values, factor) - low) / soft) / np.arcsinh(1.0 / linear)
 
     data, fitted = scaled(visible(image)), scaled(model.mean)
-    ends = [
-        float(extreme([np.nanmin(data), fitted.min()]))
-        if extreme is min
-        else float(extreme([np.nanmax(data), fitted.max()]))
-        for extreme in (min, max)
-    ]
+    both = np.concatenate([data.ravel(), fitted.ravel()])
+    ends = [float(np.nanmin(both)), float(np.nanmax(both))]
     owners = shrink(owners_picture(one.assignment, image), factor)
     stamps = pack_stamps(one.assignment, most)
     arrays: Arrays = {

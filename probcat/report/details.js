@@ -26,7 +26,7 @@ probcat.describe = function () {
   const type = star >= 0.5 ? `star ${star.toFixed(2)}` : `galaxy ${(1 - star).toFixed(2)}`;
   facts.innerHTML =
     `<h3>Object <span id="chosen-id">${value("object_id")}</span></h3>` +
-    `<p>exists <b>${value("prob_exist").toFixed(2)}</b>, ${type}</p>` +
+    `<p>exists <b>${value("prob_exist").toFixed(2)}</b>, ${type}</p>` + probcat.byChain(row) +
     "<button id='zoom-object'>Zoom to it</button><button id='zoom-out'>Whole image</button>" +
     `<table>${lines.join("")}</table>` + probcat.nearTable(row);
   document.getElementById("zoom-object").onclick = () => probcat.zoomTo(row);
@@ -35,6 +35,16 @@ probcat.describe = function () {
     line.onclick = () => probcat.choose(Number(line.dataset.row));
   }
   probcat.drawCorner(draws);
+};
+
+// How often every chain holds the object; chains that disagree are said aloud.
+probcat.byChain = function (row) {
+  const chains = probcat.info.traces.chains;
+  if (chains < 2) return "";
+  const shares = Array.from(probcat.arrays["existence/chains"].subarray(row * chains, (row + 1) * chains));
+  const apart = Math.max(...shares) - Math.min(...shares) > 0.5;
+  const listed = shares.map((share) => share.toFixed(2)).join(", ");
+  return `<p${apart ? " class='apart'" : ""}>by chain ${listed}${apart ? ": the chains disagree" : ""}</p>`;
 };
 
 // Neighbours that share light, and how the chances of each depend on whether this object exists.
@@ -50,10 +60,10 @@ probcat.nearTable = function (row) {
     return `<tr data-row="${other}">${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
   });
   return (
-    "<table class='near'><caption>Shares light with</caption><tr><th>id</th><th>px away</th>" +
-    "<th title='pixels that both own half of count as one'>shared px</th><th>exists</th>" +
-    "<th title='among draws that hold the chosen object'>…with this</th>" +
-    "<th title='among draws that lack the chosen object'>…without</th></tr>" + lines.join("") + "</table>"
+    "<table class='near'><caption>Shares light with</caption><tr><th>id</th><th>px&nbsp;away</th>" +
+    "<th title='pixels that both own half of count as one'>shared&nbsp;px</th><th>exists</th>" +
+    "<th title='among draws that hold the chosen object'>if&nbsp;this</th>" +
+    "<th title='among draws that lack the chosen object'>if&nbsp;not&nbsp;this</th></tr>" + lines.join("") + "</table>"
   );
 };
 
@@ -154,7 +164,7 @@ probcat.cornerBars = function (column, i, bottom, cell, bars) {
 
 // Name and ends of a property below its column and, but for the first, left of its row.
 probcat.cornerLabels = function (column, i, bottom, size, cell, write) {
-  const spread = (column.high - column.low) / 4, step = 0.045 * size;
+  const spread = column.high - column.low, step = 0.045 * size;
   const [low, high] = [column.low, column.high].map((value) => probcat.number(value, spread));
   const turned = size > 4;
   write(i + cell / 2, -2.6 * step, column.label, 0, "center");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from probcat.report.contents import RunContents
 
 _MOST_REASONS = 8
+_ORIGIN = re.compile(
+    r" \((given|default|from the images?)( and (given|default|from the images?))*\)"
+)
 
 
 def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
@@ -32,14 +36,14 @@ def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
     Returns
     -------
     dict of str to str
-        HTML by name: ``title``, ``inputs``, ``verdict``, ``summary``, ``diagnostics``,
+        HTML by name: ``heading``, ``inputs``, ``verdict``, ``summary``, ``diagnostics``,
         ``settings``, ``provenance``, ``limits``.
     """
     diagnostics = diagnose(run.samples)
     summary = summarize(run.samples, run.catalog)
     names = [Path(name).name for name in run.config.image["files"]]
     return {
-        "title": escape(", ".join(dict.fromkeys(names))),
+        "heading": escape(", ".join(dict.fromkeys(names))),
         "inputs": escape(_inputs(run)),
         "verdict": _verdict(diagnostics),
         "summary": _rows(summary.rows()),
@@ -108,7 +112,9 @@ def _settings(run: RunContents) -> str:
 
     images = [one.image for one in run.images]
     notes = [f"{image.name}: {note}" for image in images for note in image.notes]
-    lines = [*notes, *describe_images(images), *describe_prior(run.config.prior, {}, images)]
+    # What of the prior was given and what came from the images, a finished run no longer knows.
+    prior = [_ORIGIN.sub("", line) for line in describe_prior(run.config.prior, {}, images)]
+    lines = [*notes, *describe_images(images), *prior]
     text = {
         "Images and prior": "\n".join(lines),
         "Accepted proposals": acceptance_table(run.samples),

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from probcat.report.columns import table_columns
+from probcat.report.panels import LAYERS, build_panels
 
-FRAME = 440
-_LAYERS = ("data", "model", "residual", "owners", "map")
-_LAYER_LABELS = ("Data", "Model", "Residual", "Who owns the light", "Map of the object")
-_START = ("data", "owners")
-_RESIDUAL_RANGE = 5.0
+CORNER = 360
 _MIN_PROB = 0.2
 
 
@@ -34,7 +29,12 @@ def build_document(run: Any, info: dict[str, Any]) -> Any:
     from bokeh.models import CustomJS
 
     sources = _sources()
-    roots = [*_panels(info, sources), *_controls(info), _corner(sources), *_traces(info, sources)]
+    roots = [
+        *build_panels(info, sources),
+        *_controls(info),
+        _corner(sources),
+        *_traces(info, sources),
+    ]
     roots.append(_table(run, sources))
     document = Document()
     named: dict[str, Any] = dict(sources)
@@ -52,7 +52,7 @@ def _sources() -> dict[str, Any]:
 
     place = ("x", "y", "dw", "dh")
     columns = {
-        **{f"{layer}_source": ("image", *place) for layer in _LAYERS},
+        **{f"{layer}_source": ("image", *place) for layer in LAYERS},
         "objects": ("object_id",),
         "markers": ("x", "y", "width", "height", "angle", "prob", "colour"),
         "chosen": ("x", "y", "width", "height", "angle"),
@@ -66,145 +66,6 @@ def _sources() -> dict[str, Any]:
         "second_trace": ("x", "y", "colour"),
     }
     return {name: ColumnDataSource({key: [] for key in keys}) for name, keys in columns.items()}
-
-
-def _panels(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
-    """Two views of the image that share their ranges, each with a choice of layers."""
-    from bokeh.models import CrosshairTool, Range1d, Span
-
-    ranges = Range1d(0, 1, name="x_range"), Range1d(0, 1, name="y_range")
-    span = {"line_color": "#00a0a0", "line_alpha": 0.5}
-    spans = [Span(dimension=which, **span) for which in ("height", "width")]
-    made = []
-    for side, start in zip(("left", "right"), _START, strict=True):
-        crosshair = CrosshairTool(overlay=spans)
-        made.append(_panel(side, start, info, sources, ranges, crosshair))
-    return made
-
-
-def _panel(
-    side: str,
-    start: str,
-    info: dict[str, Any],
-    sources: dict[str, Any],
-    ranges: tuple[Any, Any],
-    crosshair: Any,
-) -> Any:
-    from bokeh.layouts import column
-    from bokeh.models import BoxZoomTool, CustomJS, RadioButtonGroup, WheelZoomTool
-    from bokeh.plotting import figure
-
-    ny, nx = info["images"][0]["shape"]
-    aspect = float(np.clip(nx / ny, 0.6, 1.6))
-    width, height = FRAME, round(FRAME / aspect)
-    if aspect < 1.0:
-        width, height = round(FRAME * aspect), FRAME
-    wheel = WheelZoomTool()
-    plot = figure(
-        x_range=ranges[0],
-        y_range=ranges[1],
-        frame_width=width,
-        frame_height=height,
-        tools=["pan", "save", "reset"],
-        active_scroll=None,
-        x_axis_label="x [px]",
-        y_axis_label="y [px]",
-        name=f"{side}_plot",
-        toolbar_location="above",
-    )
-    plot.add_tools(wheel, BoxZoomTool(match_aspect=True), crosshair)
-    plot.toolbar.active_scroll = wheel
-    plot.toolbar.logo = None
-    plot.grid.visible = False
-    plot.background_fill_color = "#d8d8d8"
-    _draw_layers(plot, side, start, sources)
-    _draw_outlines(plot, sources)
-    plot.js_on_event("tap", CustomJS(code="probcat.click(cb_obj.x, cb_obj.y)"))
-    plot.js_on_event("mousemove", CustomJS(code="probcat.point(cb_obj.x, cb_obj.y)"))
-    if side == "left":
-        for axis in ranges:
-            axis.js_on_change("start", CustomJS(code="probcat.moved()"))
-            axis.js_on_change("end", CustomJS(code="probcat.moved()"))
-    choice = RadioButtonGroup(
-        labels=list(_LAYER_LABELS), active=_LAYERS.index(start), name=f"{side}_layer"
-    )
-    choice.js_on_change("active", CustomJS(code=f"probcat.showLayer('{side}', cb_obj.active)"))
-    return column(choice, plot, name=f"{side}_panel")
-
-
-def _draw_layers(plot: Any, side: str, start: str, sources: dict[str, Any]) -> None:
-    """Draw every layer, of which one is visible, and a bar of its colours."""
-    from bokeh.models import ColorBar, CustomJSTickFormatter, FixedTicker, LinearColorMapper
-    from bokeh.palettes import Greys256, Magma256, RdBu11
-
-    bad = "#c8b88a"
-    mappers = {
-        "grey": LinearColorMapper(Greys256[::-1], low=0.0, high=1.0, nan_color=bad),
-        "residual": LinearColorMapper(
-            _blend(RdBu11, 255), low=-_RESIDUAL_RANGE, high=_RESIDUAL_RANGE, nan_color=bad
-        ),
-        "map": LinearColorMapper(Magma256, low=0.0, high=1.0),
-    }
-    titles = {"residual": "standard deviations", "map": "share or probability"}
-    visible_bar = {"data": "grey", "model": "grey", "owners": None}.get(start, start)
-    for layer in _LAYERS:
-        name = f"{side}_{layer}"
-        options = {"source": sources[f"{layer}_source"], "visible": layer == start, "name": name}
-        at = {"x": "x", "y": "y", "dw": "dw", "dh": "dh"}
-        if layer == "owners":
-            plot.image_rgba(image="image", **at, **options)
-        else:
-            mapper = mappers.get(layer, mappers["grey"])
-            plot.image(image="image", **at, color_mapper=mapper, **options)
-    for key, mapper in mappers.items():
-        bar = ColorBar(
-            color_mapper=mapper,
-            width=10,
-            title=titles.get(key),
-            title_text_font_size="11px",
-            visible=key == visible_bar,
-            name=f"{side}_{key}_bar",
-        )
-        if key == "grey":
-            bar.formatter = CustomJSTickFormatter(code="return probcat.brightness(tick)")
-            bar.ticker = FixedTicker(ticks=[0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
-        plot.add_layout(bar, "right")
-
-
-def _blend(palette: Any, count: int) -> list[str]:
-    """Interpolate a palette."""
-    rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in palette])
-    place = np.linspace(0, len(palette) - 1, count)
-    channels = [np.interp(place, np.arange(len(palette)), rgb[:, i]) for i in range(3)]
-    return [
-        "#" + "".join(f"{round(v):02x}" for v in colour) for colour in zip(*channels, strict=True)
-    ]
-
-
-def _draw_outlines(plot: Any, sources: dict[str, Any]) -> None:
-    """Draw outlines of objects, the chosen one, its footprint, and names of its neighbours."""
-    shape = {"x": "x", "y": "y", "width": "width", "height": "height", "angle": "angle"}
-    plot.ellipse(
-        **shape, source=sources["markers"], fill_color=None, line_color="colour", line_width=1.3
-    )
-    plot.segment(
-        "x0", "y0", "x1", "y1", source=sources["footprint"], line_color="#00c8ff", line_width=1.6
-    )
-    chosen = {"source": sources["chosen"], "line_color": "#00e000", "line_width": 2.5}
-    plot.ellipse(**shape, fill_color=None, **chosen)
-    plot.scatter("x", "y", size=26, marker="cross", line_alpha=0.6, **{**chosen, "line_width": 1})
-    plot.text(
-        "x",
-        "y",
-        text="label",
-        source=sources["neighbours"],
-        text_color="#00ff40",
-        text_outline_color="black",
-        text_font_size="12px",
-        text_font_style="bold",
-        x_offset=5,
-        y_offset=-4,
-    )
 
 
 def _controls(info: dict[str, Any]) -> list[Any]:
@@ -245,8 +106,8 @@ def _corner(sources: dict[str, Any]) -> Any:
     from bokeh.plotting import figure
 
     plot = figure(
-        width=400,
-        height=400,
+        width=CORNER,
+        height=CORNER,
         x_range=Range1d(-0.6, 3.0, name="corner_x"),
         y_range=Range1d(-0.6, 3.0, name="corner_y"),
         toolbar_location=None,
@@ -276,7 +137,7 @@ def _corner(sources: dict[str, Any]) -> Any:
 def _traces(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
     """Two traces of quantities to be chosen."""
     from bokeh.layouts import column
-    from bokeh.models import CustomJS, DataRange1d, Select
+    from bokeh.models import CustomJS, Range1d, Select
     from bokeh.plotting import figure
 
     names = info["traces"]["names"]
@@ -289,7 +150,8 @@ def _traces(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
             height=220,
             width=660,
             x_axis_label="draw",
-            x_range=DataRange1d(range_padding=0.0),
+            x_range=Range1d(0, 1, name=f"{which}_x"),
+            y_range=Range1d(0, 1, name=f"{which}_y"),
             tools="pan,box_zoom,wheel_zoom,reset,save",
             name=f"{which}_plot",
         )
@@ -316,6 +178,6 @@ def _table(run: Any, sources: dict[str, Any]) -> Any:
         sizing_mode="stretch_width",
         selectable=True,
         index_position=None,
-        autosize_mode="fit_viewport",
+        reorderable=False,
         name="table",
     )
