@@ -124,7 +124,7 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
         "flux" if image.link.band == 0 else f"flux_{image.image.band}" for image in run.images
     ]
     info = {"draws": {"names": names, "labels": labels, "flux": of_image, "most": most}}
-    arrays = {
+    arrays: Arrays = {
         "draws/values": coded.ravel(),
         "draws/start": (np.cumsum(kept) - kept).astype(np.uint32),
         "draws/count": kept.astype(np.uint32),
@@ -166,7 +166,7 @@ def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
         for chain in members
     ]
     by_chain = np.stack(counts, axis=1).astype(np.float32)
-    arrays = {"existence": bits.ravel(), "existence/chains": by_chain.ravel()}
+    arrays: Arrays = {"existence": bits.ravel(), "existence/chains": by_chain.ravel()}
     return {"existence_draws": len(chosen)}, arrays
 
 
@@ -217,6 +217,6 @@ def _image(one: ImageContents, most: int) -> tuple[dict[str, Any], Arrays]:
         "affine": one.link.affine.tolist(),
         "sky": sky_polynomial(image.wcs, image.shape),
         "kinds": list(stamps.values),
-        "mapped": int(np.count_nonzero(stamps.boxes[:, 2])),
+        "mapped": stamps.num_kept,
     }
     return info, {name: values.reshape(-1) for name, values in arrays.items()}

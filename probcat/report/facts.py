@@ -161,7 +161,9 @@ def _limits(run: RunContents, info: dict[str, Any]) -> list[str]:
                 f"since it is larger than {LARGEST_SIDE} px."
             )
         if one["mapped"] < count:
-            lines.append(f"{name}: {one['mapped']} of {count} objects have a map in this page.")
+            lines.append(
+                f"{name}: maps of the {one['mapped']} brightest of {count} objects are here."
+            )
     most = info["draws"]["most"]
     members = int(np.max(run.catalog["num_members"], initial=0))
     if most < members:

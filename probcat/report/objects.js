@@ -42,9 +42,13 @@ probcat.select = function (row) {
   probcat.describe();
 };
 
+// Zoom to an object's footprint and what is around it, or to the map where it has none.
 probcat.zoomTo = function (row) {
-  const box = probcat.box(row);
-  const half = Math.max(box[2], box[3], 12) * 0.9;
+  const edges = probcat.edges(probcat.stamp(row, "footprint"));
+  const xs = [...edges.x0, ...edges.x1], ys = [...edges.y0, ...edges.y1];
+  const [ny, nx] = probcat.info.images[probcat.image].shape;
+  const extent = xs.length ? Math.max(Math.max(...xs) - Math.min(...xs), Math.max(...ys) - Math.min(...ys)) : 6;
+  const half = Math.min(Math.max(extent, 12), Math.max(nx, ny) / 2);
   probcat.setView(probcat.of("object/x")[row], probcat.of("object/y")[row], half, half);
 };
 

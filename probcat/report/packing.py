@@ -29,11 +29,14 @@ class Stamps(NamedTuple):
         Index of the first value of an object in every one of `values`.
     values : mapping of str to uint8 ndarray
         By kind, the maps of all objects one after another, in steps of 1 / `LEVELS`.
+    num_kept : int
+        Objects whose maps are kept; those after them, in the order of the catalog, are not.
     """
 
     boxes: np.ndarray
     start: np.ndarray
     values: Mapping[str, np.ndarray]
+    num_kept: int
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, list[Any]], str]:
@@ -113,7 +116,7 @@ def pack_stamps(assignment: Assignment, most: int) -> Stamps:
     shape, count = assignment.shape, len(assignment.object_ids)
     boxes, start = np.zeros((count, 4), np.int32), np.zeros(count, np.uint32)
     parts: dict[str, list[np.ndarray]] = {kind: [] for kind in assignment.stamps}
-    size = 0
+    size, num_kept = 0, count
     for row, origin in enumerate(np.asarray(assignment.origins)):
         coded = {
             kind: np.rint(LEVELS * np.clip(values[row], 0.0, 1.0)).astype(np.uint8)
@@ -130,10 +133,11 @@ def pack_stamps(assignment: Assignment, most: int) -> Stamps:
         cut = (slice(y.min(), y.max() + 1), slice(x.min(), x.max() + 1))
         height, width = cut[0].stop - cut[0].start, cut[1].stop - cut[1].start
         if size + height * width > most:
+            num_kept = row
             break
         boxes[row] = origin[0] + y.min(), origin[1] + x.min(), height, width
         size += height * width
         for kind, values in coded.items():
             parts[kind].append(values[cut].ravel())
     joined = {kind: np.concatenate([np.zeros(0, np.uint8), *cuts]) for kind, cuts in parts.items()}
-    return Stamps(boxes, start, joined)
+    return Stamps(boxes, start, joined, num_kept)
