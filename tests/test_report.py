@@ -22,7 +22,7 @@ from probcat.ownership import KINDS
 from probcat.report import write_report
 from probcat.report.columns import order_columns
 from probcat.report.contents import read_contents
-from probcat.report.data import draws_an_object, page_data
+from probcat.report.data import draws_to_keep, page_data
 from probcat.report.packing import (
     LEVELS,
     pack,
@@ -235,9 +235,12 @@ def test_large_images_are_averaged():
 
 
 def test_a_large_catalog_stays_within_bounds():
-    assert draws_an_object(100, 3) == 200
-    assert draws_an_object(1500, 3) == 200
-    assert draws_an_object(5000, 7) == 40
+    for size, fewest, most in ((100, 200, 200), (1500, 50, 200), (200_000, 0, 25)):
+        prob = np.where(np.arange(size) % 2, 1.0, 0.1)
+        kept = draws_to_keep(np.full(size, 800), prob, 7)
+        assert kept.sum() * 7 <= 12_000_000
+        assert fewest <= kept[prob > 0.5].min() <= kept.max() <= most
+        assert kept[prob < 0.2].max() <= 25
     stamps = {kind: np.ones((6, 4, 4), np.float32) for kind in KINDS}
     origins = np.array([[0, 0], [-2, 3], [50, 50], [3, 3], [4, 4], [5, 5]])
     blank = {kind: np.zeros((10, 10), np.float32) for kind in KINDS}

@@ -145,7 +145,7 @@ def test_posterior_neighbours_and_chains_of_the_chosen_are_shown(page):
     )
     assert drawn[0] == 80 * 7 * 6 / 2
     assert {"x", "y", "flux", "r half"} <= set(drawn[1])
-    near = page.locator("#facts table.near tr[data-row]").first
+    near = page.locator("#near tr[data-row]").first
     assert near.inner_text().split()[0] == "1"
     near.click()
     assert chosen_object(page) == 1

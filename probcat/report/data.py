@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from probcat.report.contents import ImageContents, RunContents
 
 MOST_DRAWS = 200
-_FEWEST_DRAWS = 40
+MIN_PROB = 0.2
+_FEWEST_DRAWS = 25
 # What a page may hold for all objects together, in bytes before compression.
-_DRAW_BYTES = 900_000
+_DRAW_BYTES = 1_150_000
 _MOST_DRAW_BYTES = 12_000_000
 _STAMP_VALUES = 12_000_000
 _TRACE_POINTS = 500
@@ -101,9 +102,7 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     order = np.argsort(row, kind="stable")
     chain, draw, source, row = (part[order] for part in (chain, draw, source, row))
     count = np.bincount(row, minlength=len(run.catalog))
-    most = draws_an_object(len(run.catalog), len(names))
-    kept = np.minimum(count, most)
-    kept[np.cumsum(kept) * len(names) > _MOST_DRAW_BYTES] = 0
+    kept = draws_to_keep(count, np.asarray(run.catalog["prob_exist"]), len(names))
     first = np.cumsum(count) - count
     chosen = [
         begin + np.linspace(0, total - 1, some).round().astype(np.int64)
@@ -123,7 +122,13 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     of_image = [
         "flux" if image.link.band == 0 else f"flux_{image.image.band}" for image in run.images
     ]
-    info = {"draws": {"names": names, "labels": labels, "flux": of_image, "most": most}}
+    described = {
+        "names": names,
+        "labels": labels,
+        "flux": of_image,
+        "most": int(kept.max(initial=0)),
+        "objects": int(np.count_nonzero(kept)),
+    }
     arrays: Arrays = {
         "draws/values": coded.ravel(),
         "draws/start": (np.cumsum(kept) - kept).astype(np.uint32),
@@ -132,13 +137,34 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
         "draws/high": high.ravel().astype(np.float32),
         "draws/extended": extended.astype(np.uint8),
     }
-    return info, arrays
+    return {"draws": described}, arrays
 
 
-def draws_an_object(num_objects: int, num_names: int) -> int:
-    """How many draws of an object a page keeps, fewer in larger catalogs."""
-    affordable = _DRAW_BYTES // max(num_objects * num_names, 1)
-    return int(np.clip(affordable, _FEWEST_DRAWS, MOST_DRAWS))
+def draws_to_keep(count: np.ndarray, prob: np.ndarray, num_names: int) -> np.ndarray:
+    """Choose how many draws of every object a page keeps, fewer in larger catalogs.
+
+    Parameters
+    ----------
+    count : ndarray of int, shape (n,)
+        Draws that hold the object.
+    prob : ndarray, shape (n,)
+        Probability that it exists. Of the unlikely ones, which the page hides at first, no
+        more than the fewest are kept.
+    num_names : int
+        Numbers a draw.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+        None of the faintest where even the fewest of all are too many.
+    """
+    unlikely = prob < MIN_PROB
+    spent = int(np.minimum(count[unlikely], _FEWEST_DRAWS).sum())
+    affordable = (_DRAW_BYTES // num_names - spent) // max(int((~unlikely).sum()), 1)
+    most = np.where(unlikely, _FEWEST_DRAWS, np.clip(affordable, _FEWEST_DRAWS, MOST_DRAWS))
+    kept = np.minimum(count, most)
+    kept[np.cumsum(kept) * num_names > _MOST_DRAW_BYTES] = 0
+    return np.asarray(kept)
 
 
 def _ranges(values: np.ndarray, row: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,9 @@
 probcat.describe = function () {
   const { info, arrays, chosen: row } = probcat;
   const facts = document.getElementById("facts"), corner = document.getElementById("corner");
+  const near = document.getElementById("near");
   corner.hidden = row < 0;
+  near.innerHTML = "";
   if (row < 0) {
     facts.innerHTML = "<p class='hint'>Click an object on an image, or a row of the table.</p>";
     return;
@@ -16,8 +18,9 @@ probcat.describe = function () {
   const lines = wide.filter((name) => !Number.isNaN(value(name))).map((name) => {
     const error = value(name + "_err");
     const unit = info.units[name] ? " " + probcat.escape(info.units[name]) : "";
+    const sky = name === "ra" || name === "dec";
     const spread = error === undefined ? "" : ` ± ${probcat.number(error, error)}`;
-    return `<tr><th>${probcat.escape(name)}</th><td>${probcat.number(value(name), error)}${spread}${unit}</td></tr>`;
+    return `<tr><th>${probcat.escape(name)}</th><td>${sky ? value(name).toFixed(6) : probcat.number(value(name), error)}${spread}${unit}</td></tr>`;
   });
   for (const [name, values] of Object.entries(info.text)) {
     if (values[row]) lines.push(`<tr><th>${probcat.escape(name)}</th><td>${probcat.escape(values[row])}</td></tr>`);
@@ -28,10 +31,11 @@ probcat.describe = function () {
     `<h3>Object <span id="chosen-id">${value("object_id")}</span></h3>` +
     `<p>exists <b>${value("prob_exist").toFixed(2)}</b>, ${type}</p>` + probcat.byChain(row) +
     "<button id='zoom-object'>Zoom to it</button><button id='zoom-out'>Whole image</button>" +
-    `<table>${lines.join("")}</table>` + probcat.nearTable(row);
+    `<table>${lines.join("")}</table>`;
+  near.innerHTML = probcat.nearTable(row);
   document.getElementById("zoom-object").onclick = () => probcat.zoomTo(row);
   document.getElementById("zoom-out").onclick = probcat.resetView;
-  for (const line of facts.querySelectorAll("tr[data-row]")) {
+  for (const line of near.querySelectorAll("tr[data-row]")) {
     line.onclick = () => probcat.choose(Number(line.dataset.row));
   }
   probcat.drawCorner(draws);
@@ -60,10 +64,12 @@ probcat.nearTable = function (row) {
     return `<tr data-row="${other}">${cells.map((cell) => `<td>${cell}</td>`).join("")}</tr>`;
   });
   return (
-    "<table class='near'><caption>Shares light with</caption><tr><th>id</th><th>px&nbsp;away</th>" +
-    "<th title='pixels that both own half of count as one'>shared&nbsp;px</th><th>exists</th>" +
-    "<th title='among draws that hold the chosen object'>if&nbsp;this</th>" +
-    "<th title='among draws that lack the chosen object'>if&nbsp;not&nbsp;this</th></tr>" + lines.join("") + "</table>"
+    `<table><caption>Objects that share light with object ${ids[row]}</caption>` +
+    "<tr><th>id</th><th>px away</th>" +
+    "<th title='pixels that both own half of count as one'>pixels shared</th><th>exists</th>" +
+    `<th title='among draws that hold object ${ids[row]}'>exists with it</th>` +
+    `<th title='among draws that lack object ${ids[row]}'>exists without it</th></tr>` +
+    lines.join("") + "</table>"
   );
 };
 

@@ -168,6 +168,8 @@ def _limits(run: RunContents, info: dict[str, Any]) -> list[str]:
     members = int(np.max(run.catalog["num_members"], initial=0))
     if most < members:
         lines.append(f"Posteriors of objects show up to {most} evenly spaced draws each.")
+    if info["draws"]["objects"] < count:
+        lines.append(f"Posteriors of the {info['draws']['objects']} brightest objects are here.")
     lines.append(
         "Maps are rounded to steps of 1/63; assignment.fits and samples.nc hold everything."
     )

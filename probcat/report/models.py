@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from probcat.report.columns import table_columns
+from probcat.report.data import MIN_PROB
 from probcat.report.panels import LAYERS, build_panels
 
 CORNER = 360
-_MIN_PROB = 0.2
 
 
 def build_document(run: Any, info: dict[str, Any]) -> Any:
@@ -90,7 +90,7 @@ def _controls(info: dict[str, Any]) -> list[Any]:
         start=0.0,
         end=1.0,
         step=0.05,
-        value=_MIN_PROB,
+        value=MIN_PROB,
         width=230,
         name="least_prob",
     )

@@ -158,8 +158,17 @@ probcat.drawChosen = function () {
   };
   probcat.drawMap();
   models.footprint.data = probcat.edges(probcat.stamp(row, "footprint"));
+  probcat.drawNames();
+};
+
+// The chosen object's id, and those of its neighbours where the view is close enough for them.
+probcat.drawNames = function () {
+  const { models, chosen: row } = probcat;
+  if (!(row >= 0)) return;
+  const { x_range, left_plot } = models;
+  const close = left_plot.frame_width / (x_range.end - x_range.start) > 6;
+  const named = [row, ...(close ? probcat.overlaps(row).map((pair) => pair[0]) : [])];
   const ids = probcat.arrays["table/object_id"];
-  const named = [row, ...probcat.overlaps(row).map((pair) => pair[0])];
   models.neighbours.data = {
     x: named.map((i) => probcat.of("object/x")[i]),
     y: named.map((i) => probcat.of("object/y")[i]),

@@ -128,6 +128,7 @@ probcat.drawMarkers = function () {
     data.colour.push(probcat.probColour(prob[i]));
   }
   models.markers.data = data;
+  probcat.drawNames();
 };
 
 probcat.probColour = function (prob) {
