@@ -7,6 +7,7 @@ import numpy as np
 from astropy.wcs import WCS
 
 from probcat import PSF, Prior, simulate_image
+from probcat.condensing import condense
 from probcat.config import RunConfig, write_config
 from probcat.io import write_image
 from probcat.results import write_results
@@ -43,6 +44,31 @@ def make_run(directory, monkeypatch, bands=("g", "r")):
         patch.setattr(Figure, "savefig", lambda *arguments, **options: None)
         write_results(Samples.from_netcdf(directory / "samples.nc"), images, config, directory)
     return directory
+
+
+def without_objects(contents):
+    """Give the contents of a run whose samples hold no source."""
+    samples = contents.samples
+    dark = {**samples.sources, "active": np.zeros_like(samples.sources["active"])}
+    samples = dataclasses.replace(samples, sources=dark).compact()
+    images = []
+    for one in contents.images:
+        none = {kind: values[:0] for kind, values in one.assignment.stamps.items()}
+        assignment = dataclasses.replace(
+            one.assignment,
+            object_ids=one.assignment.object_ids[:0],
+            origins=one.assignment.origins[:0],
+            stamps=none,
+        )
+        columns = {name: values[:0] for name, values in one.columns.items()}
+        images.append(dataclasses.replace(one, assignment=assignment, columns=columns))
+    return dataclasses.replace(
+        contents,
+        samples=samples,
+        catalog=condense(samples),
+        table=contents.table[:0],
+        images=tuple(images),
+    )
 
 
 def _make_image(band, number):

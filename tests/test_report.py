@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run
+from report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
 from probcat.assign import Assignment
 from probcat.cli import main
@@ -19,7 +19,7 @@ from probcat.config import read_config, write_config
 from probcat.errors import InputError
 from probcat.io import read_assignment
 from probcat.ownership import KINDS
-from probcat.report import write_report
+from probcat.report import render_page, write_report
 from probcat.report.columns import order_columns
 from probcat.report.contents import read_contents
 from probcat.report.data import draws_to_keep, page_data
@@ -188,6 +188,14 @@ def test_columns_and_kinds_of_others_are_kept(contents):
     assert arrays["table/flags"].tolist() == [0, 1, 2, 3]
     assert info["text"]["alternatives"] == ["", "2 3", "", "<b>"]
     assert info["images"][0]["kinds"] == [*KINDS, "photon"]
+
+
+def test_a_run_without_objects_has_a_page(contents):
+    empty = without_objects(contents)
+    info, arrays = page_data(empty)
+    assert info["num_objects"] == info["draws"]["objects"] == 0
+    assert not any(values.size for name, values in arrays.items() if name.startswith("table/"))
+    assert "0 (prob_exist" in render_page(empty)
 
 
 def test_sky_polynomial_agrees_with_the_wcs(contents):

@@ -5,12 +5,14 @@ The browser is the one that `PROBCAT_BROWSER` names, or the first found on the p
 
 import os
 import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from report_run import EXTENDED, SHIFT, X, Y, make_run
+from report_run import EXTENDED, SHIFT, X, Y, make_run, without_objects
 
-from probcat.report import write_report
+from probcat.report import render_page, write_report
+from probcat.report.contents import read_contents
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SIZE = {"width": 1500, "height": 1100}
@@ -48,6 +50,12 @@ def report(browser, tmp_path_factory):
 
 @pytest.fixture
 def page(browser, report):
+    with opened_page(browser, report) as opened:
+        yield opened
+
+
+@contextmanager
+def opened_page(browser, path):
     """The page, drawn; at the end it must not have complained or asked the network."""
     opened = browser.new_page(viewport=SIZE)
     faults, asked = [], []
@@ -57,7 +65,7 @@ def page(browser, report):
         lambda said: faults.append(said.text) if said.type in ("error", "warning") else None,
     )
     opened.on("request", lambda request: asked.append(request.url))
-    opened.goto(report.as_uri())
+    opened.goto(path.as_uri())
     opened.wait_for_function("probcat.ready", timeout=30_000)
     yield opened
     opened.close()
@@ -199,3 +207,13 @@ def test_least_probability_filters_table_and_outlines(page):
     page.wait_for_function(
         "document.querySelector('#count') && probcat.models.table_filter.booleans[3] === false"
     )
+
+
+def test_a_run_without_objects_opens(browser, report, tmp_path):
+    path = tmp_path / "empty.html"
+    path.write_text(render_page(without_objects(read_contents(report.parent))))
+    with opened_page(browser, path) as opened:
+        assert opened.locator("#count").inner_text() == "0 of 0 objects are shown."
+        opened.mouse.click(*screen_place(opened, 20, 20))
+        assert opened.locator("#chosen-id").count() == 0
+        assert len(opened.evaluate("probcat.models.data_source.data.image")) == 1

@@ -22,6 +22,11 @@ probcat.describe = function () {
     const spread = error === undefined ? "" : ` ± ${probcat.number(error, error)}`;
     return `<tr><th>${probcat.escape(name)}</th><td>${sky ? value(name).toFixed(6) : probcat.number(value(name), error)}${spread}${unit}</td></tr>`;
   });
+  if (probcat.image > 0) {
+    const [x, y] = ["x", "y"].map((axis) => probcat.of("object/" + axis)[row].toFixed(2));
+    const label = probcat.escape(info.images[probcat.image].label);
+    lines.splice(2, 0, `<tr><th>in image ${label}</th><td>x ${x}, y ${y} pix</td></tr>`);
+  }
   for (const [name, values] of Object.entries(info.text)) {
     if (values[row]) lines.push(`<tr><th>${probcat.escape(name)}</th><td>${probcat.escape(values[row])}</td></tr>`);
   }
