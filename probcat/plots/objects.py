@@ -127,4 +127,6 @@ def _draw_fluxes(ax: Axes, flux: np.ndarray, unit: str) -> None:
     ax.axvspan(low, high, color="tab:red", alpha=0.15, zorder=0)
     ax.set_xlabel(f"flux [{unit}]")
     ax.set_yticks([])
-    ax.set_title(f"{middle:.4g} (+{high - middle:.2g}, -{middle - low:.2g})")
+    digits = 1 - int(np.floor(np.log10(max(high - low, 1e-30))))
+    parts = [f"{value:.{max(digits, 0)}f}" for value in (middle, high - middle, middle - low)]
+    ax.set_title(f"{parts[0]} (+{parts[1]}, -{parts[2]})")

@@ -176,7 +176,8 @@ probcat.cornerBars = function (column, i, bottom, cell, bars) {
 // Name and ends of a property below its column and, but for the first, left of its row.
 probcat.cornerLabels = function (column, i, bottom, size, cell, write) {
   const spread = column.high - column.low, step = 0.045 * size;
-  const [low, high] = [column.low, column.high].map((value) => probcat.number(value, spread));
+  // One digit beyond the leading one of the range.
+  const [low, high] = [column.low, column.high].map((value) => probcat.number(value, 10 * spread));
   const turned = size > 4;
   write(i + cell / 2, -2.6 * step, column.label, 0, "center");
   if (turned) {
