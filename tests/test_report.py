@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from astropy.io import fits
+from astropy.table import Table
 from click.testing import CliRunner
 from report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
@@ -196,6 +198,25 @@ def test_a_run_without_objects_has_a_page(contents):
     assert info["num_objects"] == info["draws"]["objects"] == 0
     assert not any(values.size for name, values in arrays.items() if name.startswith("table/"))
     assert "0 (prob_exist" in render_page(empty)
+
+
+def test_alternatives_and_names_of_flags_are_read(run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(run, copy)
+    with fits.open(copy / "catalog.fits") as hdus:
+        hdus["CATALOG"].header["FLAG2"] = "SATURATED", "bit 4"
+        rows = {
+            "alternative_group": [1, 1, 3],
+            "configuration": [1, 2, 1],
+            "prob": [0.75, 0.25, 1.0],
+            "object_ids": ["1 2", "1", ""],
+        }
+        hdus.append(fits.table_to_hdu(Table(rows)))
+        hdus[-1].name = "ALTERNATIVES"
+        hdus.writeto(copy / "catalog.fits", overwrite=True)
+    info, _ = page_data(read_contents(copy))
+    assert info["alternatives"] == {"1": [(0.75, "1 2"), (0.25, "1")], "3": [(1.0, "")]}
+    assert info["flags"] == {"2": "SATURATED"}
 
 
 def test_sky_polynomial_agrees_with_the_wcs(contents):

@@ -3,6 +3,7 @@
 The browser is the one that `PROBCAT_BROWSER` names, or the first found on the path.
 """
 
+import dataclasses
 import os
 import shutil
 from contextlib import contextmanager
@@ -160,6 +161,27 @@ def test_posterior_neighbours_and_chains_of_the_chosen_are_shown(page):
     # A faint one that one chain of two holds.
     page.evaluate("probcat.find('4')")
     assert "the chains disagree" in page.locator("#facts").inner_text()
+
+
+def test_alternatives_and_flags_of_the_chosen_are_shown(browser, report, tmp_path):
+    contents = read_contents(report.parent)
+    table = contents.table.copy()
+    table["flags"], table["alternative_group"] = [0, 6, 8, 0], [2, 2, 0, 0]
+    table.meta |= {"FLAG1": "MASKED", "FLAG2": "<SATURATED>"}
+    alternatives = {2: [(0.9, "1 2"), (0.1, "")]}
+    changed = dataclasses.replace(contents, table=table, alternatives=alternatives)
+    path = tmp_path / "flags.html"
+    path.write_text(render_page(changed))
+    with opened_page(browser, path) as opened:
+        opened.evaluate("probcat.choose(1)")
+        assert "MASKED, <SATURATED>" in opened.locator("#facts").inner_text()
+        shown = opened.locator("#alternatives tr").all_inner_texts()
+        assert [line.split() for line in shown[1:]] == [
+            ["0.90", "1", "2"],
+            ["0.10", "none", "of", "them"],
+        ]
+        opened.evaluate("probcat.choose(2)")
+        assert opened.locator("#alternatives").count() == 0
 
 
 def test_layers_images_and_traces_can_be_switched(page):

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# Errors and quantiles are shown with the object, not in the table.
-_DETAIL = re.compile(r".*_(err|error|q\d\d|lo|hi|std)$")
+# Errors, quantiles and covariances are shown with the object, not in the table.
+_DETAIL = re.compile(r".*_(err|error|q\d\d|cov|corr)$")
 # These come first, in this order, as far as there are any; then all others.
 _ORDER = (
     r"object_id",
@@ -34,6 +34,12 @@ _TITLES = {
     "ellipticity_2": "g2",
     "sersic_n": "n",
     "num_members": "draws",
+    "alternative_group": "group",
+    "num_alternatives": "alternatives",
+    "parent_id": "parent",
+    "half_light_radius_sky": "r half, sky",
+    "position_angle": "pa",
+    "rhat": "R-hat",
 }
 
 

@@ -60,7 +60,10 @@ class RunContents:
         Positions in pixels of the first image.
     catalog : CondensedCatalog
     table : astropy.table.Table
-        The catalog with all columns of ``catalog.fits``.
+        What ``catalog.fits`` holds; its ``meta`` is the header.
+    alternatives : mapping of int to list of (float, str)
+        By ``alternative_group`` the configurations of its objects: their probabilities, and
+        the ids of the objects that are there. Empty where the catalog has none.
     images : tuple of ImageContents
     """
 
@@ -69,6 +72,7 @@ class RunContents:
     samples: Samples
     catalog: CondensedCatalog
     table: Any
+    alternatives: dict[int, list[tuple[float, str]]]
     images: tuple[ImageContents, ...]
 
 
@@ -92,8 +96,9 @@ def read_contents(directory: Path) -> RunContents:
     """
     from probcat.condensing import condense
     from probcat.frames import image_labels, link_images
+    from probcat.io import read_catalog
     from probcat.pipeline import CONFIG, SAMPLES, read_input
-    from probcat.results import catalog_table
+    from probcat.results import CATALOG
     from probcat.samples import Samples
     from probcat.views import views
 
@@ -111,8 +116,10 @@ def read_contents(directory: Path) -> RunContents:
     images = read_input(config)
     names = inspect.signature(condense).parameters
     catalog = condense(samples, **{k: v for k, v in config.catalog.items() if k in names})
-    table = catalog_table(catalog, images)
-    _check_catalog(directory, table)
+    table = read_catalog(directory / CATALOG)
+    if not _agree(table, catalog):
+        raise InputError(_stale(directory / CATALOG, directory))
+    alternatives = _read_alternatives(directory / CATALOG)
     several = zip(
         image_labels(images), images, link_images(images), views(samples, images), strict=True
     )
@@ -120,21 +127,33 @@ def read_contents(directory: Path) -> RunContents:
         _read_image(directory, catalog, label, image, link, view, len(images) > 1)
         for label, image, link, view in several
     )
-    return RunContents(directory, config, samples, catalog, table, found)
+    return RunContents(directory, config, samples, catalog, table, alternatives, found)
 
 
-def _check_catalog(directory: Path, table: Any) -> None:
-    """Refuse a catalog file that is not what the samples condense to now."""
-    from probcat.io import read_catalog
-    from probcat.results import CATALOG
-
-    written = read_catalog(directory / CATALOG)
-    same = len(written) == len(table) and all(
-        np.allclose(np.asarray(written[name]), np.asarray(table[name]), rtol=0, atol=1e-3)
+def _agree(table: Any, catalog: CondensedCatalog) -> bool:
+    """Whether a catalog file is what the samples condense to now."""
+    return len(table) == len(catalog) and all(
+        np.allclose(np.asarray(table[name]), np.asarray(catalog[name]), rtol=0, atol=1e-3)
         for name in ("x", "y", "prob_exist")
     )
-    if not same:
-        raise InputError(_stale(directory / CATALOG, directory))
+
+
+def _read_alternatives(path: Path) -> dict[int, list[tuple[float, str]]]:
+    """Read the configurations of blends, if the catalog's file has any."""
+    from astropy.table import Table
+
+    from probcat.io.extensions import open_fits
+
+    found: dict[int, list[tuple[float, str]]] = {}
+    with open_fits(path) as hdus:
+        if "ALTERNATIVES" not in hdus:
+            return found
+        table = Table.read(hdus["ALTERNATIVES"])
+    columns = (table[name].tolist() for name in ("alternative_group", "prob", "object_ids"))
+    for group, prob, ids in zip(*columns, strict=True):
+        text = ids.decode() if isinstance(ids, bytes) else ids
+        found.setdefault(int(group), []).append((float(prob), text.strip()))
+    return found
 
 
 def _stale(path: Path, directory: Path) -> str:

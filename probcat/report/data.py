@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +81,20 @@ def _table(run: RunContents) -> tuple[dict[str, Any], Arrays]:
             arrays[f"table/{name}"] = values.astype(kept)
         else:
             text[name] = [_as_text(value) for value in values]
-    return {"text": text, "units": units, "num_objects": len(run.table)}, arrays
+    info = {
+        "text": text,
+        "units": units,
+        "num_objects": len(run.table),
+        "flags": flag_names(run.table.meta),
+        "alternatives": {str(group): each for group, each in run.alternatives.items()},
+    }
+    return info, arrays
+
+
+def flag_names(header: Mapping[str, Any]) -> dict[str, str]:
+    """Names of the bits of the column `flags`, by number, as the catalog's header gives them."""
+    found = ((re.fullmatch(r"FLAG(\d+)", key), value) for key, value in header.items())
+    return {match[1]: str(value) for match, value in found if match}
 
 
 def _as_text(value: Any) -> str:

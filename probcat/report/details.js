@@ -12,13 +12,14 @@ probcat.describe = function () {
   }
   const value = (name) => arrays["table/" + name] && arrays["table/" + name][row];
   const draws = probcat.drawsOf(row);
-  const ending = /_(err|error|q\d\d)$/;
+  const ending = /_(err|error|q\d\d|cov|corr)$/;
   const names = Object.keys(arrays).filter((name) => name.startsWith("table/")).map((name) => name.slice(6));
   const wide = names.filter((name) => !ending.test(name) && !["object_id", "prob_exist", "prob_star"].includes(name));
   const lines = wide.filter((name) => !Number.isNaN(value(name))).map((name) => {
     const error = value(name + "_err");
     const unit = info.units[name] ? " " + probcat.escape(info.units[name]) : "";
     const sky = name === "ra" || name === "dec";
+    if (name === "flags") return `<tr><th>flags</th><td>${probcat.flagText(value(name))}</td></tr>`;
     const spread = error === undefined ? "" : ` ± ${probcat.number(error, error)}`;
     return `<tr><th>${probcat.escape(name)}</th><td>${sky ? value(name).toFixed(6) : probcat.number(value(name), error)}${spread}${unit}</td></tr>`;
   });
@@ -37,13 +38,33 @@ probcat.describe = function () {
     `<p>exists <b>${value("prob_exist").toFixed(2)}</b>, ${type}</p>` + probcat.byChain(row) +
     "<button id='zoom-object'>Zoom to it</button><button id='zoom-out'>Whole image</button>" +
     `<table>${lines.join("")}</table>`;
-  near.innerHTML = probcat.nearTable(row);
+  near.innerHTML = probcat.nearTable(row) + probcat.alternativesTable(value("alternative_group"));
   document.getElementById("zoom-object").onclick = () => probcat.zoomTo(row);
   document.getElementById("zoom-out").onclick = probcat.resetView;
   for (const line of near.querySelectorAll("tr[data-row]")) {
     line.onclick = () => probcat.choose(Number(line.dataset.row));
   }
   probcat.drawCorner(draws);
+};
+
+// Names of the bits that are set.
+probcat.flagText = function (flags) {
+  const bits = Object.entries(probcat.info.flags).filter(([bit]) => (flags >> Number(bit)) & 1);
+  const names = bits.map(([, name]) => probcat.escape(name)).join(", ");
+  return flags === 0 ? "none" : names || String(flags);
+};
+
+// Explanations of the light of a group of objects, of which one draw holds one.
+probcat.alternativesTable = function (group) {
+  const found = group ? probcat.info.alternatives[group] : undefined;
+  if (!found) return "";
+  const lines = found.slice(0, 10).map(([prob, ids]) => (
+    `<tr><td>${prob.toFixed(2)}</td><td>${probcat.escape(ids) || "none of them"}</td></tr>`
+  ));
+  return (
+    "<table id='alternatives'><caption>Alternatives: which of these objects are there together</caption>" +
+    `<tr><th>probability</th><th>objects</th></tr>${lines.join("")}</table>`
+  );
 };
 
 // How often every chain holds the object; chains that disagree are said aloud.
