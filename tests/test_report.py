@@ -21,7 +21,8 @@ from probcat.config import read_config, write_config
 from probcat.errors import InputError
 from probcat.io import read_assignment
 from probcat.ownership import KINDS
-from probcat.report import render_page, write_report
+from probcat.pipeline import _clear
+from probcat.report import REPORT, render_page, write_report
 from probcat.report.columns import order_columns
 from probcat.report.contents import read_contents
 from probcat.report.data import draws_to_keep, page_data
@@ -184,12 +185,12 @@ def test_columns_and_kinds_of_others_are_kept(contents):
     table["flags"] = np.array([0, 1, 2, 3], dtype=np.uint8)
     table["alternatives"] = ["", "2 3", "", "<b>"]
     first = contents.images[0]
-    stamps = {**first.assignment.stamps, "photon": first.assignment.stamps["light"]}
+    stamps = {**first.assignment.stamps, "other": first.assignment.stamps["light"]}
     first = replace(first, assignment=replace(first.assignment, stamps=stamps))
     info, arrays = page_data(replace(contents, table=table, images=(first,)))
     assert arrays["table/flags"].tolist() == [0, 1, 2, 3]
     assert info["text"]["alternatives"] == ["", "2 3", "", "<b>"]
-    assert info["images"][0]["kinds"] == [*KINDS, "photon"]
+    assert info["images"][0]["kinds"] == [*KINDS, "other"]
 
 
 def test_a_run_without_objects_has_a_page(contents):
@@ -211,12 +212,14 @@ def test_alternatives_and_names_of_flags_are_read(run, tmp_path):
             "prob": [0.75, 0.25, 1.0],
             "object_ids": ["1 2", "1", ""],
         }
+        if "ALTERNATIVES" in hdus:
+            del hdus["ALTERNATIVES"]
         hdus.append(fits.table_to_hdu(Table(rows)))
         hdus[-1].name = "ALTERNATIVES"
         hdus.writeto(copy / "catalog.fits", overwrite=True)
     info, _ = page_data(read_contents(copy))
     assert info["alternatives"] == {"1": [(0.75, "1 2"), (0.25, "1")], "3": [(1.0, "")]}
-    assert info["flags"] == {"2": "SATURATED"}
+    assert info["flags"]["2"] == "SATURATED"
 
 
 def test_sky_polynomial_agrees_with_the_wcs(contents):
@@ -310,6 +313,13 @@ def test_results_of_other_samples_are_refused(run, tmp_path):
     config = read_config(copy / "config.toml").update("catalog", min_prob=0.9)
     write_config(copy / "config.toml", config)
     refuse(copy, "probcat condense")
+
+
+def test_a_new_run_takes_the_old_page_away(tmp_path):
+    for name in (REPORT, "mine.html"):
+        (tmp_path / name).write_text("")
+    _clear(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
 
 def test_missing_bokeh_is_said(run, monkeypatch):

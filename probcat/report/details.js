@@ -197,8 +197,8 @@ probcat.cornerBars = function (column, i, bottom, cell, bars) {
 // Name and ends of a property below its column and, but for the first, left of its row.
 probcat.cornerLabels = function (column, i, bottom, size, cell, write) {
   const spread = column.high - column.low, step = 0.045 * size;
-  // One digit beyond the leading one of the range.
-  const [low, high] = [column.low, column.high].map((value) => probcat.number(value, 10 * spread));
+  // Enough digits to tell parts of the range, few enough to fit.
+  const [low, high] = [column.low, column.high].map((value) => probcat.number(value, 2.5 * spread));
   const turned = size > 4;
   write(i + cell / 2, -2.6 * step, column.label, 0, "center");
   if (turned) {

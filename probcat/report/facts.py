@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,6 +135,7 @@ def _provenance(run: RunContents, names: list[str]) -> list[tuple[str, str]]:
     rows = [
         ("inputs", ", ".join(dict.fromkeys(names))),
         ("run", str(run.directory.resolve())),
+        ("page written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("program", f"probcat {attrs.get('version', 'of unknown version')}"),
         ("seed", str(attrs.get("seed", run.config.sampler.get("seed", "unknown")))),
         ("condensed", ", ".join(f"{key} {_short(value)}" for key, value in catalog.items())),
