@@ -27,6 +27,7 @@ _HOMES = {
     "sample": "sampling",
     "simulate_image": "simulate",
     "summarize": "summary",
+    "write_report": "report",
 }
 
 __all__ = ["InputError", "__version__", *sorted(_HOMES)]
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from probcat.prior import Prior as Prior
     from probcat.psf import PSF as PSF
     from probcat.psf_varying import VaryingPSF as VaryingPSF
+    from probcat.report import write_report as write_report
     from probcat.samples import Samples as Samples
     from probcat.sampling import SamplerSettings as SamplerSettings
     from probcat.sampling import sample as sample

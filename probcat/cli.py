@@ -1,4 +1,4 @@
-"""The command line: ``probcat demo``, ``run``, ``condense`` and ``info``."""
+"""The command line: ``probcat demo``, ``run``, ``condense``, ``info`` and ``report``."""
 
 from __future__ import annotations
 
@@ -190,6 +190,16 @@ def info(directory: Path) -> None:
     from probcat.pipeline import describe_run
 
     click.echo(describe_run(directory))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The file [DIRECTORY/report.html].")
+def report(directory: Path, out: Path | None) -> None:
+    """Write a page of a run in DIRECTORY that opens in any browser: images, objects, chains."""
+    from probcat.report import write_report
+
+    click.echo(write_report(directory, out))
 
 
 @contextmanager

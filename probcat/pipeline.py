@@ -14,6 +14,7 @@ from probcat import __version__
 from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
 from probcat.errors import InputError
 from probcat.prior_text import describe_images, describe_prior
+from probcat.report import REPORT
 from probcat.results import ASSIGNMENT, CATALOG, FIGURES, MODEL, write_results
 from probcat.summary import Summary, acceptance_table, summarize
 
@@ -263,7 +264,7 @@ def check_directory(out: Path, overwrite: bool) -> None:
 def _clear(out: Path) -> None:
     """Make the directory, and take away what an earlier run wrote into it, nothing else."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL, *FIGURES):
+    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL, REPORT, *FIGURES):
         (out / name).unlink(missing_ok=True)
     # Those of several images have their labels in their names.
     for name in (ASSIGNMENT, MODEL, "residual.png"):

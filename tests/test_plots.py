@@ -10,7 +10,14 @@ from probcat.blends import find_brightest_blend
 from probcat.condensing import condense
 from probcat.errors import InputError
 from probcat.ownership import KINDS
-from probcat.plots import plot_assignment, plot_corner, plot_residual, plot_scene, plot_trace
+from probcat.plots import (
+    plot_assignment,
+    plot_corner,
+    plot_object,
+    plot_residual,
+    plot_scene,
+    plot_trace,
+)
 from probcat.posterior import PosteriorModel
 from probcat.samples import SHAPE_NAMES, Samples
 
@@ -59,6 +66,12 @@ def own(catalog):
     return Assignment(catalog["object_id"], origins, stamps, blank, SHAPE, "r")
 
 
+def draw_object(scene, object_id, axes=None):
+    model = PosteriorModel(scene.image.clean_data, np.ones(SHAPE), np.zeros(SHAPE))
+    parts = (scene.samples, scene.catalog, scene.assignment, scene.image, model)
+    return plot_object(object_id, *parts, axes=axes)
+
+
 def saved(figure, path):
     figure.savefig(path, dpi=40)
     assert path.read_bytes().startswith(b"\x89PNG")
@@ -71,6 +84,7 @@ def test_figures_are_written_and_pyplot_holds_none(scene, tmp_path):
     model = PosteriorModel(scene.image.clean_data, np.ones(SHAPE), np.zeros(SHAPE))
     before = matplotlib.pyplot.get_fignums()
     figures = (
+        draw_object(scene, 2),
         plot_scene(scene.image, scene.catalog).figure,
         plot_residual(scene.image, model),
         plot_trace(scene.samples),
@@ -119,6 +133,62 @@ def test_mixture_of_colours_is_bright_where_objects_own_light(scene):
     assert panels[1][12, 10].max() > 0
     assert not panels[1][25, 5].any()
     np.testing.assert_array_equal(panels[2], scene.assignment.map(2))
+
+
+def test_object_is_shown_with_its_map_and_its_draws(scene):
+    figure = draw_object(scene, 2)
+    data, fit, rest, share, place, flux = figure.axes[:6]
+    x, y = scene.catalog["x"][1], scene.catalog["y"][1]
+    for ax in (data, fit, rest, share):
+        assert ax.get_xlim()[0] < x < ax.get_xlim()[1] < SHAPE[1]
+        assert ax.get_ylim()[0] < y < ax.get_ylim()[1]
+    np.testing.assert_array_equal(share.images[0].get_array(), scene.assignment.map(2))
+    draws = scene.catalog.posterior(scene.samples, 2)
+    np.testing.assert_array_equal(place.lines[0].get_xdata(), draws["x"])
+    assert sum(bar.get_height() for bar in flux.containers[0]) == len(draws["flux"])
+    assert "object 2: exists 1.00, star 0.00" in figure.get_suptitle()
+    with pytest.raises(InputError, match="no object 9"):
+        draw_object(scene, 9)
+
+
+def test_figures_are_drawn_on_axes_that_are_given(scene):
+    from matplotlib.figure import Figure
+
+    model = PosteriorModel(scene.image.clean_data, np.ones(SHAPE), np.zeros(SHAPE))
+    draw = {
+        3: (
+            lambda axes: plot_residual(scene.image, model, axes=axes),
+            lambda axes: plot_assignment(scene.assignment, scene.image, axes=axes),
+        ),
+        4: (
+            lambda axes: plot_trace(scene.samples, ["num_sources", "background"], axes=axes),
+            lambda axes: plot_trace(scene.samples, ["log_likelihood"] * 2, axes=list(axes)),
+        ),
+        6: (lambda axes: draw_object(scene, 1, axes),),
+    }
+    for count, functions in draw.items():
+        for function in functions:
+            own = Figure()
+            axes = own.subplots(1, count)
+            assert function(axes) is own
+            assert all(ax.has_data() for ax in axes)
+            with pytest.raises(InputError, match=f"needs {count} axes, got 1"):
+                function(axes[:1])
+    own = Figure(figsize=(9, 9))
+    assert plot_corner(scene.samples, scene.catalog, object_ids=(1,), figure=own) is own
+    with pytest.raises(InputError, match="no scalar 'flux'"):
+        plot_trace(scene.samples, ["flux"])
+
+
+def test_scene_is_drawn_on_axes_with_a_wcs(scene):
+    from astropy.wcs import WCS
+    from matplotlib.figure import Figure
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
+    ax = Figure().add_subplot(projection=wcs)
+    assert plot_scene(scene.image, scene.catalog, ax=ax) is ax
+    assert ax.get_xlabel() != "x [px]"
 
 
 def test_empty_catalog_can_be_drawn(scene, tmp_path):
