@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probcat.alternatives import Alternative, Presence, configurations, group_columns
+from probcat.catalog_table import objects_table
 from probcat.errors import InputError
 from probcat.linking import link, link_greedily
 from probcat.mixture import Points, Scales
+from probcat.object_statistics import chain_disagreement, covariances, describe
 from probcat.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
 
-QUANTILES = (0.16, 0.50, 0.84)
-# FITS header keywords have at most eight characters.
-_FITS_KEYWORDS = {
-    "method": "CONDENSE",
-    "radius": "LINKRAD",
-    "min_prob": "MINPROB",
-    "num_samples": "NSAMPLES",
-    "num_unassigned": "NSTRAY",
-}
-_SUFFIXES = ("q16", "q50", "q84")
+METHODS = ("mixture", "greedy")
 _DEFAULT_RADIUS = 0.75
 # Position scatter of faint sources and of blends goes with the width of the PSF.
 _RADIUS_PER_FWHM = 0.3
+# Sources closer than this many radii (three quarters of the PSF's width) may be one or two.
+_ALTERNATIVE_RADII = 2.5
 
 
 @dataclass(frozen=True)
@@ -44,8 +39,13 @@ class CondensedCatalog:
         `prob_star` (share of the members that are points); and for each of x, y, flux,
         half_light_radius, ellipticity_1, ellipticity_2 and sersic_n its mean under its own
         name, its standard deviation as `<name>_err`, and its 16, 50 and 84 % points as
-        `<name>_q16`, `<name>_q50`, `<name>_q84`. Shape properties are those of the extended
-        members, NaN without any. Pixels and the samples' unit of flux.
+        `<name>_q16`, `<name>_q50`, `<name>_q84`. With several bands `flux_<band>` likewise.
+        Shape properties are those of the extended members, NaN without any. Covariances of
+        x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
+        light. `alternative_group` is the brightest object of those that stand in for one
+        another (0 of an object in no such group), `num_alternatives` the number of their
+        configurations with a probability of at least 0.05. Pixels and the samples' unit of
+        flux.
     members : ndarray of int32, shape (chain, draw, source)
         Row of the object that each sampled source is a member of, -1 for none. A row occurs at
         most once in a draw.
@@ -104,6 +104,68 @@ class CondensedCatalog:
         found = {name: values[chain, draw, source] for name, values in samples.sources.items()}
         return {"chain": chain, "draw": draw, **found}
 
+    @property
+    def covariance_names(self) -> tuple[str, ...]:
+        """Quantities that `covariance` is of: x, y and all fluxes."""
+        further = (
+            name.removeprefix("x_").removesuffix("_cov")
+            for name in self.columns
+            if name.startswith("x_") and name.endswith("_cov")
+        )
+        return ("x", *further)
+
+    def covariance(self, object_id: int) -> np.ndarray:
+        """Posterior covariance of position and fluxes of an object.
+
+        Parameters
+        ----------
+        object_id : int
+
+        Returns
+        -------
+        ndarray, shape (k, k)
+            Of the quantities `covariance_names`, in their units.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        row, names = self.row(object_id), self.covariance_names
+        matrix = np.diag([self[f"{name}_err"][row] ** 2 for name in names])
+        for i, one in enumerate(names):
+            for j, other in enumerate(names[i + 1 :], start=i + 1):
+                matrix[i, j] = matrix[j, i] = self[f"{one}_{other}_cov"][row]
+        return matrix
+
+    def alternatives(self, object_id: int) -> list[Alternative]:
+        """Explanations of the light that an object is part of, the most probable first.
+
+        Parameters
+        ----------
+        object_id : int
+
+        Returns
+        -------
+        list of Alternative
+            For every configuration of the object's group which objects are there, its
+            posterior probability, and the draws that hold it. Probabilities sum to one. An
+            object in no group is there, or is not.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        row = self.row(object_id)
+        group = self["alternative_group"]
+        rows = np.flatnonzero(group == group[row]) if group[row] else np.array([row])
+        return configurations(self.members, rows, self["object_id"])
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
+        """Copy with columns added or replaced, each of shape (n,)."""
+        return replace(self, columns={**self.columns, **columns})
+
     def to_table(
         self,
         wcs: WCS | None = None,
@@ -132,53 +194,7 @@ class CondensedCatalog:
         astropy.table.Table
             One row an object. `meta` holds how they were found, under FITS keywords.
         """
-        from astropy.table import Column, Table
-
-        flux_unit = _flux_unit(unit)
-        of_shape = {name: "pix" if name == "half_light_radius" else "" for name in SHAPE_NAMES}
-        unit_of = {"x": "pix", "y": "pix", "flux": flux_unit, **of_shape}
-        suffix = f"_{band}" if band else ""
-        stem = {name: f"flux{suffix}" if name == "flux" else name for name in FLOAT_NAMES}
-        table = Table(
-            meta={_FITS_KEYWORDS.get(key, key): value for key, value in self.attrs.items()}
-        )
-        table.meta[_FITS_KEYWORDS["num_unassigned"]] = self.num_unassigned
-
-        def add(name: str, values: np.ndarray, column_unit: Any = "") -> None:
-            table[name] = Column(np.asarray(values), unit=column_unit or None)
-
-        add("object_id", self["object_id"])
-        for name in ("x", "y"):
-            add(name, self[name], "pix")
-            add(f"{name}_err", self[f"{name}_err"], "pix")
-        if wcs is not None:
-            for name, angle in zip(
-                ("ra", "dec"), wcs.pixel_to_world_values(self["x"], self["y"]), strict=True
-            ):
-                add(name, angle, "deg")
-        fluxes = [name for name in self.columns if name.startswith("flux_")]
-        further = [name for name in fluxes if not re.search(r"_(err|q\d\d)$", name)]
-        points = {"flux": zero_point}
-        points |= {f"flux_{name}": value for name, value in (zero_points or {}).items()}
-        for name in ("flux", *further):
-            called = stem.setdefault(name, name)
-            add(called, self[name], flux_unit)
-            add(f"{called}_err", self[f"{name}_err"], flux_unit)
-            point = points.get(name)
-            if point is not None:
-                mag = called.replace("flux", "mag", 1)
-                add(mag, point - 2.5 * np.log10(self[name]), "mag")
-                error = 2.5 / np.log(10.0) * self[f"{name}_err"] / self[name]
-                add(f"{mag}_err", error, "mag")
-        for name in ("prob_exist", "prob_star", "num_members"):
-            add(name, self[name])
-        for name in SHAPE_NAMES:
-            add(name, self[name], unit_of[name])
-            add(f"{name}_err", self[f"{name}_err"], unit_of[name])
-        for name in (*FLOAT_NAMES, *further):
-            for end in _SUFFIXES:
-                add(f"{stem[name]}_{end}", self[f"{name}_{end}"], unit_of.get(name, flux_unit))
-        return table
+        return objects_table(self, wcs, zero_point, band, unit, zero_points or {})
 
 
 def condense(
@@ -197,6 +213,7 @@ def condense(
     method : {"mixture", "greedy"}
         "mixture" fits a mixture of objects and matches every draw to it one to one; "greedy"
         is PCAT's scheme, for comparison. See `probcat.linking`.
+        In several bands objects are told apart by their colours too.
     radius : float, optional
         Farthest a member may be from its object, pixels. By default 0.3 of the PSF's full
         width at half maximum if the samples' attributes give `psf_fwhm`, else 0.75.
@@ -222,11 +239,13 @@ def condense(
         raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
     num_samples = samples.num_chains * samples.num_draws
     flat = samples.flatten()
-    log_flux = np.log(np.maximum(flat["flux"].astype(np.float64), np.finfo(np.float32).tiny))
-    features = np.stack([flat["x"].astype(np.float64), flat["y"].astype(np.float64), log_flux], 1)
+    log_flux = _log(flat["flux"])
+    others = [_log(flat[name]) - log_flux for name in samples.band_fluxes]
+    place = [flat[name].astype(np.float64) for name in ("x", "y")]
+    features = np.stack([*place, log_flux, *others], axis=1)
     points = Points(features, flat["sample"], flat["extended"].astype(bool), num_samples)
     if method == "mixture":
-        label = link(points, Scales(radius), min_prob)
+        label = link(points, Scales(radius, num_colours=len(others)), min_prob)
     elif method == "greedy":
         label = link_greedily(points, radius, min_prob)
     else:
@@ -256,42 +275,28 @@ def _collect(
         "prob_exist": count / max(num_samples, 1),
         "prob_star": 1.0 - np.bincount(index, extended, minlength=size) / np.maximum(count, 1),
     }
+    values = {name: flat[name][member].astype(np.float64) for name in flat if name != "sample"}
     for name in (*FLOAT_NAMES, *samples.band_fluxes):
         use = extended if name in SHAPE_NAMES else np.ones(len(index), dtype=bool)
-        values = flat[name][member].astype(np.float64)[use]
-        columns.update(_describe(name, index[use], values, size))
+        columns.update(describe(name, index[use], values[name][use], size))
+    joint = ("x", "y", "flux", *samples.band_fluxes)
+    columns |= covariances({name: values[name] for name in joint}, index, size)
+    chain, draw = np.divmod(flat["sample"][member], max(samples.num_draws, 1))
+    sizes = (size, samples.num_chains, samples.num_draws)
+    columns["rhat"] = chain_disagreement(index, chain, draw, values["flux"], sizes)
     members = np.full(samples.sources["active"].shape, -1, dtype=np.int32)
     members[np.asarray(samples.sources["active"], dtype=bool)] = label
+    position = np.stack([columns["x"], columns["y"]], axis=1)
+    # Shapes count where an object is more often extended than not.
+    radii = np.where(columns["prob_star"] < 0.5, columns["half_light_radius"], 0.0)
+    presence = Presence.from_members(
+        index, flat["sample"][member], values["flux"], num_samples, (position, radii)
+    )
+    columns |= group_columns(presence, _ALTERNATIVE_RADII * attrs["radius"])
     stray = float((~member).sum() / max(num_samples, 1))
     return CondensedCatalog(columns, members, stray, {**attrs, "num_samples": num_samples})
 
 
-def _describe(name: str, index: np.ndarray, values: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Mean, standard deviation and quantiles by object; NaN where an object has no value."""
-    count = np.bincount(index, minlength=size)
-    safe = np.maximum(count, 1)
-    mean = np.bincount(index, values, minlength=size) / safe
-    variance = np.bincount(index, (values - mean[index]) ** 2, minlength=size) / safe
-    order = np.lexsort((values, index))
-    ordered = np.append(values[order], np.nan)
-    start = np.cumsum(count) - count
-    found: dict[str, np.ndarray] = {name: mean, f"{name}_err": np.sqrt(variance)}
-    for end, level in zip(_SUFFIXES, QUANTILES, strict=True):
-        place = level * (safe - 1)
-        low = np.floor(place).astype(np.int64)
-        high = np.minimum(low + 1, safe - 1)
-        below, above = ordered[start + low], ordered[start + high]
-        found[f"{name}_{end}"] = below + (place - low) * (above - below)
-    return {key: np.where(count > 0, column, np.nan) for key, column in found.items()}
-
-
-def _flux_unit(name: str) -> Any:
-    """Read a unit as FITS headers write it ("ADU"); one that astropy does not know is kept."""
-    from astropy import units
-
-    if not name:
-        return ""
-    try:
-        return units.Unit(name.lower() if name.lower() in ("adu", "dn") else name)
-    except ValueError:
-        return units.Unit(name, parse_strict="silent")
+def _log(flux: np.ndarray) -> np.ndarray:
+    """Natural logarithm in double precision, finite where a flux vanishes in single."""
+    return np.log(np.maximum(flux.astype(np.float64), np.finfo(np.float32).tiny))
