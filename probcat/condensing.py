@@ -215,8 +215,10 @@ def condense(
         is PCAT's scheme, for comparison. See `probcat.linking`.
         In several bands objects are told apart by their colours too.
     radius : float, optional
-        Farthest a member may be from its object, pixels. By default 0.3 of the PSF's full
-        width at half maximum if the samples' attributes give `psf_fwhm`, else 0.75.
+        Sources of different draws within it may be the same at first sight, pixels; members
+        may be twice as far from their object where its own scatter allows ("mixture"). By
+        default 0.3 of the PSF's full width at half maximum if the samples' attributes give
+        `psf_fwhm`, else 0.75.
     min_prob : float
         Objects that exist with a smaller probability are dropped; their sources count as
         unassigned.

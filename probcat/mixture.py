@@ -17,6 +17,9 @@ from probcat.matching import auction
 # standard deviations off is still that star, where a Gaussian would disown it.
 _DEGREES = 4.0
 _NUM_CANDIDATES = 8
+# Members may be this many linking radii from their object, if its own scatter allows: a limit
+# of one would cut off a third of the draws of the faintest.
+_REACH = 2.0
 _CHUNK = 200_000
 
 
@@ -64,7 +67,7 @@ class Scales:
     Parameters
     ----------
     radius : float
-        Farthest a member may be from its object, pixels.
+        Sources within it may be the same at first sight, pixels.
     log_flux : float
         Width in natural log flux within which sources are alike.
     floor : tuple of float
@@ -166,7 +169,7 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         log t(f_i; m_k, S_k) + log P(type_i | k) + log[p_k / (1 - p_k)] - log c
 
     where t is Student's density, p_k the share of draws that hold the object and c the density
-    of sources that belong to none. Sources beyond the linking radius gain minus infinity.
+    of sources that belong to none. Sources beyond twice the linking radius gain minus infinity.
 
     Parameters
     ----------
@@ -200,7 +203,7 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         _, index = tree.query(
             features[:, :2],
             k=np.arange(1, 1 + min(_NUM_CANDIDATES, len(objects))),
-            distance_upper_bound=scales.radius,
+            distance_upper_bound=_REACH * scales.radius,
         )
         row, candidate = np.nonzero(index < len(objects))
         column = index[row, candidate]
