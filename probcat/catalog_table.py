@@ -101,6 +101,20 @@ def objects_table(
     return table
 
 
+def alternatives_table(catalog: CondensedCatalog, min_prob: float) -> Table:
+    """Give configurations as a table; see `probcat.CondensedCatalog.alternatives_table`."""
+    from astropy.table import Table
+
+    group = catalog["alternative_group"]
+    rows = []
+    for first in np.unique(group[group > 0]):
+        for number, each in enumerate(catalog.alternatives(int(first)), start=1):
+            if each.probability >= min_prob:
+                rows.append((first, number, each.probability, " ".join(map(str, each.object_ids))))
+    names = ("alternative_group", "configuration", "prob", "object_ids")
+    return Table(rows=rows or None, names=names, dtype=(int, int, float, str))
+
+
 def further_fluxes(columns: Mapping[str, np.ndarray]) -> list[str]:
     """Names of the fluxes in the bands beyond the first, such as `flux_i`."""
     fluxes = [name for name in columns if name.startswith("flux_")]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.alternatives import Alternative, Presence, configurations, group_columns
-from probcat.catalog_table import objects_table
+from probcat.catalog_table import alternatives_table, objects_table
 from probcat.errors import InputError
 from probcat.linking import link, link_greedily
 from probcat.mixture import Points, Scales
@@ -161,6 +161,22 @@ class CondensedCatalog:
         group = self["alternative_group"]
         rows = np.flatnonzero(group == group[row]) if group[row] else np.array([row])
         return configurations(self.members, rows, self["object_id"])
+
+    def alternatives_table(self, min_prob: float = 0.01) -> Table:
+        """Give the configurations of all groups as an astropy table.
+
+        Parameters
+        ----------
+        min_prob : float
+            Less probable ones are left out.
+
+        Returns
+        -------
+        astropy.table.Table
+            Columns `alternative_group`, `configuration` (from 1 in every group, the most
+            probable first), `prob`, and `object_ids`, numbers separated by spaces.
+        """
+        return alternatives_table(self, min_prob)
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
         """Copy with columns added or replaced, each of shape (n,)."""
