@@ -35,6 +35,10 @@ _DESCRIPTIONS = {
     "num_alternatives": "configurations of its group, prob >= 0.05",
     "parent_id": "brightest object of its blend",
     "blendedness": "share of others' light in its footprint",
+    "ra_err": "on the sky, times cos(dec)",
+    "half_light_radius": "geometric mean of the semi-axes",
+    "half_light_radius_sky": "geometric mean of the semi-axes",
+    "position_angle": "major axis, east of north",
     "rhat": "split R-hat of its light",
     "flags": "bit mask, see the FLAG keywords",
 }
@@ -52,6 +56,7 @@ def objects_table(
 ) -> Table:
     """Give objects as a table; see `probcat.CondensedCatalog.to_table`."""
     from astropy.table import Column, Table
+    from astropy.wcs.utils import proj_plane_pixel_area
 
     table = Table(
         meta={_FITS_KEYWORDS.get(key, key): value for key, value in catalog.attrs.items()}
@@ -65,7 +70,7 @@ def objects_table(
     unit_of["half_light_radius"] = "pix"
 
     def add(name: str, values: np.ndarray, column_unit: Any = "") -> None:
-        text = _DESCRIPTIONS.get(name, "")
+        text = describe_column(name)
         table[name] = Column(np.asarray(values), unit=column_unit or None, description=text)
 
     add("object_id", catalog["object_id"])
@@ -73,8 +78,10 @@ def objects_table(
         add(name, catalog[name], "pix")
         add(f"{name}_err", catalog[f"{name}_err"], "pix")
     if wcs is not None:
-        for name, values in _sky(catalog, wcs).items():
+        derivative = sky_derivative(wcs, catalog["x"], catalog["y"])
+        for name, values in _sky(catalog, wcs, derivative).items():
             add(name, values, "" if name.endswith("corr") else "deg")
+        table.meta["PIXSCALE"] = 3600.0 * float(np.sqrt(proj_plane_pixel_area(wcs.celestial)))
     points = {"flux": zero_point} | {f"flux_{key}": value for key, value in zero_points.items()}
     for name in fluxes:
         new = called.setdefault(name, name)
@@ -91,6 +98,10 @@ def objects_table(
     for name in SHAPE_NAMES:
         add(name, catalog[name], unit_of.get(name, ""))
         add(f"{name}_err", catalog[f"{name}_err"], unit_of.get(name, ""))
+    if wcs is not None:
+        radius, angle = _sky_shape(catalog, derivative)
+        add("half_light_radius_sky", radius, "arcsec")
+        add("position_angle", angle, "deg")
     for name in (*joint, *SHAPE_NAMES):
         for end in SUFFIXES:
             add(f"{called.get(name, name)}_{end}", catalog[f"{name}_{end}"], unit_of.get(name, ""))
@@ -121,32 +132,56 @@ def further_fluxes(columns: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in fluxes if not re.search(r"_(err|q\d\d|cov)$", name)]
 
 
-def _sky(catalog: CondensedCatalog, wcs: WCS) -> dict[str, np.ndarray]:
-    """Celestial positions, their errors on the sky, and the correlation of these.
+def describe_column(name: str) -> str:
+    """Say what a column of the catalog holds, or nothing where its name does."""
+    return _DESCRIPTIONS.get(name, "")
 
-    Errors follow from the local affine map of pixels to the sky; that in right ascension is
-    one on the sky, times cos(dec), as in Gaia's catalogs.
+
+def sky_derivative(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Give the derivative of the sky by the pixels, shape (n, 2, 2), degrees a pixel.
+
+    The first row is along right ascension on the sky (times cos(dec)), the second along
+    declination.
     """
-    x, y = catalog["x"], catalog["y"]
-    ra, dec = wcs.pixel_to_world_values(x, y)
-    found = {"ra": ra, "dec": dec}
-    scale = np.cos(np.deg2rad(dec))
+    _, dec = wcs.pixel_to_world_values(x, y)
     derivative = np.empty((len(x), 2, 2))
-    step = 0.5
-    for axis, (dx, dy) in enumerate(((step, 0.0), (0.0, step))):
+    for axis, (dx, dy) in enumerate(((0.5, 0.0), (0.0, 0.5))):
         high, low = (wcs.pixel_to_world_values(x + s * dx, y + s * dy) for s in (1.0, -1.0))
         # Right ascension may pass through 360 degrees.
         turn = (high[0] - low[0] + 180.0) % 360.0 - 180.0
-        derivative[:, 0, axis] = turn * scale / (2.0 * step)
-        derivative[:, 1, axis] = (high[1] - low[1]) / (2.0 * step)
+        derivative[:, 0, axis] = turn * np.cos(np.deg2rad(dec))
+        derivative[:, 1, axis] = high[1] - low[1]
+    return derivative
+
+
+def _sky(catalog: CondensedCatalog, wcs: WCS, derivative: np.ndarray) -> dict[str, np.ndarray]:
+    """Celestial positions, their errors on the sky, and the correlation of these.
+
+    The error in right ascension is one on the sky, times cos(dec), as in Gaia's catalogs.
+    """
+    x, y = catalog["x"], catalog["y"]
+    ra, dec = wcs.pixel_to_world_values(x, y)
     covariance = np.empty((len(x), 2, 2))
     covariance[:, 0, 0], covariance[:, 1, 1] = catalog["x_err"] ** 2, catalog["y_err"] ** 2
     covariance[:, 0, 1] = covariance[:, 1, 0] = catalog["x_y_cov"]
     on_sky = np.einsum("nij,njk,nlk->nil", derivative, covariance, derivative)
     error = np.sqrt(np.diagonal(on_sky, axis1=1, axis2=2))
     product = error.prod(axis=1)
-    correlation = np.divide(on_sky[:, 0, 1], product, np.zeros(len(x)), where=product > 0)
-    return found | {"ra_err": error[:, 0], "dec_err": error[:, 1], "ra_dec_corr": correlation}
+    correlation = np.divide(on_sky[:, 0, 1], product, out=np.zeros(len(x)), where=product > 0)
+    errors = {"ra_err": error[:, 0], "dec_err": error[:, 1], "ra_dec_corr": correlation}
+    return {"ra": ra, "dec": dec, **errors}
+
+
+def _sky_shape(catalog: CondensedCatalog, derivative: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Half-light radius in arcseconds, and angle of the major axis in degrees, east of north."""
+    g1, g2 = catalog["ellipticity_1"], catalog["ellipticity_2"]
+    norm = g1**2 + g2**2
+    shape = np.stack([1.0 + norm + 2.0 * g1, 2.0 * g2, 2.0 * g2, 1.0 + norm - 2.0 * g1], axis=-1)
+    # East is the direction of rising right ascension, the first axis here.
+    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape.reshape(-1, 2, 2), derivative)
+    angle = 0.5 * np.arctan2(2.0 * on_sky[:, 0, 1], on_sky[:, 1, 1] - on_sky[:, 0, 0])
+    scale = 3600.0 * np.sqrt(np.abs(np.linalg.det(derivative)))
+    return catalog["half_light_radius"] * scale, np.degrees(angle) % 180.0
 
 
 def _flux_unit(name: str) -> Any:

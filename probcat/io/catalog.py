@@ -24,7 +24,8 @@ _UCDS = (
     (r"ra_dec_corr", "stat.correlation;pos.eq"),
     (r"prob_star", "stat.probability;src.class.starGalaxy"),
     (r"prob_.+", "stat.probability"),
-    (r"half_light_radius", "phys.angSize;src"),
+    (r"position_angle", "pos.posAng"),
+    (r"half_light_radius(_sky)?", "phys.angSize;src"),
     (r"ellipticity_[12]", "src.ellipticity"),
     (r"sersic_n", "src.morph.param"),
 )
