@@ -21,6 +21,8 @@ _MAX_ROUNDS = 12
 _MAX_SPAWNS = 3
 # What is now a star, now a galaxy, or one source here and two there, differs this much in flux.
 _EXCLUSIVE_LOG_FLUX = 1.2
+# Clutter is counted in bins of natural log flux, and is at least this share of what is there.
+_FLUX_BIN, _LEAST_CLUTTER = 0.4, 0.05
 
 
 def link(points: Points, scales: Scales, min_share: float) -> np.ndarray:
@@ -59,7 +61,7 @@ def link(points: Points, scales: Scales, min_share: float) -> np.ndarray:
             break
     # The thinned draws hold sources of their own; the objects they define carry over.
     objects = fit_objects(sparse, label, scales)
-    label = match_draws(points, objects, scales, _clutter(sparse, label))
+    label = match_draws(points, objects, scales, _clutter(sparse, label, points))
     for _ in range(2):
         label = _rematch(points, _drop_rare(points, label, min_share), scales)
     return _drop_rare(points, label, min_share)
@@ -71,17 +73,39 @@ def _rematch(points: Points, label: np.ndarray, scales: Scales) -> np.ndarray:
     return match_draws(points, objects, scales, _clutter(points, label))
 
 
-def _clutter(points: Points, label: np.ndarray) -> float:
+def _clutter(points: Points, label: np.ndarray, like: Points | None = None) -> np.ndarray:
     """Density of sources of no object: per draw, square pixel, unit of log flux and colours.
 
-    At least 2 % of all sources are taken as such, so that the density is never zero.
+    It varies with flux only, as most of them are faint. At least 2 % of all sources are taken
+    as such, so that the density is never zero.
+
+    Parameters
+    ----------
+    points : Points
+    label : ndarray of int, shape (n,)
+        Object of each source, -1 for none.
+    like : Points, optional
+        Sources, m of them, whose density to give; by default `points`.
+
+    Returns
+    -------
+    ndarray, shape (m,)
     """
+    like = points if like is None else like
     if not len(label):
-        return 1.0
+        return np.ones(len(like.sample))
     low, high = np.percentile(points.features, [2.0, 98.0], axis=0)
-    volume = np.prod(np.maximum(high - low, 1.0))
-    stray = max(int((label < 0).sum()), 0.02 * len(label))
-    return float(stray / points.num_samples / volume)
+    span = np.maximum(high - low, 1.0)
+    log_flux = points.features[:, 2]
+    first, last = log_flux.min(), log_flux.max()
+    edges = np.linspace(first, last + 1e-9, max(2, 1 + int((last - first) / _FLUX_BIN)))
+    everything, stray = (
+        np.histogram(values, edges)[0] for values in (log_flux, log_flux[label < 0])
+    )
+    number = np.maximum(stray, _LEAST_CLUTTER * np.maximum(everything, 1))
+    density = number / points.num_samples / np.diff(edges) / (np.prod(span) / span[2])
+    place = np.searchsorted(edges, like.features[:, 2], side="right") - 1
+    return density[np.clip(place, 0, len(density) - 1)]
 
 
 def _compress(label: np.ndarray) -> np.ndarray:

@@ -161,7 +161,9 @@ def _mahalanobis(delta: np.ndarray, precision: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...ij,...j->...", delta, precision, delta, optimize=True)
 
 
-def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float) -> np.ndarray:
+def match_draws(
+    points: Points, objects: Objects, scales: Scales, clutter: np.ndarray
+) -> np.ndarray:
     r"""Match the sources of every draw to objects, one to one.
 
     Linking source i to object k gains the log likelihood ratio
@@ -176,8 +178,9 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
     points : Points
     objects : Objects
     scales : Scales
-    clutter : float
-        c: sources of no object, per draw, square pixel and unit of log flux and of colours.
+    clutter : ndarray, shape (n,)
+        c: density of sources of no object about each source, per draw, square pixel and unit of
+        log flux and of colours.
 
     Returns
     -------
@@ -193,7 +196,6 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
     constant = (
         np.log(share / (1.0 - share))
         - 0.5 * np.linalg.slogdet(objects.covariance)[1]
-        - np.log(clutter)
         - 0.5 * objects.mean.shape[1] * np.log(2.0 * np.pi)
     )
     dim = points.features.shape[1]
@@ -211,6 +213,7 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         gains = np.full(index.shape, -np.inf)
         gains[row, candidate] = (
             constant[column]
+            - np.log(clutter[low:high])[row]
             + by_type[points.extended[low:high][row].astype(np.int64), column]
             - 0.5 * (_DEGREES + dim) * np.log1p(distance / _DEGREES)
         )
