@@ -97,15 +97,15 @@ def _clutter(points: Points, label: np.ndarray, like: Points | None = None) -> n
     low, high = np.percentile(points.features, [2.0, 98.0], axis=0)
     span = np.maximum(high - low, 1.0)
     log_flux = points.features[:, 2]
-    first, last = log_flux.min(), log_flux.max()
-    edges = np.linspace(first, last + 1e-9, max(2, 1 + int((last - first) / _FLUX_BIN)))
+    number = 1 + int(np.ptp(log_flux) / _FLUX_BIN)
+    edges = log_flux.min() + _FLUX_BIN * np.arange(number + 1)
     everything, stray = (
         np.histogram(values, edges)[0] for values in (log_flux, log_flux[label < 0])
     )
-    number = np.maximum(stray, _LEAST_CLUTTER * np.maximum(everything, 1))
-    density = number / points.num_samples / np.diff(edges) / (np.prod(span) / span[2])
+    count = np.maximum(stray, _LEAST_CLUTTER * np.maximum(everything, 1))
+    density = count * span[2] / (points.num_samples * _FLUX_BIN * np.prod(span))
     place = np.searchsorted(edges, like.features[:, 2], side="right") - 1
-    return density[np.clip(place, 0, len(density) - 1)]
+    return density[np.clip(place, 0, number - 1)]
 
 
 def _compress(label: np.ndarray) -> np.ndarray:
@@ -131,6 +131,8 @@ def _join_exclusive(points: Points, label: np.ndarray, scales: Scales) -> np.nda
     """
     objects = fit_objects(points, label, scales)
     pairs = _agreeing_pairs(objects, scales)
+    if not len(pairs):
+        return label
     held = np.zeros((len(objects), points.num_samples), dtype=bool)
     member = label >= 0
     held[label[member], points.sample[member]] = True

@@ -99,7 +99,7 @@ class Summary:
             "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
             "RHAT": (self.rhat[1], f"worst R-hat: {self.rhat[0]}"),
             "ESS": (self.ess[1], f"least effective samples: {self.ess[0]}"),
-            "CONVERGD": (self.converged, "nothing speaks against convergence"),
+            "CONVERGD": (self.converged, "whether nothing speaks against convergence"),
             "NCHAIN": (self.num_chains, "chains"),
             "NDRAW": (self.num_draws, "draws of each chain"),
         }
