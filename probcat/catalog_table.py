@@ -56,7 +56,7 @@ def objects_table(
 ) -> Table:
     """Give objects as a table; see `probcat.CondensedCatalog.to_table`."""
     from astropy.table import Column, Table
-    from astropy.wcs.utils import proj_plane_pixel_area
+    from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
     table = Table(
         meta={_FITS_KEYWORDS.get(key, key): value for key, value in catalog.attrs.items()}
@@ -81,6 +81,7 @@ def objects_table(
         derivative = sky_derivative(wcs, catalog["x"], catalog["y"])
         for name, values in _sky(catalog, wcs, derivative).items():
             add(name, values, "" if name.endswith("corr") else "deg")
+        table.meta["RADESYS"] = wcs_to_celestial_frame(wcs).name.upper()
         table.meta["PIXSCALE"] = 3600.0 * float(np.sqrt(proj_plane_pixel_area(wcs.celestial)))
     points = {"flux": zero_point} | {f"flux_{key}": value for key, value in zero_points.items()}
     for name in fluxes:

@@ -54,10 +54,10 @@ def format_regions(table: Any, frame: str | None = None) -> str:
         'global font="helvetica 10 normal roman" select=1 edit=1 move=1 delete=1 include=1',
         frame,
     ]
-    place = ("ra", "dec") if frame == "fk5" else ("x", "y")
     scale = _pixel_scale(table) if frame == "fk5" else None
-    for row, colour in zip(table, _colours(table), strict=True):
-        where = ",".join(_number(row[name], frame) for name in place)
+    places = _fk5(table) if frame == "fk5" else np.stack([table["x"], table["y"]], axis=1)
+    for row, place, colour in zip(table, places, _colours(table), strict=True):
+        where = ",".join(_number(value, frame) for value in place)
         lines.append(f"{_shape(row, where, scale)} # color={colour} text={{{row['object_id']}}}")
     return "\n".join(lines) + "\n"
 
@@ -65,6 +65,16 @@ def format_regions(table: Any, frame: str | None = None) -> str:
 def _number(value: Any, frame: str) -> str:
     """Give a coordinate as DS9 counts it, to a thousandth of a pixel or of an arcsecond."""
     return f"{float(value):.8f}" if frame == "fk5" else f"{float(value) + 1.0:.3f}"
+
+
+def _fk5(table: Any) -> np.ndarray:
+    """Right ascension and declination in FK5, which differs from ICRS by some 0.02 arcsec."""
+    from astropy.coordinates import SkyCoord
+
+    system = str(table.meta.get("RADESYS", "ICRS")).lower()
+    ra, dec = (np.asarray(table[name], dtype=float) for name in ("ra", "dec"))
+    sky = SkyCoord(ra, dec, unit="deg", frame=system).fk5
+    return np.stack([sky.ra.deg, sky.dec.deg], axis=1)
 
 
 def _pixel_scale(table: Any) -> float:
