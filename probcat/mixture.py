@@ -10,6 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import gammaln
 
 from probcat.matching import auction
 
@@ -192,13 +193,14 @@ def match_draws(
         return label
     tree = cKDTree(objects.mean[:, :2])
     precision = np.linalg.inv(objects.covariance)
-    share = np.clip(objects.share, 0.02, 0.98)
+    share, dim = np.clip(objects.share, 0.02, 0.98), points.features.shape[1]
     constant = (
         np.log(share / (1.0 - share))
         - 0.5 * np.linalg.slogdet(objects.covariance)[1]
-        - 0.5 * objects.mean.shape[1] * np.log(2.0 * np.pi)
+        + gammaln(0.5 * (_DEGREES + dim))
+        - gammaln(0.5 * _DEGREES)
+        - 0.5 * dim * np.log(_DEGREES * np.pi)
     )
-    dim = points.features.shape[1]
     by_type = np.log(np.stack([1.0 - objects.extended_share, objects.extended_share]))
     for low, high in _chunks(points.sample):
         features = points.features[low:high]
