@@ -29,8 +29,17 @@ MATCH = {"radius": RADIUS, "mag_gap": MAG_GAP, "edges": EDGES, "border": BORDER}
 @click.option("--truth", default="m2/m2_truth_hst.fits", show_default=True, help="Or none.")
 @click.option("--min-prob", default=0.05, show_default=True)
 @click.option("--max-draws", default=100, show_default=True, help="Of the ensemble, scored.")
+@click.option(
+    "--point",
+    type=click.Choice(["mean", "median"]),
+    default="mean",
+    show_default=True,
+    help="Position and flux of an object.",
+)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(directory: Path, truth: str, min_prob: float, max_draws: int, file: Path | None) -> None:
+def main(
+    directory: Path, truth: str, min_prob: float, max_draws: int, point: str, file: Path | None
+) -> None:
     """Condense the samples of the run in DIRECTORY every way, and compare."""
     from probcat.config import read_config
     from probcat.pipeline import SAMPLES, read_input
@@ -39,7 +48,8 @@ def main(directory: Path, truth: str, min_prob: float, max_draws: int, file: Pat
     image = read_input(read_config(directory / "config.toml"))[0]
     results: dict[str, Any] = {
         "device": device_name(),
-        "settings": {"truth": truth, "min_prob": min_prob, "max_draws": max_draws},
+        "settings": {"truth": truth, "min_prob": min_prob, "max_draws": max_draws}
+        | {"point": point},
         "draws": samples.num_chains * samples.num_draws,
         "mean_num_sources": float(samples.num_sources.mean()),
     }
@@ -50,7 +60,9 @@ def main(directory: Path, truth: str, min_prob: float, max_draws: int, file: Pat
         results[f"{method}_wall_s"] = time.monotonic() - start
         results |= describe(method, catalogs[method])
     if truth != "none":
-        results |= compare(samples, image, catalogs, data_path(truth), max_draws)
+        found = {name: sources(image, each, point) for name, each in catalogs.items()}
+        draws = list(catalogs_of_draws(samples, image, max_draws))
+        results |= compare(image, found, draws, data_path(truth))
     report(results, file)
 
 
@@ -66,40 +78,40 @@ def describe(method: str, catalog: CondensedCatalog) -> dict[str, Any]:
     }
 
 
+def sources(image: Image, catalog: CondensedCatalog, point: str) -> Sources:
+    """Objects at their means or medians."""
+    end = {"mean": "", "median": "_q50"}[point]
+    x, y, flux = (catalog[name + end] for name in ("x", "y", "flux"))
+    return Sources(x, y, magnitude(image, flux), catalog["prob_exist"])
+
+
 def compare(
-    samples: Samples,
-    image: Image,
-    catalogs: dict[str, CondensedCatalog],
-    path: Path,
-    max_draws: int,
+    image: Image, found: dict[str, Sources], draws: list[Sources], path: Path
 ) -> dict[str, Any]:
     """Score condensed catalogs and the ensemble by magnitude, print and give the scores."""
     from astropy.table import Table
 
     table = Table.read(path)
     truth = Sources(table["x"], table["y"], magnitude(image, table["flux"]))
-    found = {
-        name: Sources(each["x"], each["y"], magnitude(image, each["flux"]), each["prob_exist"])
-        for name, each in catalogs.items()
-    }
-    offset = measure_offset(
-        found["mixture"], truth, radius=1.0, mag_gap=MAG_GAP, brighter_than=19.0
-    )
-    truth = truth.shift(*offset)
+    bright = {"radius": 1.0, "mag_gap": MAG_GAP, "brighter_than": 19.0}
+    truth = truth.shift(*measure_offset(found["mixture"], truth, **bright))
     scores = {
         name: score_detection(each, truth, shape=image.shape, **MATCH)
         for name, each in found.items()
     }
-    draws = [
-        score_detection(each, truth, shape=image.shape, **MATCH)
-        for each in catalogs_of_draws(samples, image, max_draws)
-    ]
-    scores["ensemble"] = total(draws)
+    of_draws = [score_detection(each, truth, shape=image.shape, **MATCH) for each in draws]
+    scores["ensemble"] = total(of_draws)
     results: dict[str, Any] = {"magnitude_edges": EDGES.tolist()}
     for name, score in scores.items():
         click.echo(f"{name}\n{score}")
         results[f"{name}_completeness"] = np.round(score.completeness, 3).tolist()
         results[f"{name}_false_discovery_rate"] = np.round(score.false_discovery_rate, 3).tolist()
+    spread = {
+        "completeness_sd": [score.completeness for score in of_draws],
+        "false_discovery_rate_sd": [score.false_discovery_rate for score in of_draws],
+    }
+    for name, values in spread.items():
+        results[f"draws_{name}"] = np.round(np.nanstd(values, axis=0), 3).tolist()
     return results
 
 

@@ -124,8 +124,8 @@ def _drop_rare(points: Points, label: np.ndarray, min_share: float) -> np.ndarra
 def _join_exclusive(points: Points, label: np.ndarray, scales: Scales) -> np.ndarray:
     """Join objects that agree in position and flux and (nearly) never occur together.
 
-    Two objects agree if their squared distance under the sum of their covariances, a third of
-    the radius squared, a generous width in flux and one in colours is below 1; never together
+    Two objects agree if their squared distance under the sum of their covariances, half the
+    radius squared, a generous width in flux and one in colours is below 1; never together
     means in at most 2 % of the draws that hold the rarer one. The closest pairs are joined
     first, an object at most once.
     """
@@ -161,7 +161,7 @@ def _agreeing_pairs(objects: Objects, scales: Scales) -> np.ndarray:
     pairs = cKDTree(objects.mean[:, :2]).query_pairs(scales.radius, output_type="ndarray")
     one, other = pairs.T
     delta = objects.mean[one] - objects.mean[other]
-    width = scales.covariance(scales.radius / 3.0, _EXCLUSIVE_LOG_FLUX, scales.log_flux)
+    width = scales.covariance(scales.radius / 2.0, _EXCLUSIVE_LOG_FLUX, scales.log_flux)
     covariance = objects.covariance[one] + objects.covariance[other] + width
     distance = np.einsum("ni,ni->n", delta, np.linalg.solve(covariance, delta[..., None])[..., 0])
     order = np.argsort(distance, kind="stable")

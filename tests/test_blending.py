@@ -11,6 +11,7 @@ from probcat.assign import Assignment
 from probcat.blending import blend_columns, find_footprints, positions
 from probcat.condensing import condense
 from probcat.flags import Flag, flag_cards, flag_pixels, flag_run
+from probcat.io.masks import saturated_plane
 from probcat.ownership import KINDS
 
 SHAPE, SIZE = (20, 60), 9
@@ -126,6 +127,38 @@ def test_flags_of_pixels():
     np.testing.assert_array_equal(flags, [0, Flag.EDGE, masked, masked | int(Flag.SATURATED), 0])
     outside = place + np.array([0.0, 40.0])
     assert (flag_pixels(footprints, make_image(), outside) & Flag.EDGE).all()
+
+
+@pytest.mark.parametrize(
+    ("header", "dtype", "expected"),
+    [({"MP_SAT": 3}, np.int32, [0, 1]), ({"MP_BAD": 1}, np.int32, [0, 0]), ({}, np.int32, [1, 0])]
+    + [({}, np.uint8, [0, 0])],
+)
+def test_saturated_pixels_of_a_mask(header, dtype, expected):
+    """By keyword; by HSC's bit 1 in wide integers without keywords; else unknown."""
+    mask = np.array([[2, 8]], dtype=dtype)
+    np.testing.assert_array_equal(saturated_plane(mask, header), [np.array(expected, bool)])
+
+
+def test_image_remembers_which_pixels_are_saturated(tmp_path):
+    from astropy.io import fits
+
+    from probcat.image import Image
+    from probcat.psf import PSF
+
+    rng = np.random.default_rng(0)
+    data = rng.normal(10.0, 1.0, (30, 30)).astype(np.float32)
+    data[12, 7] = 900.0
+    mask = np.zeros(data.shape, np.int32)
+    mask[3, 4], mask[20, 20] = 2, 1
+    hdus = [fits.PrimaryHDU(), fits.ImageHDU(data, name="SCI"), fits.ImageHDU(mask, name="MASK")]
+    hdus[1].header["SATURATE"] = 500.0
+    hdus.append(fits.ImageHDU(np.ones_like(data), name="VAR"))
+    fits.HDUList(hdus).writeto(tmp_path / "image.fits")
+    image = Image.read(tmp_path / "image.fits", psf=PSF.moffat(3.0, 3.5))
+    assert sorted(map(tuple, np.argwhere(image.saturated))) == [(3, 4), (12, 7)]
+    assert (image.weight[image.saturated] == 0).all()
+    assert image.weight[20, 20] == 0
 
 
 def test_flags_of_the_run():
