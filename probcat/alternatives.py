@@ -7,6 +7,7 @@ Such objects form a group, and what a draw holds of a group is a configuration.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -202,32 +203,52 @@ def _loses_light(mine: np.ndarray, yours: np.ndarray) -> np.ndarray:
     return np.where(linked, evidence, 0.0)
 
 
-def configurations(
-    members: np.ndarray, rows: np.ndarray, object_ids: np.ndarray
-) -> list[Alternative]:
-    """List what the draws hold of some objects, the most frequent first.
+def draws_by_row(members: np.ndarray, size: int) -> list[np.ndarray]:
+    """List the draws that hold each object, as indices into (chain, draw) flattened.
 
     Parameters
     ----------
     members : ndarray of int, shape (chain, draw, source)
         Row of the object that each source is a member of, -1 for none.
-    rows : ndarray of int, shape (k,)
-        At most 62 objects.
-    object_ids : ndarray of int, shape (objects,)
+    size : int
+        Number of objects.
+
+    Returns
+    -------
+    list of ndarray of int64
+    """
+    draw, source = np.nonzero(members.reshape(-1, members.shape[-1]) >= 0)
+    row = members.reshape(-1, members.shape[-1])[draw, source]
+    order = np.argsort(row, kind="stable")
+    return np.split(draw[order], np.searchsorted(row[order], np.arange(1, size)))[:size]
+
+
+def configurations(
+    held: Sequence[np.ndarray], object_ids: Sequence[int], shape: tuple[int, int]
+) -> list[Alternative]:
+    """List what the draws hold of some objects, the most frequent first.
+
+    Parameters
+    ----------
+    held : sequence of ndarray of int
+        For every object the draws that hold it, as `draws_by_row` gives them; at most 62.
+    object_ids : sequence of int
+        Numbers of these objects, rising.
+    shape : tuple of int
+        Numbers of chains and of draws a chain.
 
     Returns
     -------
     list of Alternative
         Probabilities sum to one; the objects may all be missing in one of them.
     """
-    bit = np.zeros(len(object_ids) + 1, dtype=np.int64)
-    bit[rows] = 1 << np.arange(len(rows), dtype=np.int64)
-    code = bit[members].sum(axis=-1)
+    code = np.zeros(shape[0] * shape[1], dtype=np.int64)
+    for bit, draws in enumerate(held):
+        code[draws] |= 1 << bit
     values, inverse, count = np.unique(code, return_inverse=True, return_counts=True)
     found = []
     for number in np.argsort(-count, kind="stable"):
-        held = rows[(values[number] >> np.arange(len(rows))) & 1 == 1]
-        draws = np.stack(np.nonzero(inverse.reshape(code.shape) == number), axis=1)
-        ids = tuple(int(each) for each in object_ids[np.sort(held)])
-        found.append(Alternative(ids, float(count[number] / code.size), draws))
+        there = [int(one) for bit, one in enumerate(object_ids) if values[number] >> bit & 1]
+        draws = np.stack(np.divmod(np.flatnonzero(inverse == number), shape[1]), axis=1)
+        found.append(Alternative(tuple(there), float(count[number] / code.size), draws))
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probcat.alternatives import configurations, draws_by_row
 from probcat.object_statistics import SUFFIXES
 from probcat.samples import SHAPE_NAMES
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
 
-    from probcat.condensing import CondensedCatalog
+    from probcat.condensed_catalog import CondensedCatalog
 
 # FITS header keywords have at most eight characters.
 _FITS_KEYWORDS = {
@@ -118,9 +119,13 @@ def alternatives_table(catalog: CondensedCatalog, min_prob: float) -> Table:
     from astropy.table import Table
 
     group = catalog["alternative_group"]
+    held = draws_by_row(catalog.members, len(catalog))
     rows = []
     for first in np.unique(group[group > 0]):
-        for number, each in enumerate(catalog.alternatives(int(first)), start=1):
+        members = np.flatnonzero(group == first)
+        draws, ids = [held[row] for row in members], catalog["object_id"][members].tolist()
+        found = configurations(draws, ids, catalog.members.shape[:2])
+        for number, each in enumerate(found, start=1):
             if each.probability >= min_prob:
                 rows.append((first, number, each.probability, " ".join(map(str, each.object_ids))))
     names = ("alternative_group", "configuration", "prob", "object_ids")

@@ -131,8 +131,12 @@ def test_flags_of_pixels():
 
 @pytest.mark.parametrize(
     ("header", "dtype", "expected"),
-    [({"MP_SAT": 3}, np.int32, [0, 1]), ({"MP_BAD": 1}, np.int32, [0, 0]), ({}, np.int32, [1, 0])]
-    + [({}, np.uint8, [0, 0])],
+    [
+        ({"MP_SAT": 3}, np.int32, [0, 1]),
+        ({"MP_BAD": 1}, np.int32, [0, 0]),
+        ({}, np.int32, [1, 0]),
+        ({}, np.uint8, [0, 0]),
+    ],
 )
 def test_saturated_pixels_of_a_mask(header, dtype, expected):
     """By keyword; by HSC's bit 1 in wide integers without keywords; else unknown."""
