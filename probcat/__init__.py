@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Assignment": "assign",
     "CondensedCatalog": "condensing",
+    "Flag": "flags",
     "Image": "image",
     "PSF": "psf",
     "Prior": "prior",
@@ -22,6 +23,7 @@ _HOMES = {
     "VaryingPSF": "psf_varying",
     "assign_pixels": "assign",
     "condense": "condensing",
+    "export_table": "export",
     "read_assignment": "io.assignment",
     "read_catalog": "io.catalog",
     "sample": "sampling",
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
     from probcat.assign import assign_pixels as assign_pixels
     from probcat.condensing import CondensedCatalog as CondensedCatalog
     from probcat.condensing import condense as condense
+    from probcat.export import export_table as export_table
+    from probcat.flags import Flag as Flag
     from probcat.image import Image as Image
     from probcat.io.assignment import read_assignment as read_assignment
     from probcat.io.catalog import read_catalog as read_catalog

@@ -1,4 +1,4 @@
-"""The command line: ``probcat demo``, ``run``, ``condense``, ``info`` and ``report``."""
+"""The command line: ``probcat demo``, ``run``, ``condense``, ``info``, ``report``, ``export``."""
 
 from __future__ import annotations
 
@@ -176,11 +176,21 @@ def run(
 
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-def condense(directory: Path) -> None:
-    """Make catalog, maps and figures anew from the samples of a run in DIRECTORY."""
+@click.option("--method", type=click.Choice(["mixture", "greedy"]), help="How to find objects.")
+@click.option(
+    "--radius", type=float, help="Sources within it may be the same at first sight, pixels."
+)
+@click.option("--min-prob", type=float, help="Least probability of an object that is kept.")
+def condense(
+    directory: Path, method: str | None, radius: float | None, min_prob: float | None
+) -> None:
+    """Make catalog, maps and figures anew from the samples of a run in DIRECTORY.
+
+    Options that are given replace those in its config.toml, section [catalog].
+    """
     from probcat.pipeline import condense_run
 
-    click.echo(condense_run(directory))
+    click.echo(condense_run(directory, method=method, radius=radius, min_prob=min_prob))
 
 
 @main.command()
@@ -200,6 +210,34 @@ def report(directory: Path, out: Path | None) -> None:
     from probcat.report import write_report
 
     click.echo(write_report(directory, out))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    type=click.Choice(["ecsv", "ascii", "csv", "parquet", "ds9", "fits", "votable"]),
+    required=True,
+    help="Format of the file; ds9 gives regions.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="File [DIRECTORY/catalog.<ending>].")
+@click.option(
+    "--min-prob",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="Least probability of existence of an object that is written.",
+)
+@click.option(
+    "--frame", type=click.Choice(["image", "fk5"]), help="Of regions [fk5 with a WCS, else image]."
+)
+def export(
+    directory: Path, format: str, out: Path | None, min_prob: float, frame: str | None
+) -> None:
+    """Write the catalog of a run in DIRECTORY for other programs."""
+    from probcat.export import export_run
+
+    click.echo(export_run(directory, format, out, min_prob=min_prob, frame=frame))
 
 
 @contextmanager

@@ -49,6 +49,8 @@ class Image:
         Electrons per unit of the light of sources. Where it is given, `variance` is that of
         pixels without sources, and the light of the model adds its own photon noise,
         light / photon_gain.
+    saturated : ndarray of bool, shape (ny, nx), optional
+        True where the pixel is known to be saturated; such pixels are masked too.
     """
 
     data: np.ndarray
@@ -62,6 +64,7 @@ class Image:
     name: str = ""
     notes: tuple[str, ...] = ()
     photon_gain: float | None = None
+    saturated: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         where = self.name or "image"

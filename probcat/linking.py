@@ -21,6 +21,8 @@ _MAX_ROUNDS = 12
 _MAX_SPAWNS = 3
 # What is now a star, now a galaxy, or one source here and two there, differs this much in flux.
 _EXCLUSIVE_LOG_FLUX = 1.2
+# Clutter is counted in bins of natural log flux, and is at least this share of what is there.
+_FLUX_BIN, _LEAST_CLUTTER = 0.4, 0.05
 
 
 def link(points: Points, scales: Scales, min_share: float) -> np.ndarray:
@@ -59,7 +61,7 @@ def link(points: Points, scales: Scales, min_share: float) -> np.ndarray:
             break
     # The thinned draws hold sources of their own; the objects they define carry over.
     objects = fit_objects(sparse, label, scales)
-    label = match_draws(points, objects, scales, _clutter(sparse, label))
+    label = match_draws(points, objects, scales, _clutter(sparse, label, points))
     for _ in range(2):
         label = _rematch(points, _drop_rare(points, label, min_share), scales)
     return _drop_rare(points, label, min_share)
@@ -71,17 +73,39 @@ def _rematch(points: Points, label: np.ndarray, scales: Scales) -> np.ndarray:
     return match_draws(points, objects, scales, _clutter(points, label))
 
 
-def _clutter(points: Points, label: np.ndarray) -> float:
-    """Density of sources of no object: per draw, square pixel and unit of log flux.
+def _clutter(points: Points, label: np.ndarray, like: Points | None = None) -> np.ndarray:
+    """Density of sources of no object: per draw, square pixel, unit of log flux and colours.
 
-    At least 2 % of all sources are taken as such, so that the density is never zero.
+    It varies with flux only, as most of them are faint. At least 2 % of all sources are taken
+    as such, so that the density is never zero.
+
+    Parameters
+    ----------
+    points : Points
+    label : ndarray of int, shape (n,)
+        Object of each source, -1 for none.
+    like : Points, optional
+        Sources, m of them, whose density to give; by default `points`.
+
+    Returns
+    -------
+    ndarray, shape (m,)
     """
+    like = points if like is None else like
     if not len(label):
-        return 1.0
+        return np.ones(len(like.sample))
     low, high = np.percentile(points.features, [2.0, 98.0], axis=0)
-    volume = np.prod(np.maximum(high - low, [1.0, 1.0, 1.0]))
-    stray = max(int((label < 0).sum()), 0.02 * len(label))
-    return float(stray / points.num_samples / volume)
+    span = np.maximum(high - low, 1.0)
+    log_flux = points.features[:, 2]
+    number = 1 + int(np.ptp(log_flux) / _FLUX_BIN)
+    edges = log_flux.min() + _FLUX_BIN * np.arange(number + 1)
+    everything, stray = (
+        np.histogram(values, edges)[0] for values in (log_flux, log_flux[label < 0])
+    )
+    count = np.maximum(stray, _LEAST_CLUTTER * np.maximum(everything, 1))
+    density = count * span[2] / (points.num_samples * _FLUX_BIN * np.prod(span))
+    place = np.searchsorted(edges, like.features[:, 2], side="right") - 1
+    return density[np.clip(place, 0, number - 1)]
 
 
 def _compress(label: np.ndarray) -> np.ndarray:
@@ -100,13 +124,15 @@ def _drop_rare(points: Points, label: np.ndarray, min_share: float) -> np.ndarra
 def _join_exclusive(points: Points, label: np.ndarray, scales: Scales) -> np.ndarray:
     """Join objects that agree in position and flux and (nearly) never occur together.
 
-    Two objects agree if their squared distance under the sum of their covariances, a third of
-    the radius squared and a generous width in flux is below 1; never together means in at most
-    2 % of the draws that hold the rarer one. The closest pairs are joined first, an object at
-    most once.
+    Two objects agree if their squared distance under the sum of their covariances, half the
+    radius squared, a generous width in flux and one in colours is below 1; never together
+    means in at most 2 % of the draws that hold the rarer one. The closest pairs are joined
+    first, an object at most once.
     """
     objects = fit_objects(points, label, scales)
     pairs = _agreeing_pairs(objects, scales)
+    if not len(pairs):
+        return label
     held = np.zeros((len(objects), points.num_samples), dtype=bool)
     member = label >= 0
     held[label[member], points.sample[member]] = True
@@ -129,13 +155,13 @@ def _join_exclusive(points: Points, label: np.ndarray, scales: Scales) -> np.nda
 
 
 def _agreeing_pairs(objects: Objects, scales: Scales) -> np.ndarray:
-    """Pairs of objects alike in position and flux, the closest first, shape (pairs, 2)."""
+    """Pairs of objects alike in all features, the closest first, shape (pairs, 2)."""
     if len(objects) < 2:
         return np.zeros((0, 2), dtype=np.int64)
     pairs = cKDTree(objects.mean[:, :2]).query_pairs(scales.radius, output_type="ndarray")
     one, other = pairs.T
     delta = objects.mean[one] - objects.mean[other]
-    width = scales.covariance(scales.radius / 3.0, _EXCLUSIVE_LOG_FLUX)
+    width = scales.covariance(scales.radius / 2.0, _EXCLUSIVE_LOG_FLUX, scales.log_flux)
     covariance = objects.covariance[one] + objects.covariance[other] + width
     distance = np.einsum("ni,ni->n", delta, np.linalg.solve(covariance, delta[..., None])[..., 0])
     order = np.argsort(distance, kind="stable")
@@ -239,11 +265,18 @@ def find_seeds(points: Points, scales: Scales, min_share: float) -> np.ndarray:
 
 
 def _kernel_matrix(points: Points, scales: Scales) -> csr_array:
-    """Epanechnikov kernel between sources of different draws; 1 on the diagonal."""
-    scaled = points.features / np.array([scales.radius, scales.radius, 2.0 * scales.log_flux])
+    """Epanechnikov kernel between sources of different draws; 1 on the diagonal.
+
+    Where colours differ it is smaller, by half at most: those of faint sources say little.
+    """
+    scaled = points.features[:, :3] / [scales.radius, scales.radius, 2.0 * scales.log_flux]
+    colours = points.features[:, 3:] / (2.0 * scales.log_flux)
     pairs = cKDTree(scaled).query_pairs(1.0, output_type="ndarray")
     pairs = pairs[points.sample[pairs[:, 0]] != points.sample[pairs[:, 1]]]
     kernel = 1.0 - ((scaled[pairs[:, 0]] - scaled[pairs[:, 1]]) ** 2).sum(axis=1)
+    if scales.num_colours:
+        apart = ((colours[pairs[:, 0]] - colours[pairs[:, 1]]) ** 2).mean(axis=1)
+        kernel *= 0.5 + 0.5 * np.exp(-0.5 * apart)
     size = len(scaled)
     upper = coo_array((kernel, (pairs[:, 0], pairs[:, 1])), shape=(size, size)).tocsr()
     return (upper + upper.T + eye_array(size, format="csr")).tocsr()

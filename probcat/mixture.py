@@ -1,6 +1,6 @@
 """Objects as components of a mixture, and the matching of sampled catalogs to them.
 
-An object is a component in (x, y, log flux) that a draw holds at most once.
+An object is a component in (x, y, log flux, colours) that a draw holds at most once.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ from itertools import pairwise
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.special import gammaln
 
 from probcat.matching import auction
 
-# Student's t in three dimensions with few degrees of freedom: a draw in which a bright star
-# sits many (tiny) standard deviations off is still that star, where a Gaussian would disown it.
+# Student's t with few degrees of freedom: a draw in which a bright star sits many (tiny)
+# standard deviations off is still that star, where a Gaussian would disown it.
 _DEGREES = 4.0
 _NUM_CANDIDATES = 8
+# Members may be this many linking radii from their object, if its own scatter allows: a limit
+# of one would cut off a third of the draws of the faintest.
+_REACH = 2.0
 _CHUNK = 200_000
 
 
@@ -26,8 +30,9 @@ class Points:
 
     Parameters
     ----------
-    features : ndarray of float64, shape (n, 3)
-        x, y in pixels and natural logarithm of flux.
+    features : ndarray of float64, shape (n, 3 + colours)
+        x, y in pixels, natural logarithm of flux, and those of the ratios of the fluxes in
+        further bands to it.
     sample : ndarray of int, shape (n,)
         Which draw a source is of, in rising order.
     extended : ndarray of bool, shape (n,)
@@ -63,20 +68,25 @@ class Scales:
     Parameters
     ----------
     radius : float
-        Farthest a member may be from its object, pixels.
+        Sources within it may be the same at first sight, pixels.
     log_flux : float
         Width in natural log flux within which sources are alike.
     floor : tuple of float
         Least standard deviation of an object in position (pixels) and log flux.
+    num_colours : int
     """
 
     radius: float
     log_flux: float = 0.4
     floor: tuple[float, float] = (0.03, 0.03)
+    num_colours: int = 0
 
-    def covariance(self, position: float, log_flux: float) -> np.ndarray:
-        """Diagonal covariance of the features."""
-        return np.diag([position**2, position**2, log_flux**2])
+    def covariance(
+        self, position: float, log_flux: float, colour: float | None = None
+    ) -> np.ndarray:
+        """Diagonal covariance of the features; colours as log flux unless given."""
+        colours = [log_flux if colour is None else colour] * self.num_colours
+        return np.diag([position, position, log_flux, *colours]) ** 2
 
 
 @dataclass(frozen=True)
@@ -85,8 +95,9 @@ class Objects:
 
     Parameters
     ----------
-    mean : ndarray, shape (k, 3)
-    covariance : ndarray, shape (k, 3, 3)
+    mean : ndarray, shape (k, d)
+        Of the d features.
+    covariance : ndarray, shape (k, d, d)
     share : ndarray, shape (k,)
         Share of the draws that hold the object.
     extended_share : ndarray, shape (k,)
@@ -121,6 +132,7 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
     """
     member = label >= 0
     index, features = label[member], points.features[member]
+    dim = features.shape[1]
     size = int(label.max(initial=-1)) + 1
     count = np.bincount(index, minlength=size).astype(np.float64)
     shrunk = 4.0
@@ -131,11 +143,11 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
         total = np.bincount(index, weight, minlength=size)
         mean = _sums(index, features * weight[:, None], size) / total[:, None]
         delta = features - mean[index]
-        outer = (delta[:, :, None] * delta[:, None, :]).reshape(-1, 9) * weight[:, None]
-        scatter = _sums(index, outer, size).reshape(-1, 3, 3)
+        outer = (delta[:, :, None] * delta[:, None, :]).reshape(-1, dim**2) * weight[:, None]
+        scatter = _sums(index, outer, size).reshape(-1, dim, dim)
         covariance = (scatter + shrunk * prior) / (count + shrunk)[:, None, None] + floor
         distance = _mahalanobis(delta, np.linalg.inv(covariance)[index])
-        weight = (_DEGREES + 3.0) / (_DEGREES + distance)
+        weight = (_DEGREES + dim) / (_DEGREES + distance)
     extended = np.bincount(index, points.extended[member], minlength=size)
     return Objects(mean, covariance, count / points.num_samples, (extended + 1.0) / (count + 2.0))
 
@@ -150,7 +162,9 @@ def _mahalanobis(delta: np.ndarray, precision: np.ndarray) -> np.ndarray:
     return np.einsum("...i,...ij,...j->...", delta, precision, delta, optimize=True)
 
 
-def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float) -> np.ndarray:
+def match_draws(
+    points: Points, objects: Objects, scales: Scales, clutter: np.ndarray
+) -> np.ndarray:
     r"""Match the sources of every draw to objects, one to one.
 
     Linking source i to object k gains the log likelihood ratio
@@ -158,15 +172,16 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         log t(f_i; m_k, S_k) + log P(type_i | k) + log[p_k / (1 - p_k)] - log c
 
     where t is Student's density, p_k the share of draws that hold the object and c the density
-    of sources that belong to none. Sources beyond the linking radius gain minus infinity.
+    of sources that belong to none. Sources beyond twice the linking radius gain minus infinity.
 
     Parameters
     ----------
     points : Points
     objects : Objects
     scales : Scales
-    clutter : float
-        c: sources of no object, per draw, square pixel and unit of log flux.
+    clutter : ndarray, shape (n,)
+        c: density of sources of no object about each source, per draw, square pixel and unit of
+        log flux and of colours.
 
     Returns
     -------
@@ -178,12 +193,13 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         return label
     tree = cKDTree(objects.mean[:, :2])
     precision = np.linalg.inv(objects.covariance)
-    share = np.clip(objects.share, 0.02, 0.98)
+    share, dim = np.clip(objects.share, 0.02, 0.98), points.features.shape[1]
     constant = (
         np.log(share / (1.0 - share))
         - 0.5 * np.linalg.slogdet(objects.covariance)[1]
-        - np.log(clutter)
-        - 1.5 * np.log(2.0 * np.pi)
+        + gammaln(0.5 * (_DEGREES + dim))
+        - gammaln(0.5 * _DEGREES)
+        - 0.5 * dim * np.log(_DEGREES * np.pi)
     )
     by_type = np.log(np.stack([1.0 - objects.extended_share, objects.extended_share]))
     for low, high in _chunks(points.sample):
@@ -191,7 +207,7 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         _, index = tree.query(
             features[:, :2],
             k=np.arange(1, 1 + min(_NUM_CANDIDATES, len(objects))),
-            distance_upper_bound=scales.radius,
+            distance_upper_bound=_REACH * scales.radius,
         )
         row, candidate = np.nonzero(index < len(objects))
         column = index[row, candidate]
@@ -199,8 +215,9 @@ def match_draws(points: Points, objects: Objects, scales: Scales, clutter: float
         gains = np.full(index.shape, -np.inf)
         gains[row, candidate] = (
             constant[column]
+            - np.log(clutter[low:high])[row]
             + by_type[points.extended[low:high][row].astype(np.int64), column]
-            - 0.5 * (_DEGREES + 3.0) * np.log1p(distance / _DEGREES)
+            - 0.5 * (_DEGREES + dim) * np.log1p(distance / _DEGREES)
         )
         useful = gains > 0
         sample = points.sample[low:high] - points.sample[low]

@@ -98,13 +98,15 @@ def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] =
     return _sample_and_write(resolved, images, prior, settings, out, progress, say)
 
 
-def condense_run(out: Path) -> Summary:
+def condense_run(out: Path, **options: Any) -> Summary:
     """Make catalog, maps and figures anew from the samples of a run.
 
     Parameters
     ----------
     out : Path
         Directory of the run; its ``[catalog]`` settings may have been edited.
+    **options
+        Replace settings of ``[catalog]``, in its file too; None changes nothing.
 
     Returns
     -------
@@ -113,16 +115,20 @@ def condense_run(out: Path) -> Summary:
     Raises
     ------
     InputError
-        If the directory holds no samples, or they are of the prior alone.
+        If the directory holds no samples, or they are of the prior alone, or an option is wrong.
     """
     from probcat.samples import Samples
 
     out = Path(out)
-    config = _read_run(out)
+    before = _read_run(out)
+    config = before.update("catalog", **options).check()
     samples = Samples.from_netcdf(out / SAMPLES)
     if config.sampler.get("prior_only"):
         raise InputError(f"{out}: samples of the prior alone have no objects to condense")
-    return write_results(samples, read_input(config), config, out)
+    summary = write_results(samples, read_input(config), config, out)
+    if config != before:
+        write_config(out / CONFIG, config)
+    return summary
 
 
 def describe_run(out: Path) -> str:

@@ -98,6 +98,13 @@ def posterior_model(
     return PosteriorModel(mean, std, residual.astype(np.float32))
 
 
+def mean_background(samples: Samples, image: Image) -> np.ndarray:
+    """Posterior mean of the background of an image, float32 (ny, nx)."""
+    total = samples.num_chains * samples.num_draws
+    terms = thin_draws(samples, np.arange(total)).background.mean(axis=0)
+    return np.asarray(background_of(samples, image).image(jnp.asarray(terms)))
+
+
 def noise_of(samples: Samples, image: Image, light: np.ndarray) -> np.ndarray:
     """Give the standard deviation of every pixel, NaN where it weighs nothing.
 

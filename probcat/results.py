@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from probcat import __version__
 from probcat.config import RunConfig
 from probcat.frames import image_labels
@@ -48,17 +50,24 @@ def write_results(
     Summary
     """
     from probcat.condensing import condense
+    from probcat.flags import flag_cards, flag_run
     from probcat.io import write_catalog
 
     catalog = condense(samples, **_options_of(condense, config.catalog))
     summary = summarize(samples, catalog)
-    cards = provenance(config, images[0], summary)
-    write_catalog(out / CATALOG, catalog_table(catalog, images), cards)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
+    columns = {"flags": flag_run(samples, catalog)}
     for image, view, label in zip(images, views(samples, images), labels, strict=True):
         own = provenance(config, image, summary)
-        first = image is images[0]
-        _write_image_results(view, image, catalog, config, out, (label, own, first))
+        what = (label, own, image is images[0])
+        found = _write_image_results(view, image, catalog, config, out, what)
+        columns["flags"] = columns["flags"] | found.pop("flags")
+        # Blends are those of the first image.
+        columns = {**found, **columns}
+    catalog = catalog.with_columns(columns)
+    cards = provenance(config, images[0], summary) | flag_cards()
+    table = catalog_table(catalog, images)
+    write_catalog(out / CATALOG, table, cards, alternatives=catalog.alternatives_table())
     return summary
 
 
@@ -69,12 +78,14 @@ def _write_image_results(
     config: RunConfig,
     out: Path,
     what: tuple[str, dict[str, Any], bool],
-) -> None:
-    """Write maps and model of one image; figures of the first show the catalog too."""
+) -> dict[str, np.ndarray]:
+    """Write maps, model and figures of one image; give columns that follow from its pixels."""
     from probcat import plots
     from probcat.assign import assign_pixels
+    from probcat.blending import blend_columns, find_footprints, positions
+    from probcat.flags import flag_pixels
     from probcat.io import write_assignment, write_model
-    from probcat.posterior import posterior_model
+    from probcat.posterior import mean_background, posterior_model
 
     label, cards, first = what
     assignment = assign_pixels(
@@ -88,6 +99,11 @@ def _write_image_results(
     else:
         figure = plots.plot_residual(image, model)
         figure.savefig(_labelled(out / "residual.png", label), dpi=120)
+    place = positions(samples, catalog)
+    footprints = find_footprints(catalog, assignment, image, place)
+    light = model.mean - mean_background(samples, image)
+    columns = blend_columns(catalog, footprints, light)
+    return {**columns, "flags": flag_pixels(footprints, image, place)}
 
 
 def _labelled(path: Path, label: str) -> Path:

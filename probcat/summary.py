@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probcat.diagnostics import diagnose
+from probcat.diagnostics import Diagnostics, diagnose
 
 if TYPE_CHECKING:
     from probcat.condensing import CondensedCatalog
@@ -40,6 +40,12 @@ class Summary:
         Size of the sample.
     seconds : float
         Time the run took; NaN if not recorded.
+    expected_objects : float or None
+        Sum of the objects' probabilities of existence; None without a condensed catalog.
+    convergence_of_n : tuple of float
+        R-hat and bulk effective sample size of N; NaN where N never changes.
+    converged : bool
+        Whether nothing speaks against convergence.
     """
 
     num_objects: int | None
@@ -51,6 +57,9 @@ class Summary:
     num_chains: int
     num_draws: int
     seconds: float
+    expected_objects: float | None = None
+    convergence_of_n: tuple[float, float] = (math.nan, math.nan)
+    converged: bool = False
 
     def rows(self) -> list[tuple[str, str]]:
         """Give the table as pairs of a name and a value."""
@@ -80,12 +89,17 @@ class Summary:
         """Give the figures as FITS keywords with comments; what is not finite is left out."""
         median, low, high = self.num_sources
         cards = {
+            "NOBJ": (_number(self.num_objects), "objects with prob_exist > 0.5"),
+            "NOBJ_EXP": (_number(self.expected_objects), "sum of prob_exist"),
             "NSRC": (median, "median number of sources"),
             "NSRC_LO": (low, "5 % quantile of the number of sources"),
             "NSRC_HI": (high, "95 % quantile of the number of sources"),
+            "RHAT_N": (self.convergence_of_n[0], "R-hat of the number of sources"),
+            "ESS_N": (self.convergence_of_n[1], "effective samples of the number of sources"),
             "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
             "RHAT": (self.rhat[1], f"worst R-hat: {self.rhat[0]}"),
             "ESS": (self.ess[1], f"least effective samples: {self.ess[0]}"),
+            "CONVERGD": (self.converged, "whether nothing speaks against convergence"),
             "NCHAIN": (self.num_chains, "chains"),
             "NDRAW": (self.num_draws, "draws of each chain"),
         }
@@ -120,7 +134,23 @@ def summarize(samples: Samples, catalog: CondensedCatalog | None = None) -> Summ
         num_chains=samples.num_chains,
         num_draws=samples.num_draws,
         seconds=float(samples.attrs.get("seconds", math.nan)),
+        expected_objects=None if catalog is None else float(np.sum(catalog["prob_exist"])),
+        convergence_of_n=_convergence_of_n(diagnostics),
+        converged=diagnostics.converged,
     )
+
+
+def _number(value: float | None) -> float:
+    """Give NaN for what is not there."""
+    return math.nan if value is None else value
+
+
+def _convergence_of_n(diagnostics: Diagnostics) -> tuple[float, float]:
+    """R-hat and effective samples of the number of sources."""
+    if "num_sources" not in diagnostics.names:
+        return math.nan, math.nan
+    row = diagnostics.names.index("num_sources")
+    return float(diagnostics.rhat[row]), float(diagnostics.ess[row])
 
 
 def _acceptance(stats: Mapping[str, np.ndarray]) -> dict[str, float]:

@@ -120,6 +120,29 @@ def test_condense_and_info_work_on_the_directory(image_path, calls, no_figures, 
     assert "R-hat" in result.output
 
 
+def test_condense_takes_options_and_keeps_them(image_path, calls, no_figures, tmp_path):
+    out = tmp_path / "out"
+    assert probcat_command("run", image_path, "--out", out).exit_code == 0
+    options = ["--method", "greedy", "--radius", 0.5, "--min-prob", 0.2]
+    result = probcat_command("condense", out, *options)
+    assert result.exit_code == 0, result.output
+    with open(out / "config.toml", "rb") as handle:
+        catalog = tomllib.load(handle)["catalog"]
+    assert catalog == {"method": "greedy", "radius": 0.5, "min_prob": 0.2}
+    header = fits.getheader(out / "catalog.fits", "CATALOG")
+    assert (header["CONDENSE"], header["LINKRAD"], header["MINPROB"]) == ("greedy", 0.5, 0.2)
+    assert header["NOBJ"] == 3
+    assert header["FLAG0"] == "EDGE"
+    table = fits.getdata(out / "catalog.fits", "CATALOG")
+    assert {"parent_id", "blendedness", "flags", "x_flux_r_cov"} <= set(table.names)
+    np.testing.assert_array_equal(table["parent_id"], table["object_id"])
+    before = (out / "config.toml").read_text()
+    result = probcat_command("condense", out, "--radius", -1)
+    assert result.exit_code == 2
+    assert "radius must be positive" in result.output
+    assert (out / "config.toml").read_text() == before
+
+
 def test_written_configuration_repeats_the_run(image_path, calls, no_figures, tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     options = ["--seed", 3, "--num-chains", 3, "--num-samples", 12, "--num-warmup", 4]
@@ -230,6 +253,9 @@ def test_commands_on_a_directory_without_a_run(tmp_path):
         result = probcat_command(command, tmp_path)
         assert result.exit_code == 2
         assert "holds no run" in result.output
+    result = probcat_command("export", tmp_path, "--format", "csv")
+    assert result.exit_code == 2
+    assert "holds no catalog.fits" in result.output
 
 
 def test_help_and_version():

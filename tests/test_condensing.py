@@ -34,6 +34,13 @@ def samples_from_draws(draws, num_chains=2, seed=0):
     return Samples({name: values.reshape(shape) for name, values in sources.items()})
 
 
+def with_band(samples, ratio_of):
+    """Add a flux in band i: that of the first times `ratio_of(x, y, flux)`."""
+    sources = dict(samples.sources)
+    ratio = ratio_of(*(sources[name] for name in ("x", "y", "flux")))
+    return Samples({**sources, "flux_i": (sources["flux"] * ratio).astype(np.float32)})
+
+
 def scattered_field(num_draws=120, seed=1):
     """Stars on a loose grid whose presence and scatter go with flux; and stray sources."""
     rng = np.random.default_rng(seed)
@@ -152,6 +159,72 @@ def test_blend_that_one_chain_splits_keeps_probabilities_below_one():
     assert catalog["prob_exist"].sum() == pytest.approx(1.5, abs=0.02)
 
 
+def test_faint_star_keeps_draws_that_scatter_beyond_the_radius():
+    """Of a scatter of 0.5 px on either axis, a third of the draws are beyond 0.75 px."""
+    rng = np.random.default_rng(12)
+    draws = [
+        [(10.0 + 0.5 * rng.normal(), 10.0 + 0.5 * rng.normal(), 300.0 * np.exp(0.3 * rng.normal()))]
+        for _ in range(200)
+    ]
+    catalog = condense(samples_from_draws(draws))
+    # Beyond twice the radius are 1.1 %; more than 12 of 200 have a chance below 1e-5.
+    assert catalog["prob_exist"][0] > 0.94
+    assert catalog["x_err"][0] == pytest.approx(0.5, abs=0.1)
+
+
+def test_colours_tell_apart_what_positions_and_fluxes_do_not():
+    rng = np.random.default_rng(13)
+    draws = [
+        [
+            (10.0 + 0.3 * rng.normal(), 10.0 + 0.3 * rng.normal(), 900.0 + 40 * rng.normal()),
+            (10.2 + 0.3 * rng.normal(), 10.0 + 0.3 * rng.normal(), 1100.0 + 40 * rng.normal()),
+        ]
+        for _ in range(150)
+    ]
+    samples = samples_from_draws(draws)
+    samples = with_band(samples, lambda x, y, flux: np.where(flux > 1000.0, 0.5, 2.0))
+    catalog = condense(samples)
+    sure = np.flatnonzero(catalog["prob_exist"] > 0.5)
+    assert len(sure) == 2
+    np.testing.assert_allclose(catalog["flux_i"][sure] / catalog["flux"][sure], [0.5, 2.0], 0.02)
+    np.testing.assert_allclose(catalog["flux"][sure], [1100.0, 900.0], rtol=0.02)
+
+
+def test_covariance_is_that_of_the_draws():
+    rng = np.random.default_rng(14)
+    mixing = np.array([[0.05, 0.0, 0.0], [0.03, 0.04, 0.0], [10.0, -5.0, 20.0]])
+    draws = [[tuple([10.0, 12.0, 900.0] + mixing @ rng.normal(size=3))] for _ in range(80)]
+    samples = with_band(samples_from_draws(draws), lambda x, y, flux: 1.0 + 0.1 * x)
+    catalog = condense(samples)
+    assert catalog.covariance_names == ("x", "y", "flux", "flux_i")
+    own = catalog.posterior(samples, 1)
+    values = [own[name].astype(np.float64) for name in catalog.covariance_names]
+    expected = np.cov(values, bias=True)
+    np.testing.assert_allclose(catalog.covariance(1), expected, rtol=1e-9)
+    table = catalog.to_table(band="r", unit="ADU")
+    assert table["x_flux_r_cov"][0] == pytest.approx(expected[0, 2])
+    assert table["flux_r_flux_i_cov"][0] == pytest.approx(expected[2, 3])
+    assert str(table["x_flux_r_cov"].unit) == "adu pix"
+    assert str(table["flux_r_flux_i_cov"].unit) == "adu2"
+    with pytest.raises(InputError, match="no object 2"):
+        catalog.covariance(2)
+
+
+def test_rhat_tells_objects_that_chains_disagree_on():
+    rng = np.random.default_rng(15)
+    draws = [
+        [(5.0, 5.0, 900.0 + 30 * rng.normal()), (15.0, 5.0, 500.0 + 9 * rng.normal())]
+        if number < 100
+        else [(5.0, 5.0, 900.0 + 30 * rng.normal())]
+        for number in range(200)
+    ]
+    catalog = condense(samples_from_draws(draws))
+    assert catalog["rhat"][0] < 1.1
+    assert catalog["rhat"][1] > 2.0
+    few = condense(samples_from_draws(draws[:6]))
+    assert np.isnan(few["rhat"]).all()
+
+
 def test_types_and_shapes_come_from_the_extended_members():
     rng = np.random.default_rng(8)
     draws = [[(5.0, 5.0, 900.0, 2.0 + 0.1 * rng.normal())] for _ in range(30)]
@@ -236,10 +309,46 @@ def test_table_has_units_and_sky_positions():
     assert {"object_id", "x_err", "flux_r_err", "prob_exist", "sersic_n"} <= set(table.colnames)
     assert (table["ra"][0], table["dec"][0]) == pytest.approx((30.0, 5.0))
     assert table["mag_r"][0] == pytest.approx(20.0)
+    assert table.meta["PIXSCALE"] == pytest.approx(0.36)
     assert str(table["flux_r"].unit) == "adu"
     assert str(table["half_light_radius"].unit) == "pix"
     assert str(catalog.to_table(unit="furlong")["flux"].unit) == "furlong"
     assert "ra" not in catalog.to_table().colnames
+
+
+def test_errors_and_shapes_on_the_sky_follow_the_wcs():
+    """A turned WCS of rectangular pixels, near the pole of right ascension's errors."""
+    from astropy.coordinates import SkyCoord
+    from astropy.wcs import WCS
+
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [0.001, 60.0]
+    wcs.wcs.crpix, turn = [11.0, 11.0], np.deg2rad(30.0)
+    matrix = np.array([[-np.cos(turn), np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    wcs.wcs.cd = matrix * 1e-4
+    rng = np.random.default_rng(16)
+    draws = [
+        [(10.0 + 0.2 * rng.normal(), 10.0 + 0.05 * rng.normal(), 900.0, 2.0)] for _ in range(100)
+    ]
+    samples = samples_from_draws(draws)
+    catalog = condense(samples)
+    table = catalog.to_table(wcs=wcs)
+    own = catalog.posterior(samples, 1)
+    sky = wcs.pixel_to_world(own["x"].astype(float), own["y"].astype(float))
+    dx, dy = SkyCoord(table["ra"][0], table["dec"][0], unit="deg").spherical_offsets_to(sky)
+    expected = np.cov(dx.deg, dy.deg, bias=True)
+    assert table["ra_err"][0] == pytest.approx(np.sqrt(expected[0, 0]), rel=1e-4)
+    assert table["dec_err"][0] == pytest.approx(np.sqrt(expected[1, 1]), rel=1e-4)
+    correlation = expected[0, 1] / np.sqrt(expected[0, 0] * expected[1, 1])
+    assert table["ra_dec_corr"][0] == pytest.approx(correlation, abs=1e-4)
+    # The major axis is at 0.5 atan2(-0.2, 0.1) in pixels; a step along it gives its angle.
+    axis = 0.5 * np.arctan2(-0.2, 0.1)
+    ends = wcs.pixel_to_world(
+        10.0 + np.cos(axis) * np.array([0, 1]), 10 + np.sin(axis) * np.array([0, 1])
+    )
+    angle = ends[0].position_angle(ends[1]).deg % 180.0
+    assert table["position_angle"][0] == pytest.approx(angle, abs=0.01)
+    assert table["half_light_radius_sky"][0] == pytest.approx(2.0 * 0.36, rel=1e-5)
 
 
 def test_auction_is_nearly_optimal_and_one_to_one():

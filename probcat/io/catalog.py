@@ -19,9 +19,13 @@ _UCDS = (
     (r"dec", "pos.eq.dec;meta.main"),
     (r"flux(_.+)?", "phot.flux"),
     (r"mag(_.+)?", "phot.mag"),
+    (r"(parent_id|alternative_group)", "meta.id.parent"),
+    (r"flags", "meta.code.qual"),
+    (r"ra_dec_corr", "stat.correlation;pos.eq"),
     (r"prob_star", "stat.probability;src.class.starGalaxy"),
     (r"prob_.+", "stat.probability"),
-    (r"half_light_radius", "phys.angSize;src"),
+    (r"position_angle", "pos.posAng"),
+    (r"half_light_radius(_sky)?", "phys.angSize;src"),
     (r"ellipticity_[12]", "src.ellipticity"),
     (r"sersic_n", "src.morph.param"),
 )
@@ -35,6 +39,8 @@ _ENDINGS = {
 
 def find_ucd(column: str) -> str:
     """Give the UCD of a column of the catalog, or an empty string."""
+    if column.endswith("_cov"):
+        return "stat.covariance"
     for ending, pattern in _ENDINGS.items():
         if column.endswith(ending):
             stem = find_ucd(column.removesuffix(ending)).split(";")[0]
@@ -45,7 +51,12 @@ def find_ucd(column: str) -> str:
     return ""
 
 
-def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None = None) -> None:
+def write_catalog(
+    path: str | os.PathLike[str],
+    table: Any,
+    cards: Cards | None = None,
+    alternatives: Any = None,
+) -> None:
     """Write a table as the extension ``CATALOG`` of a FITS file.
 
     Parameters
@@ -56,7 +67,20 @@ def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None 
         Its units become ``TUNITn`` and its descriptions comments; ``TUCDn`` is added.
     cards : mapping, optional
         Keywords for the header: the program's version, the seed, the inputs.
+    alternatives : astropy.table.Table, optional
+        Configurations of blends, written as the extension ``ALTERNATIVES``.
     """
+    from astropy.io import fits
+
+    hdus = [_catalog_hdu(table)]
+    if alternatives is not None:
+        hdus.append(fits.table_to_hdu(alternatives))
+        hdus[-1].name = "ALTERNATIVES"
+    write_hdus(path, hdus, cards)
+
+
+def _catalog_hdu(table: Any) -> Any:
+    """Make the extension of the objects."""
     from astropy.io import fits
 
     with warnings.catch_warnings():
@@ -75,7 +99,7 @@ def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None 
         if description:
             # What does not fit on the card beside the name would be cut with a warning.
             hdu.header.comments[f"TTYPE{number}"] = description[: 67 - max(len(name) + 2, 20)]
-    write_hdus(path, [hdu], cards)
+    return hdu
 
 
 def read_catalog(path: str | os.PathLike[str]) -> Any:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +28,28 @@ def write_hdus(
     """
     from astropy.io import fits
 
-    path = Path(path)
     primary = fits.PrimaryHDU()
     for hdu in (primary, *hdus):
         for key, value in (cards or {}).items():
             hdu.header[key] = value
+    with replacing(path) as partial, open(partial, "wb") as handle:
+        fits.HDUList([primary, *hdus]).writeto(handle)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Write under a name beside a file; at the end flush it to disk and put it in its place.
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced, but only by one that was written without an error.
+    """
+    path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(partial, "wb") as handle:
-            fits.HDUList([primary, *hdus]).writeto(handle)
-            handle.flush()
+        yield partial
+        with open(partial, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from probcat.io.headers import (
     find_wcs,
     find_zero_point,
 )
-from probcat.io.masks import bad_pixels, saturated_pixels
+from probcat.io.masks import bad_pixels, saturated_pixels, saturated_plane
 from probcat.io.psf_files import read_psf
 from probcat.io.star_list import StarPSF
 from probcat.noise import build_variance, sky_variance
@@ -128,6 +129,8 @@ def read_image(
     bad, lines = _find_bad(arrays, parts, found, mask_bits, name)
     saturated, note = saturated_pixels(arrays["sci"], head, saturation, name)
     bad = bad | saturated
+    if "mask" in arrays:
+        saturated = saturated | saturated_plane(arrays["mask"], parts["mask"].header)
     notes += [*lines, note] if note else lines
     header_gain = find_gain(head)
     if model_variance:
@@ -151,7 +154,7 @@ def read_image(
     if isinstance(samples, StarPSF):
         samples = samples.build(arrays["sci"], variance, bad, wcs, psf_oversampling, name)
     unit = find_unit(head)
-    return Image.from_arrays(
+    image = Image.from_arrays(
         arrays["sci"],
         variance,
         bad,
@@ -168,6 +171,7 @@ def read_image(
         gain=gain,
         model_variance=model_variance,
     )
+    return replace(image, saturated=saturated & (image.weight <= 0))
 
 
 def _find_bad(

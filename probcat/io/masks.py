@@ -93,6 +93,19 @@ def bad_pixels(
     return bad, f"mask: taken as bad ({origin}): {', '.join(counts) or 'no bit'}"
 
 
+def saturated_plane(mask: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+    """Find pixels that a mask of bit flags calls saturated, bool (ny, nx).
+
+    The bit is that of ``MP_SAT``, or HSC's in a mask of wide integers without such keywords.
+    """
+    wide = mask.dtype.kind in "iu" and mask.dtype.itemsize > 1 and mask.max(initial=0) > 1
+    named = any(key.upper().startswith("MP_") for key in header)
+    bit = header.get("MP_SAT", None if named or not wide else HSC_PLANES["SAT"])
+    if bit is None or mask.dtype.kind == "b":
+        return np.zeros(mask.shape, dtype=bool)
+    return (mask.astype(np.int64) >> int(bit)) & 1 > 0
+
+
 def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str) -> tuple[str, int]:
     """Give the name and number of a bit that the user asked for."""
     if isinstance(bit, str) and not bit.strip().isdigit():

@@ -1,0 +1,109 @@
+"""A catalog as regions of DS9."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from probcat.errors import InputError
+
+FRAMES = ("image", "fk5")
+# Objects of at least these probabilities of existence, from the surest.
+_COLOURS = ((0.9, "green"), (0.5, "yellow"), (0.0, "red"))
+# Of the circle about a star, pixels.
+_STAR_RADIUS = 1.5
+
+
+def format_regions(table: Any, frame: str | None = None) -> str:
+    """Write objects as a region file of DS9.
+
+    Stars are circles and galaxies ellipses at half of the light. The text is the object's
+    number; the colour tells its probability of existence: green from 0.9, yellow from 0.5,
+    red below.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        Columns of ``catalog.fits``.
+    frame : {"image", "fk5"}, optional
+        By default fk5 where the catalog has `ra` and `dec`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        If the frame is not known, or the catalog has no celestial positions.
+
+    Notes
+    -----
+    The format is that of DS9's reference manual, version 4.1: pixels of ``image`` are counted
+    from 1, and a galaxy's angle is that of its major axis from +x to +y.
+    """
+    sky = "ra" in table.colnames
+    frame = frame or ("fk5" if sky else "image")
+    if frame not in FRAMES:
+        raise InputError(f"unknown frame {frame!r}: use image or fk5")
+    if frame == "fk5" and not sky:
+        raise InputError("the catalog has no ra and dec: its image has no WCS; use the frame image")
+    lines = [
+        "# Region file format: DS9 version 4.1",
+        'global font="helvetica 10 normal roman" select=1 edit=1 move=1 delete=1 include=1',
+        frame,
+    ]
+    scale = _pixel_scale(table) if frame == "fk5" else None
+    places = _fk5(table) if frame == "fk5" else np.stack([table["x"], table["y"]], axis=1)
+    for row, place, colour in zip(table, places, _colours(table), strict=True):
+        where = ",".join(_number(value, frame) for value in place)
+        lines.append(f"{_shape(row, where, scale)} # color={colour} text={{{row['object_id']}}}")
+    return "\n".join(lines) + "\n"
+
+
+def _number(value: Any, frame: str) -> str:
+    """Give a coordinate as DS9 counts it, to a thousandth of a pixel or of an arcsecond."""
+    return f"{float(value):.8f}" if frame == "fk5" else f"{float(value) + 1.0:.3f}"
+
+
+def _fk5(table: Any) -> np.ndarray:
+    """Right ascension and declination in FK5, which differs from ICRS by some 0.02 arcsec."""
+    from astropy.coordinates import SkyCoord
+
+    system = str(table.meta.get("RADESYS", "ICRS")).lower()
+    ra, dec = (np.asarray(table[name], dtype=float) for name in ("ra", "dec"))
+    sky = SkyCoord(ra, dec, unit="deg", frame=system).fk5
+    return np.stack([sky.ra.deg, sky.dec.deg], axis=1)
+
+
+def _pixel_scale(table: Any) -> float:
+    """Arcseconds a pixel."""
+    scale = table.meta.get("PIXSCALE")
+    if scale is None:
+        raise InputError("the catalog has no PIXSCALE: condense the run again, or use image")
+    return float(scale)
+
+
+def _colours(table: Any) -> list[str]:
+    """Colour of each object."""
+    return [
+        next(colour for least, colour in _COLOURS if prob >= least)
+        for prob in np.nan_to_num(np.asarray(table["prob_exist"], dtype=float))
+    ]
+
+
+def _shape(row: Any, where: str, scale: float | None) -> str:
+    """Draw a circle about a star, and a galaxy's ellipse of half of the light."""
+    unit, size = ("", 1.0) if scale is None else ('"', scale)
+    norm = float(np.hypot(row["ellipticity_1"], row["ellipticity_2"]))
+    radius = float(row["half_light_radius"]) * size
+    if row["prob_star"] >= 0.5 or not np.isfinite(radius * norm):
+        return f"circle({where},{_STAR_RADIUS * size:.3f}{unit})"
+    stretch = np.sqrt((1.0 + norm) / (1.0 - norm))
+    angle = np.degrees(np.arctan2(row["ellipticity_2"], row["ellipticity_1"])) / 2.0
+    if scale is not None:
+        # DS9 counts from the west towards the north.
+        angle = float(row["position_angle"]) + 90.0
+    axes = ",".join(f"{axis:.3f}{unit}" for axis in (radius * stretch, radius / stretch))
+    return f"ellipse({where},{axes},{angle % 360.0:.2f})"
