@@ -49,6 +49,15 @@ SKY = 0.24
     help="Half side in pixels that the HST PSF is cut to; 89 keeps it whole.",
 )
 @click.option(
+    "--hst-bin",
+    default=2,
+    show_default=True,
+    help="HST pixels along the side of one that is fitted.",
+)
+@click.option(
+    "--hsc-psf-radius", default=12, show_default=True, help="Half side that HSC PSFs are cut to."
+)
+@click.option(
     "--noise",
     type=click.Choice(["blocks", "pixels"]),
     default="blocks",
@@ -67,6 +76,8 @@ def main(
     sets: tuple[str, ...],
     stars_only: bool,
     hst_psf_radius: int,
+    hst_bin: int,
+    hsc_psf_radius: int,
     noise: str,
     num_chains: int,
     num_warmup: int,
@@ -78,7 +89,7 @@ def main(
 ) -> None:
     """Sample HSC alone, HST alone and both, and count objects in the top blend."""
     use_all_cores()
-    hsc, hst = read_hsc(), read_hst(hst_psf_radius)
+    hsc, hst = read_hsc(hsc_psf_radius), read_hst(hst_psf_radius, hst_bin)
     if noise == "blocks":
         hsc, hst = [with_block_noise(image) for image in hsc], with_block_noise(hst)
     images = {"hsc": hsc, "hst": [hst], "joint": [*hsc, hst]}
@@ -86,7 +97,8 @@ def main(
         "device": device_name(),
         "settings": {"seconds": seconds, "stars_only": stars_only, "seed": seed}
         | {"num_chains": num_chains, "num_warmup": num_warmup, "hst_psf_radius": hst_psf_radius}
-        | {"noise": noise, "setting": list(setting), "prior": list(prior)},
+        | {"hst_bin": hst_bin, "hsc_psf_radius": hsc_psf_radius, "noise": noise}
+        | {"setting": list(setting), "prior": list(prior)},
     }
     options: dict[str, Any] = {"extended_fraction": 0.0} if stars_only else {}
     blend = None
@@ -115,24 +127,42 @@ def main(
         report(results, file)
 
 
-def read_hsc() -> list[Any]:
-    """Images of HSC, the deepest band first."""
+def read_hsc(psf_radius: int) -> list[Any]:
+    """Images of HSC, the deepest band first, their PSFs cut to a half side in pixels."""
     from probcat.io import read_image
 
     path, psf = data_path("hsc_hst/Cut_HSC.fits"), data_path("hsc_hst/PSF_HSC.fits")
-    return [read_image(path, band, plane=HSC_PLANES.index(band), psf=psf) for band in ORDER]
+    options = {"psf": psf, "psf_radius": psf_radius}
+    return [read_image(path, band, plane=HSC_PLANES.index(band), **options) for band in ORDER]
 
 
-def read_hst(radius: int) -> Any:
-    """Image of HST, its PSF cut to a half side in pixels."""
-    from probcat import PSF
+def read_hst(psf_radius: int, side: int) -> Any:
+    """Image of HST in pixels of `side` times `side` of its own, its PSF cut to a half side."""
+    from scipy.ndimage import uniform_filter
+
+    from probcat import PSF, Image
     from probcat.io import read_image, read_psf
 
     samples, _ = read_psf(data_path("hsc_hst/PSF_HST.fits"))
+    whole = read_image(data_path("hsc_hst/Cut_HST.fits"), HST_BAND, psf=PSF.from_pixels(samples))
     middle = samples.shape[0] // 2
-    kept = slice(max(middle - radius, 0), middle + radius + 1)
-    psf = PSF.from_pixels(samples[kept, kept])
-    return read_image(data_path("hsc_hst/Cut_HST.fits"), HST_BAND, psf=psf)
+    kept = slice(max(middle - psf_radius, 0), middle + psf_radius + 1)
+    if side == 1:
+        return replace(whole, psf=PSF.from_pixels(samples[kept, kept]))
+    ny, nx = (length // side for length in whole.shape)
+    sums = whole.clean_data[: ny * side, : nx * side].astype(np.float64)
+    sums = sums.reshape(ny, side, nx, side).sum(axis=(1, 3))
+    # A sample of the wider pixel's PSF adds up those of the pixels in it.
+    wide = uniform_filter(samples.astype(np.float64), side, mode="constant")[kept, kept]
+    return Image.from_arrays(
+        sums,
+        psf=PSF.from_pixels(wide, oversampling=side),
+        wcs=whole.wcs.slice((slice(None, None, side),) * 2),
+        band=whole.band,
+        zero_point=whole.zero_point,
+        unit=whole.unit,
+        name=whole.name,
+    )
 
 
 def with_block_noise(image: Any) -> Any:
