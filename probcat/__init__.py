@@ -21,6 +21,7 @@ _HOMES = {
     "Samples": "samples",
     "VaryingPSF": "psf_varying",
     "assign_pixels": "assign",
+    "combine": "combination",
     "condense": "condensing",
     "read_assignment": "io.assignment",
     "read_catalog": "io.catalog",
@@ -34,6 +35,7 @@ __all__ = ["InputError", "__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from probcat.assign import Assignment as Assignment
     from probcat.assign import assign_pixels as assign_pixels
+    from probcat.combination import combine as combine
     from probcat.condensing import CondensedCatalog as CondensedCatalog
     from probcat.condensing import condense as condense
     from probcat.image import Image as Image
