@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from probcat.image import Image
     from probcat.render import Renderer
 
-__all__ = ["Assignment", "assign_pixels"]
+__all__ = ["Assignment", "assign_pixels", "pixel_noise"]
 
 # Lengths are rounded up, so that scenes of one kind share compiled programs.
 _STEP = 8
@@ -83,7 +83,7 @@ def assign_pixels(
     members = np.pad(members, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
     origins, size = _windows(corners, side, members, len(catalog))
-    scenery = Scenery(_noise(image), _sky(sky, image.shape), background_of(samples, image))
+    scenery = Scenery(pixel_noise(image), _sky(sky, image.shape), background_of(samples, image))
     shares = _share_out((side, size), renderer, draws, members, origins, scenery, max_memory)
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
@@ -212,7 +212,7 @@ def _slots(members: np.ndarray, rows: tuple[int, int] | None) -> np.ndarray:
     return slots
 
 
-def _noise(image: Image) -> np.ndarray:
+def pixel_noise(image: Image) -> np.ndarray:
     """Give every pixel a standard deviation, float32; the median where the weight is zero."""
     weight = np.asarray(image.weight)
     good = weight > 0

@@ -1,7 +1,13 @@
 """Scores of catalogs and pixel assignments against a truth."""
 
 from probcat.metrics.detection import DetectionScores, measure_offset, score_detection
-from probcat.metrics.light import align_shares, share_of_light_assigned, true_shares
+from probcat.metrics.light import (
+    LightScores,
+    align_shares,
+    score_light,
+    share_of_light_assigned,
+    true_shares,
+)
 from probcat.metrics.matching import Sources, match_sources
 from probcat.metrics.probability import (
     brier_score,
@@ -23,6 +29,7 @@ from probcat.metrics.segmentation import (
 __all__ = [
     "AP_THRESHOLDS",
     "DetectionScores",
+    "LightScores",
     "SegmentationScores",
     "Sources",
     "align_shares",
@@ -38,6 +45,7 @@ __all__ = [
     "pairwise_iou",
     "reliability",
     "score_detection",
+    "score_light",
     "score_segmentation",
     "share_of_light_assigned",
     "true_shares",

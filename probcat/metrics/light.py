@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.metrics.probability import expected_calibration_error
+
+SMALL_SHARE = 0.01
+_SMALLEST = 1e-6
 
 
 def share_of_light_assigned(shares: Any, true_shares: Any, light: Any) -> float:
@@ -77,3 +82,68 @@ def align_shares(
     both[0, len(true) :] = shares[rest]
     both[1, : len(true)] = true
     return both[0], both[1]
+
+
+@dataclass(frozen=True)
+class LightScores:
+    r"""How well shares of the light agree, in the pixels that count.
+
+    Parameters
+    ----------
+    pixels : int
+        How many count.
+    correct : float
+        `share_of_light_assigned`.
+    brier : float
+        Mean over pixels of sum_k (p_k - f_k)^2 with shares p and true shares f of the owners k
+        (Brier 1950, MWR 78, 1, eq. 2).
+    divergence : float
+        Mean over pixels of sum_k f_k ln(f_k / p_k), nats: the logarithmic score less that of the
+        true shares (Kullback & Leibler 1951); p is kept at least 1e-6.
+    calibration_error : float
+        Of p against f, `probcat.metrics.expected_calibration_error`, over owners and pixels with
+        p or f of at least `SMALL_SHARE`: the many that own nothing would hide all others.
+    """
+
+    pixels: int
+    correct: float
+    brier: float
+    divergence: float
+    calibration_error: float
+
+
+def score_light(shares: Any, true: Any, light: Any, counts: Any) -> LightScores:
+    """Score shares of the light.
+
+    Parameters
+    ----------
+    shares, true : array_like, shape (owners, ny, nx)
+        In one order, see `align_shares`.
+    light : array_like, shape (ny, nx)
+        True light of all.
+    counts : array_like of bool, shape (ny, nx)
+        Pixels that count.
+
+    Returns
+    -------
+    LightScores
+        NaN where no pixel counts, but for `correct`, which is 1.
+    """
+    counts = np.asarray(counts, dtype=bool)
+    prob = np.asarray(shares, np.float64)[:, counts]
+    part = np.asarray(true, np.float64)[:, counts]
+    light = np.where(counts, light, 0.0)
+    if not counts.any():
+        return LightScores(0, 1.0, *[float("nan")] * 3)
+    least = np.maximum(prob, _SMALLEST)
+    ratio = np.where(part > 0, part / least, 1.0)
+    some = (prob >= SMALL_SHARE) | (part >= SMALL_SHARE)
+    return LightScores(
+        pixels=int(counts.sum()),
+        correct=share_of_light_assigned(shares, true, light),
+        brier=float(((prob - part) ** 2).sum(axis=0).mean()),
+        divergence=float((part * np.log(ratio)).sum(axis=0).mean()),
+        calibration_error=expected_calibration_error(
+            np.clip(prob[some], 0.0, 1.0), np.clip(part[some], 0.0, 1.0)
+        ),
+    )
