@@ -160,7 +160,8 @@ def _detection(matched: Matched, shape: tuple[int, int]) -> dict[str, dict[str, 
     topics: dict[str, dict[str, Any]] = {"detection": topic}
     true = matched.true.mag
     if true is not None and found.mag is not None and np.isfinite(true).any():
-        low, high = np.floor(np.nanmin(true)), np.floor(np.nanmax(true)) + 1.0
+        known = true[np.isfinite(true)]
+        low, high = np.floor(known.min()), np.floor(known.max()) + 1.0
         edges = np.arange(low, high + 0.5)
         topics["by_magnitude"] = _by_magnitude(score(found, edges=edges))
     return topics

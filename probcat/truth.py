@@ -198,7 +198,7 @@ def _types(table: Any, source: str) -> np.ndarray | None:
     names = {name.strip().lower(): name for name in table.colnames}
     for key, sense in (("is_star", True), ("star", True), ("extended", False)):
         if key in names:
-            flags: np.ndarray = np.ma.filled(np.ma.asarray(table[names[key]], dtype=float), np.nan)
+            flags = _flags(table[names[key]])
             return np.where(np.isfinite(flags), (flags != 0) == sense, np.nan).astype(float)
     for key in ("type", "class", "kind"):
         if key in names:
@@ -206,6 +206,15 @@ def _types(table: Any, source: str) -> np.ndarray | None:
             value = dict.fromkeys(_STARS, 1.0) | dict.fromkeys(_GALAXIES, 0.0)
             return np.array([value.get(word, np.nan) for word in words])
     return None
+
+
+def _flags(column: Any) -> np.ndarray:
+    """1 for true, 0 for false, NaN where it is neither."""
+    if np.asarray(column).dtype.kind not in "USO":
+        return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
+    words = dict.fromkeys(("true", "t", "yes", "1"), 1.0)
+    words |= dict.fromkeys(("false", "f", "no", "0"), 0.0)
+    return np.array([words.get(str(word).strip().lower(), np.nan) for word in column])
 
 
 def _object_planes(array: np.ndarray, shape: tuple[int, int] | None, source: str) -> np.ndarray:

@@ -117,11 +117,12 @@ def score_detection(
     if edges is not None and (found.mag is None or truth.mag is None):
         raise InputError("magnitude bins need magnitudes on both sides")
     found_index, truth_index = match_sources(found, truth, radius, mag_gap, norm)
-    edges = np.array([-np.inf, np.inf] if edges is None else edges, dtype=np.float64)
+    whole = edges is None
+    edges = np.array([-np.inf, np.inf] if whole else edges, dtype=np.float64)
     parts = []
     for sources, index in ((truth, truth_index), (found, found_index)):
         counts = np.ones(len(sources), bool) if shape is None else sources.inside(shape, border)
-        mag = np.zeros(len(sources)) if sources.mag is None else sources.mag
+        mag = np.zeros(len(sources)) if whole else sources.mag
         weight = sources.prob if sources is found else np.ones(len(sources))
         matched = np.zeros(len(sources))
         matched[index] = found.prob[found_index]
