@@ -216,6 +216,28 @@ def test_a_run_that_found_all_scores_full_marks(made):
     assert sum(scores["by_magnitude"]["num_true"]) == 3
 
 
+def test_bands_are_scored_apart_and_together(made):
+    """The second band is deeper, and its maps lack the last object's mask."""
+    deep = replace(made.image, band="i", variance=made.image.variance / 25.0)
+    maps = make_assignment(made)
+    dark = {**maps.stamps, "footprint": maps.stamps["footprint"] * [[[1.0]], [[1.0]], [[0.0]]]}
+    second = replace(maps, stamps=dark, band="i")
+    table = make_table()
+    for end in ("", "_q16", "_q84"):
+        table[f"flux_i{end}"] = 2.0 * table[f"flux_r{end}"]
+    found = Found(table, [made.image, deep], ["r", "i"], [maps, second])
+    light = {"r": made.light, "i": made.light}
+    scores = score_found(found, truth_from_light(light, true_table())).scores
+    assert scores["masks_r"]["mean_iou"] == 1.0
+    assert scores["masks_i"]["found_masks"] == 2
+    assert scores["masks_i"]["mean_iou"] < 2 / 3
+    assert scores["masks_r"]["mean_iou"] > scores["masks_any"]["mean_iou"] > 0.3
+    assert scores["masks_any"]["found_masks"] == 3
+    assert scores["light_i"]["pixels"] > scores["light_r"]["pixels"]
+    assert scores["flux_i"]["ratio_median"] == pytest.approx(2.0, rel=0.05)
+    assert scores["flux_i"]["coverage_of_68"] == 0.0
+
+
 def test_a_run_that_missed_one_is_marked_down(made):
     """The brightest is missed, the faintest improbable, all are half a pixel off."""
     truth = truth_from_light({"r": made.light}, true_table())
