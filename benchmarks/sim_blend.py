@@ -40,7 +40,7 @@ MAX_DRAWS = 200
 @click.option("--seconds", default=600.0, show_default=True, help="CPU-seconds to sample for.")
 @click.option("--bands", default=BANDS, show_default=True, help="The first is the reference.")
 @click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=60, show_default=True, help="Draws of warm-up.")
+@click.option("--num-warmup", default=120, show_default=True, help="Draws of warm-up.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 @click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
@@ -76,7 +76,8 @@ def main(
         images,
         seconds,
         prior=parse_settings(prior),
-        settings={"block": 2} | parse_settings(setting),
+        # In larger windows galaxies fill the slots during warm-up, and all compiles anew.
+        settings={"block": 2, "extended_interior": 16} | parse_settings(setting),
         num_chains=num_chains,
         num_warmup=num_warmup,
         seed=seed,
