@@ -23,7 +23,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks.blends import COSMOS, FWHM, NOISE, Blend, Renderer
-from benchmarks.common import convergence, data_path, device_name, peak_memory, report
+from benchmarks.common import (
+    convergence,
+    data_path,
+    device_name,
+    parse_settings,
+    peak_memory,
+    report,
+)
 from probcat.blocks import num_compilations, use_all_cores
 
 RADIUS, MAG_GAP = 0.5 * FWHM, 1.0
@@ -42,9 +49,10 @@ GOALS = {"exist": 0.03, "light": 0.02, "star": 0.05}
     help="Real galaxies or Sersic profiles [cosmos where the data are].",
 )
 @click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=60, show_default=True, help="Draws of warm-up.")
-@click.option("--num-samples", default=60, show_default=True, help="Draws kept of a chain.")
+@click.option("--num-warmup", default=80, show_default=True, help="Draws of warm-up.")
+@click.option("--num-samples", default=100, show_default=True, help="Draws kept of a chain.")
 @click.option("--seed", default=0, show_default=True)
+@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw reliability diagrams there.")
 def main(
@@ -54,13 +62,15 @@ def main(
     num_warmup: int,
     num_samples: int,
     seed: int,
+    setting: tuple[str, ...],
     file: Path | None,
     figure: Path | None,
 ) -> None:
     """Sample blends, and compare probabilities with the truth; a file found is gone on with."""
     use_all_cores()
     folder = _folder(galaxies)
-    settings = {"galaxies": "sersic" if folder is None else "cosmos", "num_chains": num_chains}
+    settings: dict[str, Any] = {"galaxies": "sersic" if folder is None else "cosmos"}
+    settings |= {"num_chains": num_chains, "sampler": parse_settings(setting)}
     settings |= {"num_warmup": num_warmup, "num_samples": num_samples, "seed": seed}
     record = _read(file, settings)
     renderer = Renderer(folder)
@@ -94,13 +104,14 @@ def make_layout(blend: Blend, settings: dict[str, Any]) -> Any:
 
 
 def _run(blend: Blend, settings: dict[str, Any], number: int) -> Any:
-    """Prepare to sample a blend with the default prior and settings."""
+    """Prepare to sample a blend with the default prior."""
     from probcat import Prior
     from probcat.sampling import Run, SamplerSettings
 
     counts = (settings["num_chains"], settings["num_warmup"], settings["num_samples"])
     key = jax.random.fold_in(jax.random.key(settings["seed"]), number)
-    return Run(blend.image, Prior.from_image(blend.image), SamplerSettings(), key, counts)
+    chosen = SamplerSettings(**settings["sampler"])
+    return Run(blend.image, Prior.from_image(blend.image), chosen, key, counts)
 
 
 def score_blend(blend: Blend, settings: dict[str, Any], number: int, layout: Any) -> dict[str, Any]:
