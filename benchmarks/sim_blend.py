@@ -1,8 +1,9 @@
 """A simulated blend of three stars and two galaxies in six bands, blind.
 
-No positions are given; the noise is estimated from the pixels.  The mask of an object is where
+No positions are given.  Pixels hold whole photons, so the gain is one: the sky's noise is
+estimated from the pixels, and the photon noise of sources follows the model.  The mask of an object is where
 its `footprint` exceeds one half, and the true mask where its noise-free light exceeds three sigma
-of the noise: in every band, in the reference band (which scarlet's own comparisons take, and
+of the sky's noise: in every band, in the reference band (which scarlet's own comparisons take, and
 which positions are given in), and in any band.  Shares of light are scored in pixels where the
 noise-free light of some object exceeds three sigma.  An object is found if an object of the
 catalog lies within half a FWHM of it.  For shares of light, detections of other programs are
@@ -33,6 +34,7 @@ from probcat.blocks import use_all_cores
 FILE = "sim_blend/sim_blend.fits"
 BANDS = "irzgyu"
 """The one in which most of the objects are brightest in units of the noise comes first."""
+GAIN = 1.0
 MAX_DRAWS = 200
 
 
@@ -63,7 +65,7 @@ def main(
     from probcat.io import read_truth
 
     path = data_path(FILE)
-    images = [Image.read(path, band=band) for band in bands]
+    images = [Image.read(path, band=band, gain=GAIN, model_variance=True) for band in bands]
     truth = read_truth(path, images[0].shape)
     results: dict[str, Any] = {
         "device": device_name(),
