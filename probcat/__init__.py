@@ -22,6 +22,7 @@ _HOMES = {
     "Samples": "samples",
     "VaryingPSF": "psf_varying",
     "assign_pixels": "assign",
+    "combine": "combination",
     "condense": "condensing",
     "export_table": "export",
     "read_assignment": "io.assignment",
@@ -37,6 +38,7 @@ __all__ = ["InputError", "__version__", *sorted(_HOMES)]
 if TYPE_CHECKING:
     from probcat.assign import Assignment as Assignment
     from probcat.assign import assign_pixels as assign_pixels
+    from probcat.combination import combine as combine
     from probcat.condensing import CondensedCatalog as CondensedCatalog
     from probcat.condensing import condense as condense
     from probcat.export import export_table as export_table

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from probcat.assignment import Assignment
 from probcat.errors import InputError
-from probcat.ownership import KINDS, accumulate, stamp_corners
-from probcat.posterior import choose_draws, default_renderer, thin_draws
+from probcat.ownership import KINDS, Scenery, Shares, accumulate, stamp_corners
+from probcat.posterior import Draws, background_of, choose_draws, default_renderer, thin_draws
 from probcat.samples import Samples
 
 if TYPE_CHECKING:
@@ -18,78 +20,10 @@ if TYPE_CHECKING:
     from probcat.image import Image
     from probcat.render import Renderer
 
+__all__ = ["Assignment", "assign_pixels", "pixel_noise"]
 
-@dataclass(frozen=True, eq=False)
-class Assignment:
-    """Pixel-assignment maps of every object, kept as stamps.
-
-    Parameters
-    ----------
-    object_ids : ndarray of int, shape (n,)
-    origins : ndarray of int, shape (n, 2)
-        Row and column of the image pixel that a stamp starts at; may be outside the image.
-    stamps : mapping of str to float32 ndarray, shape (n, S, S)
-        By kind. `light`: mean share of the sources' light in the pixel, over the draws in
-        which it has light (at least `LIT_SIGMA` of the noise). `dominant`: probability that
-        the pixel has light and the object is the brightest source there. `footprint`:
-        probability that the object's own light exceeds three standard deviations of the noise.
-    unassigned : mapping of str to float32 ndarray, shape (ny, nx)
-        The same for sources of no object: their share of the light, the probability that one
-        of them is the brightest, and that their light together exceeds three standard
-        deviations. Shares of all objects and this one sum to one wherever there is light;
-        dominance sums to the probability that the pixel has light.
-    shape : tuple of int
-        (ny, nx) of the image.
-    band : str
-    """
-
-    object_ids: np.ndarray
-    origins: np.ndarray
-    stamps: Mapping[str, np.ndarray]
-    unassigned: Mapping[str, np.ndarray]
-    shape: tuple[int, int]
-    band: str = ""
-
-    def map(self, object_id: int, kind: str = "light", band: str | None = None) -> np.ndarray:
-        """Give one object's map on the pixels of the image.
-
-        Parameters
-        ----------
-        object_id : int
-        kind : {"light", "dominant", "footprint"}
-        band : str, optional
-            Must be the band of the maps where it is given.
-
-        Returns
-        -------
-        ndarray of float32, shape (ny, nx)
-
-        Raises
-        ------
-        InputError
-            If there is no such object, kind or band.
-        """
-        row = np.flatnonzero(np.asarray(self.object_ids) == object_id)
-        if not row.size:
-            raise InputError(f"no object {object_id} among {len(self.object_ids)} assigned objects")
-        if kind not in self.stamps:
-            raise InputError(f"no map of kind {kind!r}: there are {', '.join(self.stamps)}")
-        if band is not None and band != self.band:
-            raise InputError(f"no maps of band {band!r}: these are of band {self.band!r}")
-        canvas = np.zeros(self.shape, dtype=np.float32)
-        self.add_to(canvas, int(row[0]), kind)
-        return canvas
-
-    def add_to(self, canvas: np.ndarray, row: int, kind: str, scale: Any = 1.0) -> None:
-        """Add `scale` times the map in a row to `canvas`, shape (ny, nx) or (ny, nx, channels)."""
-        stamp = self.stamps[kind][row]
-        (y0, x0), size = self.origins[row], stamp.shape[0]
-        low_y, low_x = max(y0, 0), max(x0, 0)
-        high_y, high_x = min(y0 + size, self.shape[0]), min(x0 + size, self.shape[1])
-        if low_y < high_y and low_x < high_x:
-            part = stamp[low_y - y0 : high_y - y0, low_x - x0 : high_x - x0]
-            part = part if canvas.ndim == 2 else part[..., None]
-            canvas[low_y:high_y, low_x:high_x] += part * scale
+# Lengths are rounded up, so that scenes of one kind share compiled programs.
+_STEP = 8
 
 
 def assign_pixels(
@@ -100,11 +34,14 @@ def assign_pixels(
     *,
     max_draws: int = 200,
     max_memory: float = 1024.0,
+    sky: Any = 0.0,
 ) -> Assignment:
     """Compute who owns the light of every pixel.
 
     Every draw is rendered source by source; light that a stamp holds below zero is taken as
-    none. A source's share of a pixel is its light over that of all sources, background aside.
+    none. A source's share of a pixel's light is its light over that of all sources. Its share of
+    the photons is its light over that of all sources and the background, which below zero is
+    none as well; where a draw has neither, the pixel is the background's.
 
     Parameters
     ----------
@@ -119,7 +56,11 @@ def assign_pixels(
     max_draws : int
         Evenly spaced draws that are used.
     max_memory : float
-        MiB for the maps of one pass; more objects than fit take more passes.
+        MiB on the device for maps of objects. The samples are gone through once if all maps
+        fit, and once for every group of objects that does.
+    sky : float or array_like, shape (ny, nx)
+        Level that was taken off the image before, in its unit: it counts as background of the
+        photons. In an image without its sky and without this, photons are nearly all of sources.
 
     Returns
     -------
@@ -136,33 +77,96 @@ def assign_pixels(
         raise InputError("max_draws and max_memory must be positive")
     renderer = default_renderer(samples, image) if renderer is None else renderer
     chosen = choose_draws(samples, max_draws)
-    draws = thin_draws(samples, chosen)
+    draws = _padded(thin_draws(samples, chosen))
     members = catalog.members.reshape(-1, samples.capacity)[chosen]
-    active = np.asarray(draws.active)
-    loose = _slots(np.where(active & (members < 0), 0, -1), None)
-    noise = _noise(image)
+    extra = np.asarray(draws.x).shape[1] - members.shape[1]
+    members = np.pad(members, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
     origins, size = _windows(corners, side, members, len(catalog))
-
-    # Light, dominance, footprint, and the member's own light at hand.
-    per_object = 4 * (len(KINDS) + 1) * size * size
-    chunk = max(1, int(max_memory * 2**20 // per_object))
-    parts, unassigned = [], None
-    for start in range(0, max(len(catalog), 1), chunk):
-        rows = slice(start, min(start + chunk, len(catalog)))
-        slots = _slots(members, (rows.start, rows.stop))
-        tables = accumulate(renderer, draws, slots, loose, origins[rows], noise, (side, size))
-        parts.append(tables[0])
-        unassigned = tables[1]
-    stamps = [np.concatenate(columns) for columns in zip(*parts, strict=True)]
-    return Assignment(
+    scenery = Scenery(pixel_noise(image), _sky(sky, image.shape), background_of(samples, image))
+    shares = _share_out((side, size), renderer, draws, members, origins, scenery, max_memory)
+    used = np.asarray(image.weight) > 0
+    assignment = Assignment(
         object_ids=np.asarray(catalog["object_id"]),
         origins=origins,
-        stamps=dict(zip(KINDS, stamps, strict=True)),
-        unassigned=dict(zip(KINDS, unassigned or (), strict=True)),
+        stamps=shares.own,
+        unassigned=shares.rest,
         shape=image.shape,
         band=image.band,
+        information=np.where(used, (shares.light / scenery.noise) ** 2, 0.0).astype(np.float32),
+        wcs=getattr(image, "wcs", None),
     )
+    return _with_background(assignment)
+
+
+def _share_out(
+    sides: tuple[int, int],
+    renderer: Renderer,
+    draws: Draws,
+    members: np.ndarray,
+    origins: np.ndarray,
+    scenery: Scenery,
+    max_memory: float,
+) -> Shares:
+    """Sum over draws, group by group of the objects."""
+    size, number = sides[1], len(origins)
+    # Sums, what a draw adds to them, the object's own light and two cuts.
+    per_object = 4 * (2 * len(KINDS) + 3) * size * size
+    room = max(1, int(max_memory * 2**20 // per_object))
+    group = min(room, max(_STEP, 1 << max(number - 1, 0).bit_length()))
+    free = np.asarray(draws.active) & (members < 0)
+    loose = _rounded(_slots(np.where(free, 0, -1), None), members.shape[1])
+    own = {kind: np.zeros((number, size, size), np.float32) for kind in KINDS}
+    for start in range(0, max(number, 1), group):
+        stop = min(start + group, number)
+        slots = _slots(members, (start, start + group))
+        corner = np.zeros((group, 2), np.int32)
+        corner[: stop - start] = origins[start:stop]
+        inputs = jax.tree.map(jnp.asarray, (draws, slots, loose))
+        found = accumulate(sides, renderer, inputs, jnp.asarray(corner), scenery)
+        for kind in KINDS:
+            own[kind][start:stop] = np.asarray(found.own[kind])[: stop - start]
+    rest = {kind: np.asarray(values) for kind, values in found.rest.items()}
+    return Shares(own, rest, np.asarray(found.background), np.asarray(found.light))
+
+
+def _with_background(assignment: Assignment) -> Assignment:
+    """Give the background what others leave of every pixel, so that all sum to one."""
+    taken = assignment.unassigned["photon"].astype(np.float64)
+    for row in range(len(assignment.object_ids)):
+        assignment.add_to(taken, row, "photon")
+    return replace(assignment, background=np.clip(1.0 - taken, 0.0, 1.0).astype(np.float32))
+
+
+def _padded(draws: Draws) -> Draws:
+    """Add slots without sources."""
+    extra = -draws.x.shape[1] % _STEP
+
+    def pad(values: np.ndarray) -> np.ndarray:
+        width = [(0, 0), (0, extra), *[(0, 0)] * (values.ndim - 2)]
+        return np.pad(values, width, mode="edge") if extra else values
+
+    padded = Draws(*[pad(values) for values in draws])
+    real = np.arange(padded.x.shape[1]) < draws.x.shape[1]
+    return padded._replace(
+        extended=padded.extended & real, active=padded.active & real, background=draws.background
+    )
+
+
+def _rounded(slots: np.ndarray, none: int) -> np.ndarray:
+    """Add slots of nothing, one at least."""
+    extra = _STEP - slots.shape[1] % _STEP
+    return np.pad(slots, ((0, 0), (0, extra)), constant_values=none)
+
+
+def _sky(sky: Any, shape: tuple[int, int]) -> np.ndarray:
+    """Give every pixel the level that was taken off."""
+    values = np.asarray(sky, dtype=np.float32)
+    if values.shape not in ((), shape):
+        raise InputError(f"sky has shape {values.shape}; give a number or one for every pixel")
+    if not np.isfinite(values).all():
+        raise InputError("sky must be finite")
+    return np.broadcast_to(values, shape)
 
 
 def _windows(
@@ -177,7 +181,8 @@ def _windows(
     np.maximum.at(high, row, corner)
     # An object may have no member among the draws that are used.
     low, high = np.where(low > high, 0, low), np.where(low > high, 0, high)
-    return low, side + int((high - low).max(initial=0))
+    reach = int((high - low).max(initial=0))
+    return low, side + reach + -reach % _STEP
 
 
 def _slots(members: np.ndarray, rows: tuple[int, int] | None) -> np.ndarray:
@@ -207,7 +212,7 @@ def _slots(members: np.ndarray, rows: tuple[int, int] | None) -> np.ndarray:
     return slots
 
 
-def _noise(image: Image) -> np.ndarray:
+def pixel_noise(image: Image) -> np.ndarray:
     """Give every pixel a standard deviation, float32; the median where the weight is zero."""
     weight = np.asarray(image.weight)
     good = weight > 0

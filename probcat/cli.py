@@ -1,4 +1,4 @@
-"""The command line: ``probcat demo``, ``run``, ``condense``, ``info``, ``report``, ``export``."""
+"""The command line: ``probcat demo``, ``run``, and what is done with a run afterwards."""
 
 from __future__ import annotations
 
@@ -238,6 +238,40 @@ def export(
     from probcat.export import export_run
 
     click.echo(export_run(directory, format, out, min_prob=min_prob, frame=frame))
+
+
+@main.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+@click.argument("truth", type=click.Path(path_type=Path))
+@click.option("--radius", type=float, help="Largest distance of a match, pixels [half the FWHM].")
+@click.option("--mag-gap", type=float, help="Largest difference of magnitudes of a match [any].")
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="An object's mask is where its footprint is more probable than this.",
+)
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the scores there.")
+def compare(
+    directory: Path,
+    truth: Path,
+    radius: float | None,
+    mag_gap: float | None,
+    threshold: float,
+    file: Path | None,
+) -> None:
+    """Score the run in DIRECTORY against TRUTH.
+
+    TRUTH is a table of sources (x, y or ra, dec; maybe flux or mag, and a type), a FITS file
+    with noise-free images TRUTH_<band> of all components, or labels or masks (FITS, .npy, .npz).
+    """
+    from probcat.compare import compare as compare_run
+
+    found = compare_run(directory, truth, radius=radius, mag_gap=mag_gap, threshold=threshold)
+    click.echo(str(found))
+    if file is not None:
+        found.write_json(file)
 
 
 @contextmanager

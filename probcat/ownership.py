@@ -2,66 +2,117 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from probcat.background import Terms
 from probcat.posterior import Draws
 
 if TYPE_CHECKING:
     from probcat.render import Renderer
 
-KINDS = ("light", "dominant", "footprint")
+KINDS = ("light", "dominant", "footprint", "photon")
 # A pixel has light in a draw if all sources together give at least this many standard
 # deviations of its noise: shares of next to nothing (wings, ringing) mean nothing.
 LIT_SIGMA = 0.1
 FOOTPRINT_SIGMA = 3.0
 
 
+class Scenery(NamedTuple):
+    """What all draws of an image share.
+
+    Attributes
+    ----------
+    noise : Array, shape (ny, nx)
+        Standard deviation of every pixel.
+    sky : Array, shape (ny, nx)
+        Background that was taken off the image.
+    terms : Terms
+        Of the background that is sampled.
+    """
+
+    noise: Any
+    sky: Any
+    terms: Terms
+
+
+class Shares(NamedTuple):
+    """Maps of some objects, and of all else; stamps have shape (objects, size, size).
+
+    Attributes
+    ----------
+    own, rest : dict of str to ndarray
+        Stamps of objects, and images (ny, nx) of sources of no object, by `KINDS`.
+    background : ndarray, shape (ny, nx)
+        Its share of the photons.
+    light : ndarray, shape (ny, nx)
+        Mean light of all sources.
+    """
+
+    own: dict[str, Any]
+    rest: dict[str, Any]
+    background: Any
+    light: Any
+
+
 def stamp_corners(renderer: Renderer, draws: Draws) -> tuple[np.ndarray, int]:
     """Find where the stamp of each source starts, int32 (draws, sources, 2), and its side."""
+    first = jax.tree.map(lambda values: values[0], draws)
+    side = jax.eval_shape(lambda draw: renderer.stamps(*draw[:5])[0], first).shape[-1]
+    return np.asarray(_corners(renderer, draws)), side
 
+
+@jax.jit
+def _corners(renderer: Renderer, draws: Draws) -> jax.Array:
     def corner(draw: Draws) -> jax.Array:
         return jnp.stack(renderer.stamps(*draw[:5])[1:], axis=-1)
 
-    on_device = jax.tree.map(jnp.asarray, draws)
-    first = jax.tree.map(lambda values: values[0], on_device)
-    side = jax.eval_shape(lambda draw: renderer.stamps(*draw[:5])[0], first).shape[-1]
-    return np.asarray(jax.jit(lambda all_draws: jax.lax.map(corner, all_draws))(on_device)), side
+    return jax.lax.map(corner, draws)
 
 
+@partial(jax.jit, static_argnums=0)
 def accumulate(
-    renderer: Renderer,
-    draws: Draws,
-    slots: np.ndarray,
-    loose: np.ndarray,
-    origins: np.ndarray,
-    noise: np.ndarray,
     sides: tuple[int, int],
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Sum over draws, on the device, for some objects and for the unassigned sources.
+    renderer: Renderer,
+    inputs: tuple[Draws, jax.Array, jax.Array],
+    origins: jax.Array,
+    scenery: Scenery,
+) -> Shares:
+    """Sum over draws for some objects and for the unassigned sources.
 
     All maps are padded so that windows that reach out of the image stay inside arrays; the
     padding has infinite noise, so nothing is ever lit there.
 
+    Parameters
+    ----------
+    sides : tuple of int
+        Side of a source's stamp and of an object's.
+    renderer : Renderer
+    inputs : tuple
+        Draws; slot of every object (draws, objects); slots of no object (draws, any number).
+        A slot beyond the sources is none.
+    origins : Array, shape (objects, 2), int32
+        Image pixel (row, column) that an object's stamp starts at.
+    scenery : Scenery
+
     Returns
     -------
-    stamps : list of ndarray, shape (objects, size, size), in the order of `KINDS`
-    unassigned : list of ndarray, shape (ny, nx)
+    Shares
     """
     side, size = sides
     pad = size
-    sigma = jnp.pad(jnp.asarray(noise), pad, constant_values=np.inf)
-    first_pixel = jnp.asarray(origins, jnp.int32)
+    sigma = jnp.pad(scenery.noise, pad, constant_values=np.inf)
     # A window that misses the image lies wholly in the padding after being clipped to it.
     limit = jnp.asarray([[extent - size for extent in sigma.shape]], jnp.int32)
-    windows = jnp.clip(first_pixel + pad, 0, limit)
+    windows = jnp.clip(origins + pad, 0, limit)
     sigma_here = _cut(sigma, windows, size)
 
-    def step(sums: Any, inputs: tuple[Draws, jax.Array, jax.Array]) -> tuple[Any, None]:
-        draw, slot, free = inputs
+    def step(sums: Any, one: tuple[Draws, jax.Array, jax.Array]) -> tuple[Any, None]:
+        draw, slot, free = one
         stamps, row, col = renderer.stamps(*draw[:5])
         stamps = jnp.where(draw.active[:, None, None], jnp.maximum(stamps, 0.0), 0.0)
         corner = jnp.stack([row, col], axis=-1)
@@ -77,34 +128,47 @@ def accumulate(
         brightest_other = _scatter(jax.lax.scatter_max, dark, place[free], stamps[free])
         lit = total >= LIT_SIGMA * sigma
         inverse = jnp.where(lit, 1.0 / jnp.where(lit, total, 1.0), 0.0)
-
-        shift = jnp.clip(corner[slot] - first_pixel, 0, size - side)
-        own = _shift(stamps[slot], shift, size)
         top = jnp.where(lit, brightest, jnp.inf)
-        new = (
-            own * _cut(inverse, windows, size),
-            (own >= _cut(top, windows, size)).astype(jnp.float32),
-            (own > FOOTPRINT_SIGMA * sigma_here).astype(jnp.float32),
-            others * inverse,
-            (brightest_other >= top).astype(jnp.float32),
-            (others > FOOTPRINT_SIGMA * sigma).astype(jnp.float32),
-            lit.astype(jnp.float32),
-        )
+        sky = jnp.pad(_background(draw, scenery), pad)
+        photons = total + sky
+        bright = photons > 0.0
+        per_photon = jnp.where(bright, 1.0 / jnp.where(bright, photons, 1.0), 0.0)
+
+        shift = jnp.clip(corner[slot] - origins, 0, size - side)
+        own = _shift(stamps[slot], shift, size)
+        new_own = {
+            "light": own * _cut(inverse, windows, size),
+            "dominant": (own >= _cut(top, windows, size)).astype(jnp.float32),
+            "footprint": (own > FOOTPRINT_SIGMA * sigma_here).astype(jnp.float32),
+            "photon": own * _cut(per_photon, windows, size),
+        }
+        new_rest = {
+            "light": others * inverse,
+            "dominant": (brightest_other >= top).astype(jnp.float32),
+            "footprint": (others > FOOTPRINT_SIGMA * sigma).astype(jnp.float32),
+            "photon": others * per_photon,
+        }
+        # Where nothing shines, what little there may be is the background's.
+        dim = jnp.where(bright, sky * per_photon, 1.0)
+        new = (Shares(new_own, new_rest, dim, total), lit.astype(jnp.float32))
         return jax.tree.map(jnp.add, sums, new), None
 
-    @jax.jit
-    def run(inputs: Any) -> tuple[list[jax.Array], list[jax.Array]]:
-        stamp, plane = jnp.zeros((len(origins), size, size)), jnp.zeros(sigma.shape)
-        sums, _ = jax.lax.scan(step, (stamp,) * 3 + (plane,) * 4, inputs)
-        lit = jnp.maximum(sums[-1], 1.0)
-        count = jnp.float32(len(draws.x))
-        own = [sums[0] / _cut(lit, windows, size), sums[1] / count, sums[2] / count]
-        inner = (slice(pad, -pad), slice(pad, -pad))
-        rest = [sums[3] / lit, sums[4] / count, sums[5] / count]
-        return own, [values[inner] for values in rest]
+    stamp, plane = jnp.zeros((origins.shape[0], size, size)), jnp.zeros(sigma.shape)
+    empty = Shares(dict.fromkeys(KINDS, stamp), dict.fromkeys(KINDS, plane), plane, plane)
+    (sums, times_lit), _ = jax.lax.scan(step, (empty, plane), inputs)
+    inner = (slice(pad, -pad), slice(pad, -pad))
+    count = jnp.float32(inputs[0].x.shape[0])
+    mean = jax.tree.map(lambda values: values / count, sums)
+    times_lit = jnp.maximum(times_lit, 1.0)
+    light = {"light": sums.own["light"] / _cut(times_lit, windows, size)}
+    rest = {kind: values[inner] for kind, values in mean.rest.items()}
+    rest["light"] = (sums.rest["light"] / times_lit)[inner]
+    return Shares(mean.own | light, rest, mean.background[inner], mean.light[inner])
 
-    own, rest = run(jax.tree.map(jnp.asarray, (draws, slots, loose)))
-    return [np.asarray(values) for values in own], [np.asarray(values) for values in rest]
+
+def _background(draw: Draws, scenery: Scenery) -> jax.Array:
+    """Light of the background in every pixel, the part that was taken off included."""
+    return jnp.maximum(scenery.terms.image(draw.background) + scenery.sky, 0.0)
 
 
 def _scatter(combine: Any, canvas: jax.Array, place: jax.Array, stamps: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from probcat.io.model import write_model
 from probcat.io.photutils_models import psf_from_photutils
 from probcat.io.psf_files import read_psf
 from probcat.io.several import read_images
+from probcat.io.truth import read_truth
 
 __all__ = [
     "bad_pixels",
@@ -17,6 +18,7 @@ __all__ = [
     "read_image",
     "read_images",
     "read_psf",
+    "read_truth",
     "write_assignment",
     "write_catalog",
     "write_image",

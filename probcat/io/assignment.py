@@ -10,11 +10,13 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.io.extensions import open_fits
 from probcat.io.files import Cards, write_hdus
+from probcat.io.headers import find_wcs
 
 if TYPE_CHECKING:
-    from probcat.assign import Assignment
+    from probcat.assignment import Assignment
 
 _UNASSIGNED = "UNASSIGNED_"
+_BACKGROUND, _INFORMATION = "BACKGROUND_PHOTON", "INFORMATION"
 
 
 def write_assignment(
@@ -24,8 +26,10 @@ def write_assignment(
 
     The table ``OBJECTS`` has one row for each object: ``object_id``, and ``x0, y0``, the pixel
     of the image (counted from 0) that is the first of the object's stamps. Every kind of map
-    has a cube of stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``), and
-    an image of what no object owns (``UNASSIGNED_LIGHT``, ...).
+    has a cube of stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``,
+    ``PHOTON``), and an image of what no object owns (``UNASSIGNED_LIGHT``, ...). The images
+    ``BACKGROUND_PHOTON`` and ``INFORMATION`` are the background's share of the photons and the
+    squared signal-to-noise ratio. Images have the WCS.
 
     Parameters
     ----------
@@ -55,8 +59,15 @@ def write_assignment(
         # FITS has no arrays of length zero: without objects there are no stamps.
         if len(stamps):
             hdus.append(_packed(stamps, kind.upper(), min(len(stamps), 16)))
-    for kind, values in assignment.unassigned.items():
-        hdus.append(_packed(values, _UNASSIGNED + kind.upper()))
+    images: dict[str, Any] = {
+        _UNASSIGNED + kind.upper(): v for kind, v in assignment.unassigned.items()
+    }
+    images |= {_BACKGROUND: assignment.background, _INFORMATION: assignment.information}
+    for name, values in images.items():
+        if values is not None:
+            hdus.append(_packed(values, name))
+            if assignment.wcs is not None:
+                hdus[-1].header.update(assignment.wcs.to_header(relax=True))
     objects.header["KINDS"] = " ".join(assignment.stamps)
     write_hdus(path, hdus, cards)
 
@@ -79,7 +90,7 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
     InputError
         If there is no such file, or it holds no assignment.
     """
-    from probcat.assign import Assignment
+    from probcat.assignment import Assignment
 
     with open_fits(path) as hdus:
         if "OBJECTS" not in hdus:
@@ -97,6 +108,13 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
             for hdu in hdus
             if hdu.name.startswith(_UNASSIGNED)
         }
+        # Files of earlier versions have neither.
+        background, information = (
+            _native(hdus[name].data) if name in hdus else None
+            for name in (_BACKGROUND, _INFORMATION)
+        )
+        first = next((hdu for hdu in hdus if hdu.name.startswith(_UNASSIGNED)), None)
+        wcs = None if first is None else find_wcs(first.header, hdus)[0]
         return Assignment(
             object_ids=rows["object_id"].astype(np.int64),
             origins=np.stack([rows["y0"], rows["x0"]], axis=-1).astype(np.int64),
@@ -104,6 +122,9 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
             unassigned=unassigned,
             shape=(int(head["NY"]), int(head["NX"])),
             band=str(head["BAND"]).strip(),
+            background=background,
+            information=information,
+            wcs=wcs,
         )
 
 

@@ -68,31 +68,46 @@ def read_stars(path: str | os.PathLike[str], wcs: Any = None) -> np.ndarray:
     InputError
         If there is no such table, or it has no positions that can be used.
     """
+    positions = find_positions(read_table(path), path, wcs)
+    return positions[np.all(np.isfinite(positions), axis=1)]
+
+
+def find_positions(table: Any, path: str | os.PathLike[str], wcs: Any = None) -> np.ndarray:
+    """Find the positions of the rows of a table, as `read_stars` does.
+
+    Returns
+    -------
+    ndarray, shape (n, 2)
+        Pixels (x, y), from 0; not finite where a row has none.
+
+    Raises
+    ------
+    InputError
+        If the table has no positions that can be used.
+    """
     from astropy import units
     from astropy.coordinates import SkyCoord
 
-    table = _read_table(path)
     names = {name.strip().lower(): name for name in table.colnames}
     on_sky = {"ra", "dec"} <= set(names)
     if on_sky and wcs is not None:
         columns = [table[names[name]] for name in ("ra", "dec")]
-        values = [_numbers(column, path) for column in columns]
+        values = [numbers(column, path) for column in columns]
         own = [getattr(column, "unit", None) or units.deg for column in columns]
         sky = SkyCoord(*(v * unit for v, unit in zip(values, own, strict=True)), frame="icrs")
         x, y = (np.atleast_1d(np.asarray(part, float)) for part in wcs.world_to_pixel(sky))
     elif {"x", "y"} <= set(names):
-        x, y = (_numbers(table[names[name]], path) for name in ("x", "y"))
+        x, y = (numbers(table[names[name]], path) for name in ("x", "y"))
     elif on_sky:
         raise InputError(f"{path}: has ra, dec, but the image has no WCS; give columns x, y")
     else:
         raise InputError(
             f"{path}: no columns x, y or ra, dec; it has {', '.join(table.colnames) or 'none'}"
         )
-    positions = np.stack([x, y], axis=1)
-    return positions[np.all(np.isfinite(positions), axis=1)]
+    return np.stack([x, y], axis=1)
 
 
-def _read_table(path: str | os.PathLike[str]) -> Any:
+def read_table(path: str | os.PathLike[str]) -> Any:
     """Read a table in the format that its name or content says, or else as plain text."""
     from astropy.table import Table
 
@@ -111,7 +126,7 @@ def _read_table(path: str | os.PathLike[str]) -> Any:
     raise InputError(f"{path}: not a table that astropy reads ({reasons[-1]})")
 
 
-def _numbers(column: Any, path: str | os.PathLike[str]) -> np.ndarray:
+def numbers(column: Any, path: str | os.PathLike[str]) -> np.ndarray:
     """Values of a column, NaN where it is masked."""
     try:
         return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)

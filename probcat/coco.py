@@ -1,0 +1,51 @@
+"""Masks as run lengths in the compressed form of COCO.
+
+COCO (Lin et al. 2014, arXiv:1405.0312) lists the lengths of runs of zeros and ones in turn,
+column by column, zeros first. Compressed, every length from the fourth on is less that two
+before it, and is written in groups of five bits, the lowest first, as characters from "0" on:
+bit six of a character says that more follow, and the last one's bit five is the sign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+_FIRST = 48
+_GROUP, _MORE, _SIGN = 0x1F, 0x20, 0x10
+
+
+def encode_mask(mask: Any) -> dict[str, Any]:
+    """Compress a mask.
+
+    Parameters
+    ----------
+    mask : array_like of bool, shape (ny, nx)
+
+    Returns
+    -------
+    dict
+        `size`, [ny, nx], and `counts`, str.
+    """
+    mask = np.asarray(mask, dtype=bool)
+    flat = mask.ravel(order="F")
+    # A zero on top makes the first run one of zeros, maybe of none.
+    change = np.flatnonzero(np.diff(flat, prepend=False))
+    runs = np.diff(np.concatenate([[0], change, [flat.size]]))
+    return {"size": [int(extent) for extent in mask.shape], "counts": _compress(runs.tolist())}
+
+
+def _compress(runs: Sequence[int]) -> str:
+    """Write run lengths as text."""
+    text = []
+    for index, run in enumerate(runs):
+        value = run - runs[index - 2] if index > 2 else run
+        more = True
+        while more:
+            group = value & _GROUP
+            value >>= 5
+            more = value != (-1 if group & _SIGN else 0)
+            text.append(chr((group | (_MORE if more else 0)) + _FIRST))
+    return "".join(text)

@@ -1,0 +1,52 @@
+"""Scores of catalogs and pixel assignments against a truth."""
+
+from probcat.metrics.detection import DetectionScores, measure_offset, score_detection
+from probcat.metrics.light import (
+    LightScores,
+    align_shares,
+    score_light,
+    share_of_light_assigned,
+    true_shares,
+)
+from probcat.metrics.matching import Sources, match_sources
+from probcat.metrics.probability import (
+    brier_score,
+    calibration_error,
+    expected_calibration_error,
+    interval_coverage,
+    log_score,
+    reliability,
+)
+from probcat.metrics.segmentation import (
+    AP_THRESHOLDS,
+    SegmentationScores,
+    intersection_over_union,
+    match_masks,
+    pairwise_iou,
+    score_segmentation,
+)
+
+__all__ = [
+    "AP_THRESHOLDS",
+    "DetectionScores",
+    "LightScores",
+    "SegmentationScores",
+    "Sources",
+    "align_shares",
+    "brier_score",
+    "calibration_error",
+    "expected_calibration_error",
+    "intersection_over_union",
+    "interval_coverage",
+    "log_score",
+    "match_masks",
+    "match_sources",
+    "measure_offset",
+    "pairwise_iou",
+    "reliability",
+    "score_detection",
+    "score_light",
+    "score_segmentation",
+    "share_of_light_assigned",
+    "true_shares",
+]

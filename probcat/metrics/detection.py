@@ -1,0 +1,161 @@
+"""Completeness and purity of a catalog against a truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.metrics.matching import Sources, match_sources
+from probcat.metrics.ratios import ratio
+
+
+@dataclass(frozen=True)
+class DetectionScores:
+    r"""Completeness and purity by magnitude, weighted by probability.
+
+    With p_i the probability of a found source and m(j) the one matched to true source j,
+
+        completeness(b) = sum_{true j in b, matched} p_m(j) / number of true sources in b
+        purity(b) = 1 - FDR(b) = sum_{found i in b, matched} p_i / sum_{found i in b} p_i
+        F1 = 2 completeness purity / (completeness + purity)
+
+    (Portillo et al. 2017, AJ 154, 132, section 5.2: prevalence-weighted). A bin b holds true
+    sources by true, and found sources by found magnitude. NaN where a denominator is zero.
+
+    Parameters
+    ----------
+    edges : ndarray, shape (bins + 1,)
+        Magnitudes.
+    num_true, weight_found : ndarray, shape (bins,)
+        Number of true sources; total probability of found sources.
+    true_matched, found_matched : ndarray, shape (bins,)
+        The part of each that is matched, by probability.
+    """
+
+    edges: np.ndarray
+    num_true: np.ndarray
+    weight_found: np.ndarray
+    true_matched: np.ndarray
+    found_matched: np.ndarray
+
+    @property
+    def completeness(self) -> np.ndarray:
+        """Recall, shape (bins,)."""
+        return ratio(self.true_matched, self.num_true)
+
+    @property
+    def purity(self) -> np.ndarray:
+        """Precision, shape (bins,)."""
+        return ratio(self.found_matched, self.weight_found)
+
+    @property
+    def false_discovery_rate(self) -> np.ndarray:
+        """1 - purity, shape (bins,)."""
+        return 1.0 - self.purity
+
+    @property
+    def f1(self) -> np.ndarray:
+        """Harmonic mean of completeness and purity, shape (bins,)."""
+        return ratio(2.0 * self.completeness * self.purity, self.completeness + self.purity)
+
+    def overall(self) -> DetectionScores:
+        """Put all bins into one."""
+        ends = self.edges[[0, -1]]
+        counts = (self.num_true, self.weight_found, self.true_matched, self.found_matched)
+        return DetectionScores(ends, *(np.array([values.sum()]) for values in counts))
+
+    def __str__(self) -> str:
+        lines = ["      mag      true  found  completeness  FDR    F1"]
+        for row in range(len(self.num_true)):
+            lines.append(
+                f"{self.edges[row]:6.2f}-{self.edges[row + 1]:6.2f} {self.num_true[row]:6.0f} "
+                f"{self.weight_found[row]:6.1f} {self.completeness[row]:10.2f} "
+                f"{self.false_discovery_rate[row]:8.2f} {self.f1[row]:5.2f}"
+            )
+        return "\n".join(lines)
+
+
+def score_detection(
+    found: Sources,
+    truth: Sources,
+    *,
+    radius: float,
+    mag_gap: float | None = None,
+    edges: Any = None,
+    shape: tuple[int, int] | None = None,
+    border: float = 0.0,
+    norm: float = 2.0,
+) -> DetectionScores:
+    """Score a catalog against a truth.
+
+    All sources take part in the matching, so that one at the edge of what counts may be
+    matched to one beyond; only then are sources near the border left out.
+
+    Parameters
+    ----------
+    found, truth : Sources
+    radius : float
+        Largest distance of a match, pixels.
+    mag_gap : float, optional
+        Largest difference of magnitudes of a match.
+    edges : array_like, shape (bins + 1,), optional
+        Edges of the magnitude bins; by default one bin for all.
+    shape : tuple of int, optional
+        (ny, nx) of the image, for the border.
+    border : float
+        Sources closer than this to an edge of the image do not count, pixels.
+    norm : float
+        As in `match_sources`.
+
+    Returns
+    -------
+    DetectionScores
+    """
+    if edges is not None and (found.mag is None or truth.mag is None):
+        raise InputError("magnitude bins need magnitudes on both sides")
+    found_index, truth_index = match_sources(found, truth, radius, mag_gap, norm)
+    whole = edges is None
+    edges = np.array([-np.inf, np.inf] if whole else edges, dtype=np.float64)
+    parts = []
+    for sources, index in ((truth, truth_index), (found, found_index)):
+        counts = np.ones(len(sources), bool) if shape is None else sources.inside(shape, border)
+        mag = np.zeros(len(sources)) if whole else sources.mag
+        weight = sources.prob if sources is found else np.ones(len(sources))
+        matched = np.zeros(len(sources))
+        matched[index] = found.prob[found_index]
+        parts.append([_bin(mag[counts], edges, each[counts]) for each in (weight, matched)])
+    (num_true, true_matched), (weight_found, found_matched) = parts
+    return DetectionScores(edges, num_true, weight_found, true_matched, found_matched)
+
+
+def measure_offset(
+    found: Sources, truth: Sources, *, radius: float, mag_gap: float, brighter_than: float
+) -> tuple[float, float, float]:
+    """Measure the median offset (x, y, mag), found less true, of bright matched sources.
+
+    Catalogs of different instruments and filters differ by small offsets; `Sources.shift`
+    takes them out of the truth.
+
+    Raises
+    ------
+    InputError
+        If no true source brighter than the limit is matched.
+    """
+    one, other = match_sources(found, truth, radius, mag_gap)
+    bright = truth.mag[other] < brighter_than
+    one, other = one[bright], other[bright]
+    if not len(one):
+        raise InputError(f"no source brighter than {brighter_than} is matched")
+    x, y, mag = (
+        float(np.median(getattr(found, name)[one] - getattr(truth, name)[other]))
+        for name in ("x", "y", "mag")
+    )
+    return x, y, mag
+
+
+def _bin(mag: np.ndarray, edges: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Sum weights by magnitude bin; the last bin holds its upper edge too."""
+    return np.histogram(mag, bins=edges, weights=weight)[0].astype(np.float64)
