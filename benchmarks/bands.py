@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.common import convergence, data_path, device_name, report, timed_draws
 from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
 from probcat.blocks import use_all_cores
+from probcat.prior_parameters import UNCERTAIN_PSF
 
 HST_LIMIT = 22.33
 """Truth of the matching of Liu et al. (2023): 1,000 HST electrons, in r."""
@@ -26,20 +27,22 @@ RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
 @click.option("--bands", "sets", multiple=True, default=["r", "ri", "rgi"], show_default=True)
 @click.option(
     "--psf",
-    type=click.Choice(["given", "frame"]),
+    type=click.Choice(["given", "frame", "stars"]),
     default="given",
     show_default=True,
-    help="Those of the cutouts' files, or those of the frame's psField.",
+    help="Those of the cutouts' files, those of the frame's psField, or built from stars.",
 )
+@click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSFs too.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(seconds: float, sets: tuple[str, ...], psf: str, seed: int, file: Path | None) -> None:
     """Sample every set of bands, and print completeness, FDR and F1."""
     use_all_cores()
     results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
+    results["psf_floor"] = psf_floor
     results["seed"] = seed
     for bands in sets:
-        found = _measure(bands, seconds, psf, seed)
+        found = _measure(bands, seconds, psf, psf_floor, seed)
         click.echo(f"\n{bands}")
         report(found, None)
         results[bands] = found
@@ -47,14 +50,15 @@ def main(seconds: float, sets: tuple[str, ...], psf: str, seed: int, file: Path 
         report(results, file)
 
 
-def _measure(bands: str, seconds: float, psf: str, seed: int) -> dict[str, Any]:
+def _measure(bands: str, seconds: float, psf: str, psf_floor: bool, seed: int) -> dict[str, Any]:
     from probcat import Image, Prior, condense
     from probcat.draws import to_samples
     from probcat.sampling import Run, SamplerSettings
 
     options = psf_options(psf)
     images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band, **options) for band in bands]
-    prior = Prior.from_image(images, extended_fraction=0.0)
+    uncertain = UNCERTAIN_PSF if psf_floor else {}
+    prior = Prior.from_image(images, extended_fraction=0.0, **uncertain)
     run = Run(images, prior, SamplerSettings(), jax.random.key(seed), (4, 100, 1))
     timed_draws(run, seconds=0.0)  # compiles
     track = timed_draws(run, seconds)
