@@ -35,7 +35,14 @@ RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
 @click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSFs too.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(seconds: float, sets: tuple[str, ...], psf: str, seed: int, file: Path | None) -> None:
+def main(
+    seconds: float,
+    sets: tuple[str, ...],
+    psf: str,
+    psf_floor: bool,
+    seed: int,
+    file: Path | None,
+) -> None:
     """Sample every set of bands, and print completeness, FDR and F1."""
     use_all_cores()
     results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
