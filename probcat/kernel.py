@@ -43,10 +43,9 @@ class CatalogKernel(MCMCKernel):
     num_warmup : int, optional
         Draws in which the step size adapts and the likelihood is tempered; None takes
         that of the driver, a number serves a driver that runs block by block.
-    first_temperature : float
-        Inverse temperature of the likelihood at the start of warm-up.
     tempered_share : float
-        Share of the warm-up in which it rises to one.
+        Share of the warm-up in which the likelihood's inverse temperature rises to one, from
+        what the scene says.
     """
 
     model = None
@@ -57,12 +56,10 @@ class CatalogKernel(MCMCKernel):
         layout: Layout,
         extended_radius: int,
         num_warmup: int | None = None,
-        first_temperature: float = 1.0,
         tempered_share: float = 0.4,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
-        self.first_temperature = first_temperature
         self.tempered_share = tempered_share
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
@@ -72,7 +69,6 @@ class CatalogKernel(MCMCKernel):
         return (
             self.layout,
             self.extended_radius,
-            self.first_temperature,
             self.tempered_share,
             self._fixed_warmup,
             self._num_warmup,
@@ -116,7 +112,7 @@ class CatalogKernel(MCMCKernel):
         del model_kwargs
         (scene,) = model_args
         warming = state.i < self._num_warmup
-        temperature = self._temperature(state.i)
+        temperature = self._temperature(state.i, scene)
         key, key_passes, key_globals, key_exchange = jax.random.split(state.rng_key, 4)
         state = jax.lax.cond(
             state.i % REFRESH == 0,
@@ -141,10 +137,10 @@ class CatalogKernel(MCMCKernel):
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
 
-    def _temperature(self, i: Array) -> Array:
+    def _temperature(self, i: Array, scene: Scene) -> Array:
         span = max(1.0, self.tempered_share * self._num_warmup)
         progress = jnp.minimum(i.astype(jnp.float32) / span, 1.0)
-        tempered = jnp.exp((1.0 - progress) * jnp.log(jnp.float32(self.first_temperature)))
+        tempered = jnp.exp((1.0 - progress) * jnp.log(scene.first_temperature))
         return jnp.where(i < self._num_warmup, tempered, 1.0)
 
     def _pass(

@@ -57,7 +57,8 @@ class SamplerSettings:
     leapfrog_steps : int
         Of the joint Hamiltonian move at the end of a visit.
     first_temperature : float
-        Inverse temperature of the likelihood at the start of warm-up.
+        Inverse temperature of the likelihood at the start of warm-up; 0 takes that at which the
+        brightest object hardly stands out (`probcat.annealing`).
     tempered_share : float
         Share of the warm-up in which it rises to one.
     num_temperatures : int
@@ -82,7 +83,7 @@ class SamplerSettings:
     companion: int = 6
     extended_moves: int = 6
     leapfrog_steps: int = 5
-    first_temperature: float = 1e-3
+    first_temperature: float = 0.0
     tempered_share: float = 0.5
     num_temperatures: int = 1
     hottest: float = 0.3
@@ -102,7 +103,11 @@ class SamplerSettings:
         for name in ("birth_death", "split_merge", "resplit", "companion", "extended_moves"):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
-        for name in ("first_temperature", "psf_tolerance", "hottest"):
+        if not 0.0 <= self.first_temperature <= 1.0:
+            raise InputError(
+                f"[sampler] first_temperature = {self.first_temperature}; it must be in [0, 1]"
+            )
+        for name in ("psf_tolerance", "hottest"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpyro.distributions as dist
 from tqdm.auto import tqdm
 
+from probcat.annealing import start_temperature
 from probcat.background import num_terms
 from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
@@ -148,12 +149,12 @@ class Run:
             layout,
             tolerance=self.settings.psf_tolerance,
             large_size=self.large_size,
+            first_temperature=self.settings.first_temperature or start_temperature(self.images),
         )
         self.kernel = CatalogKernel(
             layout,
             self.radii[0][1],
             num_warmup=self.num_warmup,
-            first_temperature=self.settings.first_temperature,
             tempered_share=self.settings.tempered_share,
         )
 

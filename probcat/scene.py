@@ -51,6 +51,8 @@ class Scene(NamedTuple):
         Constant term of the log likelihood, where variances are given.
     num_pixels : Array, shape ()
         Pixels with weight.
+    first_temperature : Array, shape ()
+        Inverse temperature of the likelihood at the start of warm-up.
     """
 
     data: tuple[Array, ...]
@@ -66,6 +68,7 @@ class Scene(NamedTuple):
     area: Array
     log_norm: Array
     num_pixels: Array
+    first_temperature: Array
 
     @property
     def maps(self) -> list[tuple[Array, Array]]:
@@ -125,6 +128,7 @@ def build_scene(
     *,
     tolerance: float = 2e-3,
     large_size: float = math.inf,
+    first_temperature: float = 1.0,
 ) -> Scene:
     """Collect everything the kernel needs.
 
@@ -139,6 +143,8 @@ def build_scene(
     large_size : float
         Half-light radius in pixels of the first image beyond which a source has the larger
         footprint.
+    first_temperature : float
+        Inverse temperature of the likelihood at the start of warm-up.
     """
     # A PSF that varies does so in padded pixels.
     origins = [(-layout.pad, -layout.pad), *(plane.origin for plane in planes[1:])]
@@ -178,6 +184,7 @@ def build_scene(
         area=jnp.float32(layout.area),
         log_norm=jnp.float32(sum(0.5 * np.sum(np.log(w / (2.0 * np.pi))) for w in good)),
         num_pixels=jnp.float32(sum(len(w) for w in good)),
+        first_temperature=jnp.float32(first_temperature),
     )
 
 

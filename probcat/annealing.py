@@ -1,0 +1,47 @@
+"""Where the likelihood starts from in warm-up.
+
+Bright objects are built from their coarse shapes to their details, not the other way round: a
+galaxy that is found at full strength is found in many pieces.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import uniform_filter
+
+from probcat.noise import sky_level
+
+if TYPE_CHECKING:
+    from probcat.image import Image
+
+START_SIGNAL = 3.0
+"""Signal-to-noise ratio of the brightest object at the start."""
+WARMEST = 1e-3
+"""Largest inverse temperature there."""
+SEEN = 3.0
+"""Pixels that exceed the sky by less than so many sigma do not count."""
+
+
+def start_temperature(images: "Sequence[Image]") -> float:
+    """Inverse temperature at which the brightest object hardly stands out.
+
+    Parameters
+    ----------
+    images : sequence of Image
+
+    Returns
+    -------
+    float
+        At which the object has a signal-to-noise ratio of `START_SIGNAL` within a box about two
+        FWHM wide, in the images of one band together; at most `WARMEST`.
+    """
+    power: dict[str, float] = {}
+    for image in images:
+        sky = sky_level(image.clean_data, image.weight > 0)
+        signal = (image.clean_data - sky) * np.sqrt(image.weight)
+        side = 2 * round(float(image.psf.fwhm)) + 1
+        square = np.where(signal > SEEN, signal, 0.0) ** 2
+        largest = float(uniform_filter(square, side, mode="constant").max()) * side**2
+        power[image.band] = power.get(image.band, 0.0) + largest
+    return min(WARMEST, START_SIGNAL**2 / max(*power.values(), 1.0))

@@ -1,0 +1,34 @@
+"""The start of warm-up."""
+
+import jax
+import numpy as np
+import pytest
+
+from probcat import PSF, InputError, SamplerSettings, simulate_image
+from probcat.annealing import START_SIGNAL, WARMEST, start_temperature
+
+
+def star(flux, seed=1):
+    psf = PSF.gaussian(3.0)
+    sources = {"x": [20.0], "y": [18.0], "flux": [flux]}
+    return simulate_image(sources, psf, (40, 44), jax.random.key(seed), noise=1.0).image
+
+
+def test_brightest_object_starts_faint():
+    image = star(2e4)
+    grid = np.arange(-8.0, 9.0)
+    signal_square = 2e4**2 * np.sum(image.psf.evaluate_grid(grid, grid) ** 2)
+    # The box holds all but the wings of a Gaussian.
+    expected = START_SIGNAL**2 / signal_square
+    assert start_temperature([image]) == pytest.approx(expected, rel=0.05)
+    # Two exposures of one band hold twice the information; those of another band do not add.
+    assert start_temperature([image, star(2e4, 2)]) == pytest.approx(expected / 2.0, rel=0.05)
+
+
+def test_faint_images_start_no_later_than_others():
+    assert start_temperature([star(30.0)]) == WARMEST
+
+
+def test_bad_temperature_is_refused():
+    with pytest.raises(InputError, match=r"first_temperature = 1.5; it must be in \[0, 1\]"):
+        SamplerSettings(first_temperature=1.5)
