@@ -23,12 +23,14 @@ SEEN = 3.0
 """Pixels that exceed the sky by less than so many sigma do not count."""
 
 
-def start_temperature(images: "Sequence[Image]") -> float:
+def start_temperature(images: "Sequence[Image]", with_extended: bool = True) -> float:
     """Inverse temperature at which the brightest object hardly stands out.
 
     Parameters
     ----------
     images : sequence of Image
+    with_extended : bool
+        Stars alone have no details, and start at `WARMEST`.
 
     Returns
     -------
@@ -36,6 +38,8 @@ def start_temperature(images: "Sequence[Image]") -> float:
         At which the object has a signal-to-noise ratio of `START_SIGNAL` within a box about two
         FWHM wide, in the images of one band together; at most `WARMEST`.
     """
+    if not with_extended:
+        return WARMEST
     power: dict[str, float] = {}
     for image in images:
         sky = sky_level(image.clean_data, image.weight > 0)

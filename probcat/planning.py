@@ -58,7 +58,7 @@ class SamplerSettings:
         Of the joint Hamiltonian move at the end of a visit.
     first_temperature : float
         Inverse temperature of the likelihood at the start of warm-up; 0 takes that at which the
-        brightest object hardly stands out (`probcat.annealing`).
+        brightest object hardly stands out, or 1e-3 for stars alone (`probcat.annealing`).
     tempered_share : float
         Share of the warm-up in which it rises to one.
     num_temperatures : int

@@ -149,7 +149,8 @@ class Run:
             layout,
             tolerance=self.settings.psf_tolerance,
             large_size=self.large_size,
-            first_temperature=self.settings.first_temperature or start_temperature(self.images),
+            first_temperature=self.settings.first_temperature
+            or start_temperature(self.images, self.prior.has_extended),
         )
         self.kernel = CatalogKernel(
             layout,

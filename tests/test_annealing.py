@@ -25,8 +25,9 @@ def test_brightest_object_starts_faint():
     assert start_temperature([image, star(2e4, 2)]) == pytest.approx(expected / 2.0, rel=0.05)
 
 
-def test_faint_images_start_no_later_than_others():
+def test_faint_images_and_stars_alone_start_warmest():
     assert start_temperature([star(30.0)]) == WARMEST
+    assert start_temperature([star(2e4)], with_extended=False) == WARMEST
 
 
 def test_bad_temperature_is_refused():
