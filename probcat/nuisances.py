@@ -1,5 +1,6 @@
 """What every image has of its own: background, offset, flux scale, and its noise."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -26,13 +27,13 @@ def calibrated(scene: Scene, draw: Any) -> Scene:
     )
 
 
-def widened(images: tuple[ImageModel, ...], width: Array) -> tuple[ImageModel, ...]:
-    """Images with PSFs of changed width.
+def widened(images: tuple[ImageModel, ...], widths: Iterable[Array]) -> tuple[ImageModel, ...]:
+    """Images, or stacks of images, with PSFs of changed width.
 
     Parameters
     ----------
     images : tuple of ImageModel
-    width : Array, shape (I, 2)
+    widths : iterable of Array, shape (2,) or (images, 2)
         Relative changes along x and y of every image.
     """
     return tuple(
@@ -40,7 +41,7 @@ def widened(images: tuple[ImageModel, ...], width: Array) -> tuple[ImageModel, .
             point_tables=image.point_tables._replace(width=own),
             extended_tables=tuple(table._replace(width=own) for table in image.extended_tables),
         )
-        for image, own in zip(images, width, strict=True)
+        for image, own in zip(images, widths, strict=True)
     )
 
 

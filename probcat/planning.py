@@ -166,12 +166,7 @@ def footprints(
         for image, link in zip(images, links, strict=True)
     ]
     # Images of one pixel size share the grids that galaxies are drawn on.
-    small = [
-        max(
-            one for one, twin in zip(small, links, strict=True) if np.isclose(twin.scale, own.scale)
-        )
-        for own in links
-    ]
+    small = _shared(small, links)
     # A source is as wide on the sky in all images, but for the PSF.
     small = [
         max(radius, int(np.ceil(small[0] * link.scale)))
@@ -183,6 +178,15 @@ def footprints(
     wide = [int(np.ceil(large * link.scale)) for link in links]
     pairs = zip(small, wide, strict=True)
     return [(radius, max(radius, whole)) for radius, whole in pairs], large_size
+
+
+def _shared(radii: Sequence[int], links: Sequence[Link]) -> list[int]:
+    """Largest half side among all images of one pixel size, for each of them."""
+    scales = [link.scale for link in links]
+    return [
+        max(radius for radius, other in zip(radii, scales, strict=True) if np.isclose(other, own))
+        for own in scales
+    ]
 
 
 def build_layout(
@@ -206,7 +210,7 @@ def build_layout(
     images = [images] if not isinstance(images, Sequence) else images
     image = images[0]
     radii, large_size = footprints(images, links, prior, settings)
-    of_points = [image.psf.radius for image in images]
+    of_points = _shared([image.psf.radius for image in images], links)
     small, large = ([pair[which] for pair in radii] for which in (0, 1))
     # In steps, so that images whose PSFs hardly differ share one compiled program.
     border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0

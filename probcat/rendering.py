@@ -90,14 +90,16 @@ def extended_stamps(
         Padded pixels (x, y), which a PSF that varies is taken at.
     """
     side = 2 * radius + 1
+    image, large = scene.model.images[index], scene.model.large_size
+    affine = None if scene.model.alike[index] == 0 else image.affine
 
     def stamp(source: tuple[Array, Array, Array, Array | None]) -> Array:
         offset, flux, shape, place = source
         at = offset + jnp.float32(radius)
         # Empty slots must stay finite.
         shape = jnp.where(shape[0] > 0.0, shape, jnp.asarray(_ROUND, jnp.float32))
-        profiles = profiles_in(scene.model, index, shape)
-        return flux * one_extended(scene.model, index, at[0], at[1], profiles, shape, place, side)
+        profiles = profiles_in(image, shape, affine)
+        return flux * one_extended(image, large, at[0], at[1], profiles, shape, place, side)
 
     return jax.lax.map(stamp, (offset, flux, shapes, place), batch_size=16)
 

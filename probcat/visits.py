@@ -16,6 +16,7 @@ from probcat.layout import Layout, PassPlan
 from probcat.moves import MOVES, POINT_MOVES
 from probcat.moves.base import Draws, Model, Outcome, Search, Window, WindowState
 from probcat.moves.decision import draw
+from probcat.moves.groups import group_images, members
 from probcat.moves.hmc import hmc
 from probcat.moves.images import stack, unstack
 from probcat.nuisances import widened, window_calibration
@@ -101,17 +102,20 @@ def make_pass(
     # One flat axis of windows: nested ones take much longer to trace.
     shape = (state.chain.shape[0], weight.shape[0])
     flat = jax.tree.map(lambda a: a.reshape(shape[0] * shape[1], *a.shape[2:]), visits)
-    model = replace(scene.model, sizes=sizes)
-    if math.isfinite(plan.largest):
-        images = (
-            image._replace(extended_tables=image.extended_tables[:1]) for image in model.images
-        )
-        model = replace(model, images=tuple(images))
-    results = visit_windows(flat, model, scene.searches[number], plan, layout.num_leapfrog)
+    model, search = group_images(_of_sizes(scene.model, plan), sizes, scene.searches[number])
+    results = visit_windows(flat, model, search, plan, layout.num_leapfrog)
     results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
     finish = partial(_finish, tiling=tiling, sizes=sizes)
     draw, residual, acceptance = jax.vmap(finish)(state.draw, state.residual, held, results)
     return state._replace(draw=draw, residual=residual), acceptance
+
+
+def _of_sizes(model: Model, plan: PassPlan) -> Model:
+    """Model without what only sources need that are too large for the windows."""
+    if not math.isfinite(plan.largest):
+        return model
+    images = (image._replace(extended_tables=image.extended_tables[:1]) for image in model.images)
+    return replace(model, images=tuple(images))
 
 
 def _prepare(
@@ -254,10 +258,10 @@ def visit_windows(
     prior = model.prior
 
     def own(visit: Visit) -> Model:
-        images = model.images
+        stacks = model.stacks
         if visit.psf_width is not None:
-            images = widened(images, visit.psf_width)
-        return replace(model, prior=prior.with_slope(visit.flux_slope), images=images)
+            stacks = widened(stacks, [visit.psf_width[members(group)] for group in model.groups])
+        return replace(model, prior=prior.with_slope(visit.flux_slope), stacks=stacks)
 
     keys = jax.vmap(jax.random.split)(visits.rng_key)
     state, counts = visits.state, jnp.zeros((keys.shape[0], *COUNTS_SHAPE), jnp.float32)

@@ -1,6 +1,5 @@
 """A PSF that varies over the image: its tables, its place in the sampler, exactness."""
 
-from dataclasses import replace
 from functools import partial
 
 import jax
@@ -26,6 +25,7 @@ from probcat.extended import extended_image, extended_tables
 from probcat.kernel import fresh_residual
 from probcat.moves import MOVES
 from probcat.moves.base import FLUX, POINT
+from probcat.moves.groups import group_images
 from probcat.moves.images import patch, unstack
 from probcat.points import point_patch, points_image
 from probcat.render import Renderer
@@ -303,7 +303,7 @@ def test_windows_know_where_they_are_in_every_image():
             sizes,
             maps,
         )
-        model = replace(scene.model, sizes=sizes)
+        model, _ = group_images(scene.model, sizes, scene.searches[0])
 
         def light(window, sources):
             patches = jax.vmap(partial(patch, model, window, POINT))(sources)

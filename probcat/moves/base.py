@@ -90,6 +90,11 @@ class Model:
     alike : tuple of int
         For every image the first one in which extended sources have the same shapes, on grids
         of the same sizes.
+    stacks : tuple of ImageModel
+        Within windows, instead of `images`: those that are drawn at once, stacked along a
+        first axis.
+    groups : tuple of tuple of int
+        Which images these are.
     """
 
     images: tuple[ImageModel, ...]
@@ -103,6 +108,8 @@ class Model:
     bands: tuple[int, ...] = field(metadata={"static": True})
     sizes: tuple[int, ...] = field(default=(), metadata={"static": True})
     alike: tuple[int, ...] = field(default=(0,), metadata={"static": True})
+    stacks: tuple[ImageModel, ...] = ()
+    groups: tuple[tuple[int, ...], ...] = field(default=(), metadata={"static": True})
 
     @property
     def num_colours(self) -> int:

@@ -26,11 +26,12 @@ from probcat.densities import (
 from probcat.moves.base import FLUX, NUM_SHAPE, Model, Window, WindowState, X, Y
 from probcat.moves.decision import light_score, log_likelihood_gain
 from probcat.moves.images import (
+    Seen,
+    draw_groups,
     locate,
     one_extended,
     profiles_of,
     psf_place,
-    stack,
 )
 from probcat.moves.sources import active, all_fit
 from probcat.moves.trajectory import TAU, Coordinates, Trajectory, log_signal, prepare
@@ -127,28 +128,34 @@ def _fluxes(model: Model, at: Array, mask: Array) -> Array:
 
 
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
-    window = path.window
-    fluxes = _fluxes(model, at.points, path.mask.points)
-    with_extended = at.extended.shape[0] > 0
-    if with_extended:
-        shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
-        extended_fluxes = _fluxes(model, at.extended, path.mask.extended)
-        profiles = jax.vmap(partial(profiles_of, model))(shapes)
-    parts = []
-    for index, (band, size) in enumerate(zip(model.bands, model.sizes, strict=True)):
-        gain = jnp.float32(1.0) if index == 0 else window.gain[index]
-        where = locate(model, window, index, at.points[:, X], at.points[:, Y])
-        tables, place = model.images[index].point_tables, psf_place(model, window, index, *where)
-        part = points_image(tables, *where, gain * fluxes[:, band], size, place)
-        if with_extended:
-            where = locate(model, window, index, at.extended[:, X], at.extended[:, Y])
-            place = psf_place(model, window, index, *where)
-            draw = jax.vmap(partial(one_extended, model, index, size=size))
-            light = draw(*where, profiles[index], shapes, place)
-            flux = gain * extended_fluxes[:, band]
-            part = part + jnp.sum(flux[:, None, None] * light, axis=0)
-        parts.append(part)
-    return stack(parts)
+    fluxes = _by_image(model, _fluxes(model, at.points, path.mask.points))
+    if at.extended.shape[0] == 0:
+        return draw_groups(model, path.window, partial(_points, at.points), fluxes)
+    shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
+    profiles = jax.vmap(partial(profiles_of, model), out_axes=1)(shapes)
+    extended_fluxes = _by_image(model, _fluxes(model, at.extended, path.mask.extended))
+
+    def draw(seen: Seen, size: int, flux: Array, other: Array, profiles: list[Array]) -> Array:
+        where = locate(seen, at.extended[:, X], at.extended[:, Y])
+        one = partial(one_extended, seen.image, model.large_size, size=size)
+        light = jax.vmap(one)(*where, profiles, shapes, psf_place(seen, *where))
+        both = _points(at.points, seen, size, flux)
+        return both + jnp.sum((seen.gain * other)[:, None, None] * light, axis=0)
+
+    return draw_groups(model, path.window, draw, fluxes, extended_fluxes, profiles)
+
+
+def _points(at: Array, seen: Seen, size: int, flux: Array) -> Array:
+    """Light of all point sources in one image."""
+    where = locate(seen, at[:, X], at[:, Y])
+    tables, place = seen.image.point_tables, psf_place(seen, *where)
+    return points_image(tables, *where, seen.gain * flux, size, place)
+
+
+def _by_image(model: Model, fluxes: Array) -> list[Array]:
+    """Fluxes (images, S) of sources in every group of images."""
+    bands = [[model.bands[index] for index in group] for group in model.groups]
+    return [jnp.stack([fluxes[:, band] for band in own]) for own in bands]
 
 
 def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:

@@ -4,13 +4,18 @@ The windows of all images lie below each other in one array, so that moves are w
 a unit-flux image times a flux is what a source adds to every image.
 """
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
 import jax
 import jax.numpy as jnp
 from jax import Array
 
 from probcat.ellipses import transformed
 from probcat.extended import profile_transform, repeated_image
-from probcat.moves.base import EMPTY_SHAPE, NUM_SHAPE, POINT, Model, Window, X, Y
+from probcat.moves.base import EMPTY_SHAPE, NUM_SHAPE, POINT, ImageModel, Model, Window, X, Y
+from probcat.moves.groups import each, members
 from probcat.moves.sources import colours_of, total
 from probcat.points import point_patch
 
@@ -37,27 +42,74 @@ def unstack(canvas: Array, sizes: tuple[int, ...]) -> list[Array]:
     return parts
 
 
-def locate(model: Model, window: Window, index: int, x: Array, y: Array) -> tuple[Array, Array]:
+class Seen(NamedTuple):
+    """What places sources of a window in an image; of a group, stacked along a first axis.
+
+    Attributes
+    ----------
+    image : ImageModel
+    shift : Array, shape (2,)
+    gain : Array, shape ()
+    corner : Array, shape (2,)
+        The `place` of the window.
+    """
+
+    image: ImageModel
+    shift: Array
+    gain: Array
+    corner: Array
+
+
+def seen_by(model: Model, window: Window, number: int) -> Seen:
+    """Gather what places sources in a group of images."""
+    own = members(model.groups[number])
+    return Seen(model.stacks[number], window.shift[own], window.gain[own], window.place[own])
+
+
+def draw_groups(model: Model, window: Window, draw: Callable[..., Array], *own: Any) -> Array:
+    """Windows of all images below each other.
+
+    Parameters
+    ----------
+    model : Model
+    window : Window
+    draw : callable
+        Gives the window of one image, for its `Seen`, its side in pixels, and what it has of
+        the rest.
+    *own : sequence
+        With an entry for every group, in which images come first.
+    """
+    parts = []
+    for number, group in enumerate(model.groups):
+        size, mine = model.sizes[group[0]], [values[number] for values in own]
+
+        def one(seen: Seen, *mine: Any, size: int = size) -> Array:
+            return draw(seen, size, *mine)
+
+        drawn = each(one, group, seen_by(model, window, number), *mine)
+        parts.append(drawn.reshape(-1, size))
+    return stack(parts)
+
+
+def locate(seen: Seen, x: Array, y: Array) -> tuple[Array, Array]:
     """Position in the window of an image of a position in the window of the first."""
-    if index == 0:
-        return x, y
-    affine, shift = model.images[index].affine, window.shift[index]
+    affine, shift = seen.image.affine, seen.shift
     return (
         affine[0, 0] * x + affine[0, 1] * y + shift[0],
         affine[1, 0] * x + affine[1, 1] * y + shift[1],
     )
 
 
-def psf_place(model: Model, window: Window, index: int, x: Array, y: Array) -> Array | None:
+def psf_place(seen: Seen, x: Array, y: Array) -> Array | None:
     """Positions (..., 2) in an image, given in its window, that PSFs are taken at.
 
     None if the PSF is the same everywhere. Trajectories do without the slope of the PSF along
     the image: any force that depends on positions alone leaves a leapfrog step reversible and
     its volume what it was, and the energy is that of the true image.
     """
-    if model.images[index].point_tables.variation is None:
+    if seen.image.point_tables.variation is None:
         return None
-    corner = window.place[index]
+    corner = seen.corner
     return jax.lax.stop_gradient(jnp.stack([x + corner[0], y + corner[1]], axis=-1))
 
 
@@ -70,46 +122,63 @@ def plain_patch(model: Model, window: Window, kind: int, source: Array) -> Array
     """Image of one source of unit flux in every band."""
     if kind != POINT:
         return extended_patch(model, window, source[X], source[Y], source[-NUM_SHAPE:])
-    parts = []
-    for index, (image, size) in enumerate(zip(model.images, model.sizes, strict=True)):
-        x, y = locate(model, window, index, source[X], source[Y])
-        place = psf_place(model, window, index, x, y)
-        part = point_patch(image.point_tables, x, y, size, place)
-        parts.append(part if index == 0 else window.gain[index] * part)
-    return stack(parts)
+
+    def draw(seen: Seen, size: int) -> Array:
+        x, y = locate(seen, source[X], source[Y])
+        return seen.gain * point_patch(seen.image.point_tables, x, y, size, psf_place(seen, x, y))
+
+    return draw_groups(model, window, draw)
 
 
 def extended_patch(model: Model, window: Window, x: Array, y: Array, shape: Array) -> Array:
     """Image of an extended source of unit flux in every band."""
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
-    profiles = profiles_of(model, shape)
-    parts = []
-    for index in range(len(model.images)):
-        at = locate(model, window, index, x, y)
-        place = psf_place(model, window, index, *at)
-        part = one_extended(model, index, *at, profiles[index], shape, place, model.sizes[index])
-        parts.append(part if index == 0 else window.gain[index] * part)
-    return stack(parts)
+
+    def draw(seen: Seen, size: int, profiles: list[Array]) -> Array:
+        at = locate(seen, x, y)
+        return seen.gain * one_extended(
+            seen.image, model.large_size, *at, profiles, shape, psf_place(seen, *at), size
+        )
+
+    return draw_groups(model, window, draw, profiles_of(model, shape))
 
 
 def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
-    """Transform an extended source, before PSFs blur it: once for all images it is alike in."""
+    """Transform an extended source, before PSFs blur it: once for all images it is alike in.
+
+    Returns
+    -------
+    list of list of Array
+        For every group and every grid, with the images of the group first.
+    """
     made: dict[int, list[Array]] = {}
-    for index in model.alike:
-        made[index] = made.get(index) or profiles_in(model, index, shape)
-    return [made[index] for index in model.alike]
+    found = []
+    for group, images in zip(model.groups, model.stacks, strict=True):
+        first = jax.tree.map(lambda value: value[0], images)
+        kinds = {model.alike[index] for index in group}
+        if len(kinds) > 1:
+            turn = partial(profiles_in, first, shape)
+            found.append(jax.vmap(turn)(images.affine))
+            continue
+        kind = kinds.pop()
+        if kind not in made:
+            made[kind] = profiles_in(first, shape, None if kind == 0 else first.affine)
+        found.append([jnp.broadcast_to(value, (len(group), *value.shape)) for value in made[kind]])
+    return found
 
 
-def profiles_in(model: Model, index: int, shape: Array) -> list[Array]:
-    """Transform an extended source on the grids of one image, before its PSF blurs it."""
-    image, first = model.images[index], model.alike[index] == 0
-    seen = shape if first else transformed(shape, image.affine)
+def profiles_in(image: ImageModel, shape: Array, affine: Array | None) -> list[Array]:
+    """Transform an extended source on the grids of an image, before its PSF blurs it.
+
+    The affine map is that from the first image, None where that changes no shape.
+    """
+    seen = shape if affine is None else transformed(shape, affine)
     return [profile_transform(tables, seen) for tables in image.extended_tables]
 
 
 def one_extended(
-    model: Model,
-    index: int,
+    image: ImageModel,
+    large_size: Array,
     x: Array,
     y: Array,
     profiles: list[Array],
@@ -122,8 +191,7 @@ def one_extended(
     Position in pixels of the image, profiles as `profiles_in` gives them for the shape, which
     is that in the first image; place that of the PSF.
     """
-    image = model.images[index]
-    large = shape[0] > model.large_size
+    large = shape[0] > large_size
     # Always on the grid of its class, as images of a source on two grids differ a little.
     local = [tables.at(place) for tables in image.extended_tables]
     grids = [

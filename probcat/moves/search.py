@@ -7,7 +7,8 @@ from jax import Array
 
 from probcat.moves.base import Model, Search, Window
 from probcat.moves.colours import mean_colours
-from probcat.moves.images import band_factors, locate, unstack
+from probcat.moves.groups import each
+from probcat.moves.images import Seen, band_factors, locate, seen_by, unstack
 from probcat.moves.proposals import choose
 from probcat.points import PointTables, factors
 
@@ -71,20 +72,30 @@ def _scores(search: Search, weighted: Array) -> Array:
 def score_map(model: Model, search: tuple[Search, ...], window: Window, weighted: Array) -> Array:
     """``sum r w P`` of all images on the half-pixel grid, for sources of mean colours."""
     parts = unstack(weighted, model.sizes)
-    score = _scores(search[0], parts[0])
+    score = _scores(first_search(search), parts[0])
     if len(parts) == 1:
         return score
     factor = band_factors(model, mean_colours(model))
     centre = cell_centres(search)
     x, y = jnp.meshgrid(centre, centre)
-    for index in range(1, len(parts)):
-        own = search[index]
+
+    def one(own: Search, seen: Seen, part: Array, colour: Array) -> Array:
         cells, size = own.rows.shape[1:]
         start = 0.5 * (size - 1 - (cells - 1) * own.spacing)
-        column, row = ((at - start) / own.spacing for at in locate(model, window, index, x, y))
-        gain = factor[model.bands[index]] * window.gain[index]
-        score = score + gain * bilinear(_scores(own, parts[index]), column, row)
+        column, row = ((at - start) / own.spacing for at in locate(seen, x, y))
+        return colour * seen.gain * bilinear(_scores(own, part), column, row)
+
+    for number, group in enumerate(model.groups[1:], 1):
+        part = jnp.stack([parts[index] for index in group])
+        colour = jnp.stack([factor[model.bands[index]] for index in group])
+        scores = each(one, group, search[number], seen_by(model, window, number), part, colour)
+        score = score + jnp.sum(scores, axis=0)
     return score
+
+
+def first_search(search: tuple[Search, ...]) -> Search:
+    """Search of the first image, which is a group of its own."""
+    return Search(search[0].rows[0], search[0].cols[0], search[0].spacing[0])
 
 
 def precision_map(model: Model, window: Window) -> Array:
@@ -117,12 +128,12 @@ def log_cells(model: Model, search: tuple[Search, ...], window: Window, residual
 
 def cell_centres(search: tuple[Search, ...]) -> Array:
     """Centres of the half-pixel cells along an axis, in pixels of the window."""
-    cells = search[0].rows.shape[1]
+    cells = search[0].rows.shape[2]
     return (jnp.arange(cells, dtype=jnp.float32) + 0.5) * CELL + _edge(search)
 
 
 def _edge(search: tuple[Search, ...]) -> float:
-    _, cells, size = search[0].rows.shape
+    _, _, cells, size = search[0].rows.shape
     return 0.5 * (size - cells // 2) - 0.5
 
 
@@ -170,7 +181,7 @@ def sample_position(uniform: Array, search: tuple[Search, ...], log_cell: Array)
     log_cell : Array, shape (cells, cells)
         As `log_cells` returns it.
     """
-    cells = search[0].rows.shape[1]
+    cells = search[0].rows.shape[2]
     row_weight = jax.scipy.special.logsumexp(log_cell, axis=1)
     row = choose(uniform[0], row_weight)
     column = choose(uniform[1], log_cell[row])
@@ -183,7 +194,7 @@ def sample_position(uniform: Array, search: tuple[Search, ...], log_cell: Array)
 
 def log_position_density(search: tuple[Search, ...], log_cell: Array, x: Array, y: Array) -> Array:
     """Log density per square pixel of `sample_position`."""
-    cells = search[0].rows.shape[1]
+    cells = search[0].rows.shape[2]
     edge = _edge(search)
     column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
     row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
