@@ -1,5 +1,6 @@
 """Settings and fixtures that every test shares."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 DATA = Path(os.environ.get("PROBCAT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data"))
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 30_000
+"""Compiled programs take memory maps, of which Linux allows a process 65,530; then XLA aborts."""
+
+
+@pytest.fixture(autouse=True)
+def few_memory_maps():
+    """Forget compiled programs before there are too many of them."""
+    yield
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ both ways alike are not seen here but in `test_exactness.py`.
 """
 
 import sys
-from dataclasses import replace
 from functools import partial
 from itertools import product
 from typing import NamedTuple
@@ -23,6 +22,7 @@ from probcat import visits as passes
 from probcat.moves import MOVES
 from probcat.moves.base import EXTENDED, FLUX, POINT
 from probcat.moves.decision import draw
+from probcat.moves.groups import group_images
 from probcat.moves.proposals import choose_uniformly
 from probcat.state import initial_state
 
@@ -182,8 +182,8 @@ def visits():
     windows, states = (
         jax.tree.map(lambda *all: jnp.stack(all), *part) for part in zip(*found, strict=True)
     )
-    model = replace(scene.model, sizes=layout.window_sizes(0))
-    return model, scene.searches[0], windows, states
+    model, search = group_images(scene.model, layout.window_sizes(0), scene.searches[0])
+    return model, search, windows, states
 
 
 def visited(scene, layout):
