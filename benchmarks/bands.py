@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import convergence, data_path, device_name, report, timed_draws
+from benchmarks.fits import NUISANCES
 from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
 from probcat.blocks import use_all_cores
 from probcat.prior_parameters import UNCERTAIN_PSF
@@ -83,6 +84,10 @@ def _measure(bands: str, seconds: float, psf: str, psf_floor: bool, seed: int) -
     for name in ("num_sources", "log_likelihood"):
         rhat, ess = convergence(samples.scalars[name])
         found |= {f"rhat_{name}": rhat, f"ess_{name}_per_cpu_s": 2.0 * ess / track["cpu"][-1]}
+    for name, values in samples.scalars.items():
+        if name.startswith(NUISANCES) and np.ptp(values) > 0:
+            found[f"rhat_{name}"] = convergence(values)[0]
+            found[f"mean_{name}_of_chains"] = np.mean(values, axis=1).round(5).tolist()
     return found | _scores(catalog, images[0])
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.common import convergence, timed_draws
 
-NUISANCES = ("background", "offset_", "flux_scale", "psf_error", "noise_scale")
+NUISANCES = ("background", "offset_", "flux_scale", "psf_error", "psf_width", "noise_scale")
 
 
 @dataclass(frozen=True, eq=False)
