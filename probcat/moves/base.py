@@ -25,6 +25,8 @@ EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
 class Search(NamedTuple):
     """Matched filter on a grid of positions in a window, used to propose births.
 
+    Within windows there is one for each group of images, which come first in every array.
+
     Attributes
     ----------
     rows, cols : Array, shape (rank, cells, size)

@@ -10,7 +10,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array
 
 from probcat.moves.base import ImageModel, Model, Search
 from probcat.points import PointTables
@@ -37,9 +36,8 @@ def group_images(
     searches : tuple of Search
         Of every group.
     """
-    found: list[tuple[int, ...]] = [
-        (0,)
-    ]  # positions and the cells of a search are in pixels of the first
+    # The first one, in whose pixels positions and the cells of a search are, is for itself.
+    found: list[tuple[int, ...]] = [(0,)]
     for index in range(1, len(model.images)):
         before = found[-1][-1]
         alike = before > 0 and (
@@ -108,7 +106,4 @@ def _stacked_images(images: list[ImageModel]) -> ImageModel:
 
 
 def _stacked(values: list[Any]) -> Any:
-    def put(*arrays: Array) -> Array:
-        return jnp.stack(arrays)
-
-    return jax.tree.map(put, *values)
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *values)
