@@ -47,6 +47,21 @@ class PassPlan:
         """Count the windows along an axis (0 is x)."""
         return max(1, (layout.region_pixels(axis) + self.interior - 1) // self.size)
 
+    def overhang(self, layout: "Layout", axis: int) -> int:
+        """Count the pixels by which the first and last interior may leave the region.
+
+        Half an interior, so that the region's edge is not seldom reached and few windows are
+        idle; more where a train of windows needs it to slide by a whole window, and as much as
+        leaves nothing out where the interior is larger than the region.
+        """
+        length = layout.region_pixels(axis)
+        if self.interior >= length:
+            return self.interior - length
+        further = self.num_windows(layout, axis) - 1
+        spare = self.size * (further + 1) - length + self.interior - 1
+        needed = -(-spare // 2) if further else 0
+        return max(self.interior // 2, needed)
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -85,9 +85,9 @@ class Membership(NamedTuple):
 def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
     """Random placement of the windows.
 
-    The train of windows slides from where its first interior just touches the
-    region's start to where its last one just touches its end, so that every
-    position is covered with positive probability and few windows lie idle.
+    The train of windows slides from where its first interior overhangs the region's start to
+    where its last one overhangs its end (`PassPlan.overhang`), so that every position is covered
+    with positive probability.
     """
     keys = jax.random.split(rng_key)
     margin, interior, size = plan.margin, plan.interior, plan.size
@@ -95,9 +95,10 @@ def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
     for axis in (0, 1):
         count = plan.num_windows(layout, axis)
         length = layout.region_pixels(axis)
-        slide = length + interior - 1 - size * (count - 1)
+        overhang = plan.overhang(layout, axis)
+        slide = length + 2 * overhang - interior - size * (count - 1) + 1
         shift = jax.random.randint(keys[axis], (), 0, slide)
-        first = layout.region_start(axis) - interior + 1 + shift
+        first = layout.region_start(axis) - overhang + shift
         starts.append(first - margin + size * jnp.arange(count, dtype=jnp.int32))
         limits.append(layout.region_bounds(axis))
         counts.append(count)
