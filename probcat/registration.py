@@ -1,10 +1,10 @@
 r"""Where images beyond the first lie, the scale of their fluxes, and the widths of PSFs.
 
-All are moved given the sources.  The light m of all sources in an image is proportional to
-its flux scale, whose conditional under fixed weights is Gaussian.  An offset o shifts it,
+All are moved given the sources.  An offset o shifts the light m of all sources in an image,
 :math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which gives a Gaussian to propose from at
 every state (a Newton step, Qi & Minka 2002); what is proposed is rendered and accepted or not.
-The same goes for the width of the PSF, with second derivatives.
+The same goes for the width of the PSF, with second derivatives, and for the flux scale, which
+light is proportional to.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from probcat.nuisances import calibrated, plane_noise
 from probcat.rendering import render_one
 from probcat.scene import Scene
 from probcat.state import Draw
-from probcat.variance import log_gain
+from probcat.variance import log_gain, variance
 
 LEAST_SCALE = 0.1
 WIDEST = 0.15
@@ -38,16 +38,20 @@ class Parameter(NamedTuple):
         Of the field of a draw and of the prior.
     image : int
         Its number.
-    largest : float
-        Bound of both components.
+    smallest, largest : float
+        Bounds of every component.
     slopes : callable
-        From the light of all sources to its derivatives by both components, about.
+        From the light of all sources to its derivatives by the components, about.
+    rendered : callable
+        From a draw to the light of all sources.
     """
 
     name: str
     image: int
+    smallest: float
     largest: float
     slopes: Callable[[Array], list[Array]]
+    rendered: Callable[[Draw], Array]
 
 
 def register(
@@ -65,24 +69,38 @@ def register(
     """
     planes, prior, bands = list(residual), scene.model.prior, scene.model.bands
     for index in range(len(planes)):
-        keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
-        if prior.flux_scale is not None and bands[index] in bands[:index]:
-            draw, planes[index] = _move_scale(keys[0], scene, draw, planes[index], light, index)
 
         def rendered(draw: Draw, index: int = index) -> Array:
             own = calibrated(scene, draw)
             return render_one(own, layout, index, draw.points, draw.extended, extended_radius)
 
         parameters = []
+        if prior.flux_scale is not None and bands[index] in bands[:index]:
+            parameters.append(_flux_scale(draw, light[index] - planes[index], index))
         if prior.offset is not None and index > 0:
-            parameters.append(Parameter("offset", index, LARGEST_OFFSET, offset_slopes))
+            bounds = (-LARGEST_OFFSET, LARGEST_OFFSET)
+            parameters.append(Parameter("offset", index, *bounds, offset_slopes, rendered))
         if prior.psf_width is not None:
             slopes = partial(width_slopes, spread=scene.model.images[index].spread)
-            parameters.append(Parameter("psf_width", index, WIDEST, slopes))
-        for key, parameter in zip(keys[1:], parameters, strict=False):
+            parameters.append(Parameter("psf_width", index, -WIDEST, WIDEST, slopes, rendered))
+        keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
+        for key, parameter in zip(keys, parameters, strict=False):
             here = (draw, planes[index], light[index], parameter)
-            draw, planes[index] = _move_by_newton(key, scene, *here, rendered)
+            draw, planes[index] = _move_by_newton(key, scene, *here)
     return draw, tuple(planes)
+
+
+def _flux_scale(draw: Draw, sources: Array, index: int) -> Parameter:
+    """Flux scale of an image in which a draw's sources give some light; no need to render."""
+    unit = sources / draw.flux_scale[index]
+    return Parameter(
+        "flux_scale",
+        index,
+        LEAST_SCALE,
+        jnp.inf,
+        lambda light: [unit],
+        lambda draw: unit * draw.flux_scale[index],
+    )
 
 
 def _gain(scene: Scene, draw: Draw, lower: Array, upper: Array, light: Array, index: int) -> Array:
@@ -94,34 +112,14 @@ def _gain(scene: Scene, draw: Draw, lower: Array, upper: Array, light: Array, in
     return draw.temperature * total(jnp.where(weight > 0.0, gain, 0.0))
 
 
-def _move_scale(
-    rng_key: Array,
-    scene: Scene,
-    draw: Draw,
-    residual: Array,
-    light: tuple[Array, ...],
-    index: int,
-) -> tuple[Draw, Array]:
-    prior = scene.model.prior.flux_scale
-    assert prior is not None
-    key_normal, key_accept = jax.random.split(rng_key)
-    current, weight = draw.flux_scale[index], scene.weight[index] * draw.temperature
-    unit = (light[index] - residual) / current
-    precision = total(weight * unit**2) + 1.0 / prior.scale**2
-    mean = (total(weight * unit * light[index]) + prior.loc / prior.scale**2) / precision
-    proposed = mean + jax.random.normal(key_normal) * jax.lax.rsqrt(precision)
-    changed = residual - (proposed - current) * unit
-
-    def log_rest(value: Array) -> Array:
-        own = -0.5 * ((value - prior.loc) / prior.scale) ** 2
-        return own + 0.5 * precision * (value - mean) ** 2
-
-    log_ratio = _gain(scene, draw, residual, changed, light[index], index)
-    log_ratio = log_ratio + log_rest(proposed) - log_rest(current)
-    accepted = (proposed > LEAST_SCALE) & (-jax.random.exponential(key_accept) < log_ratio)
-    scale = jnp.where(accepted, proposed, current)
-    draw = draw._replace(flux_scale=draw.flux_scale.at[index].set(scale))
-    return draw, jnp.where(accepted, changed, residual)
+def _weight(scene: Scene, draw: Draw, residual: Array, light: Array, index: int) -> Array:
+    """Inverse variances of one image in the state with this residual, tempered."""
+    weight = scene.weight[index]
+    if scene.variance:
+        # Fixed weights would be far off where the PSF's error turns out larger than thought.
+        noise = plane_noise(scene, draw, light, index)
+        weight = jnp.where(weight > 0.0, 1.0 / variance(noise, residual), 0.0)
+    return weight * draw.temperature
 
 
 def _move_by_newton(
@@ -131,48 +129,55 @@ def _move_by_newton(
     residual: Array,
     light: Array,
     parameter: Parameter,
-    rendered: Callable[[Draw], Array],
 ) -> tuple[Draw, Array]:
-    """Propose two components of a parameter from a Gaussian about a Newton step."""
+    """Propose the components of a parameter from a Gaussian about a Newton step."""
     index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
     key_normal, key_accept = jax.random.split(rng_key)
-    values, weight = getattr(draw, parameter.name), scene.weight[parameter.image]
-    current, weight = values[index], weight * draw.temperature
+    values = getattr(draw, parameter.name)
+    current = jnp.atleast_1d(values[index])
     spread = 1.0 / prior.scale**2
 
     def newton(value: Array, residual: Array) -> tuple[Array, Array]:
-        """Mean and root of the precision of the Gaussian proposed from a state."""
+        """Mean step and root of the precision of the Gaussian proposed from a state."""
         slopes = parameter.slopes(light - residual)
-        across = total(weight * slopes[0] * slopes[1])
-        own = [total(weight * slope**2) + spread for slope in slopes]
-        pull = [total(weight * residual * slope) for slope in slopes]
-        precision = jnp.stack([jnp.stack([own[0], across]), jnp.stack([across, own[1]])])
+        weight = _weight(scene, draw, residual, light, index)
+        across = [[total(weight * one * other) for other in slopes] for one in slopes]
+        pull = jnp.stack([total(weight * residual * slope) for slope in slopes])
+        precision = jnp.stack([jnp.stack(row) for row in across])
+        precision += spread * jnp.eye(len(slopes), dtype=jnp.float32)
         root = jnp.linalg.cholesky(precision)
-        pull = jnp.stack(pull) - (value - prior.loc) * spread
-        return value + jax.scipy.linalg.cho_solve((root, True), pull), root
+        pull -= (value - prior.loc) * spread
+        return jax.scipy.linalg.cho_solve((root, True), pull), root
 
-    def log_density(value: Array, mean: Array, root: Array) -> Array:
-        turned = root.T @ (value - mean)
+    def log_density(step: Array, mean: Array, root: Array) -> Array:
+        turned = root.T @ (step - mean)
         return jnp.sum(jnp.log(jnp.diagonal(root))) - 0.5 * jnp.sum(turned**2)
 
     mean, root = newton(current, residual)
-    normal = jax.random.normal(key_normal, (2,))
-    proposed = mean + jax.scipy.linalg.solve_triangular(root.T, normal, lower=False)
-    inside = jnp.all(jnp.abs(proposed) < parameter.largest)
-    proposed = jnp.where(inside, proposed, current)
-    moved = draw._replace(**{parameter.name: values.at[index].set(proposed)})
-    changed = light - rendered(moved)
+    normal = jax.random.normal(key_normal, current.shape)
+    step = mean + jax.scipy.linalg.solve_triangular(root.T, normal, lower=False)
+    inside = jnp.all((current + step > parameter.smallest) & (current + step < parameter.largest))
+    step = jnp.where(inside, step, 0.0)
+    proposed = current + step
+    moved = _with(draw, parameter, proposed)
+    changed = light - parameter.rendered(moved)
     back_mean, back_root = newton(proposed, changed)
     log_ratio = (
         _gain(scene, draw, residual, changed, light, index)
         - 0.5 * spread * jnp.sum((proposed - prior.loc) ** 2 - (current - prior.loc) ** 2)
-        + log_density(current, back_mean, back_root)
-        - log_density(proposed, mean, root)
+        + log_density(-step, back_mean, back_root)
+        - log_density(step, mean, root)
     )
     accepted = inside & (-jax.random.exponential(key_accept) < log_ratio)
-    new = jnp.where(accepted, proposed, current)
-    draw = draw._replace(**{parameter.name: values.at[index].set(new)})
+    draw = _with(draw, parameter, jnp.where(accepted, proposed, current))
     return draw, jnp.where(accepted, changed, residual)
+
+
+def _with(draw: Draw, parameter: Parameter, value: Array) -> Draw:
+    """Draw with another value of a parameter."""
+    values = getattr(draw, parameter.name)
+    new = values.at[parameter.image].set(value.reshape(values.shape[1:]))
+    return draw._replace(**{parameter.name: new})
 
 
 def offset_slopes(light: Array) -> list[Array]:
