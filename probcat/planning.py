@@ -1,5 +1,6 @@
 """Choose window sizes, slots and schedules from the image, the PSF and the settings."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -8,18 +9,15 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.exchange import ladder
+from probcat.footprints import footprints, shared_radii
 from probcat.frames import Link, build_frames, least_margin
 from probcat.layout import Layout, PassPlan, round_up
-from probcat.render import DEFAULT_TOLERANCE, default_extended_radius
+from probcat.render import DEFAULT_TOLERANCE
 
 if TYPE_CHECKING:
     from probcat.image import Image
     from probcat.prior import Prior
 
-ENOUGH, AMPLE = 2.0, 2.5
-"""Half sides of footprints in half-light radii: the least, and what larger ones are given."""
-WIDEST = 64
-"""Largest half side of a footprint in pixels."""
 LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
@@ -29,6 +27,12 @@ FAINTEST, FAINTEST_BELOW = 10.0, 1.28
 """A percentile of pixels, and how far below the sky noise brings it, in sigma."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
+WHOLE, SEAM = 1.25, 2
+"""A region up to this many times a window's side has one window for itself, with this margin."""
+FEW, SOME, MANY = 8, 16, 32
+"""Slots for galaxies in windows of crowded fields, of others, and of whole images."""
+SPARSE = 32
+"""Fields in which a window of points needs no more slots are not crowded."""
 
 
 @dataclass(frozen=True)
@@ -112,81 +116,34 @@ class SamplerSettings:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")
 
 
-def extended_radius(image: "Image", settings: SamplerSettings, scale: float = 1.0) -> int:
-    """Half side in pixels of the footprint of extended sources.
+@dataclass(frozen=True)
+class _Class:
+    """Windows of one class: interior, margin, slots, and the footprints in every image."""
 
-    Parameters
-    ----------
-    image : Image
-    settings : SamplerSettings
-    scale : float
-        Pixels of the image along the side of one of the first image.
+    interior: int
+    margin: int
+    point_slots: int
+    radii: tuple[int, ...]
+
+    def plan(self, schedule: tuple[str, ...], passes: int, few: int, largest: float) -> PassPlan:
+        """Say what is done in them."""
+        sides = (self.interior, self.margin, self.point_slots, few)
+        return PassPlan(*sides, _shuffled(schedule), 1, passes, largest)
+
+
+def _windows(
+    interior: int, radii: Sequence[int], region: int, links: Sequence[Link], crowding: float
+) -> _Class:
+    """Choose windows: with a margin for footprints, or one for all of a small image.
+
+    No light is missed where a window holds every pixel that there is.
     """
-    radius = settings.extended_radius
-    own = int(np.ceil(scale * radius)) if radius else default_extended_radius(image.psf)
-    return max(own, image.psf.radius)
-
-
-def large_footprint(prior: "Prior", radius: int) -> tuple[int, float]:
-    """Footprint of the largest extended sources, and the size from which they have it.
-
-    Parameters
-    ----------
-    prior : Prior
-    radius : int
-        Half side in pixels of the footprint of all others.
-
-    Returns
-    -------
-    large_radius : int
-        Half side in pixels; `radius` where one class of footprints serves all sources.
-    large_size : float
-        Half-light radius in pixels, infinite with one class.
-    """
-    largest = float(getattr(prior.half_light_radius.support, "upper_bound", np.inf))
-    if not prior.has_extended or ENOUGH * largest <= radius:
-        return radius, np.inf
-    return max(radius, int(min(AMPLE * largest + 1.0, WIDEST))), radius / AMPLE
-
-
-def footprints(
-    images: "Sequence[Image]", links: Sequence[Link], prior: "Prior", settings: SamplerSettings
-) -> tuple[list[tuple[int, int]], float]:
-    """Footprints of extended sources in every image, and where the larger ones begin.
-
-    Returns
-    -------
-    radii : list of (int, int)
-        Half sides in pixels of every image, of the smaller and of the larger class.
-    large_size : float
-        Half-light radius in pixels of the first image beyond which a source is of the larger.
-    """
-    small = [
-        extended_radius(image, settings, link.scale)
-        for image, link in zip(images, links, strict=True)
-    ]
-    # Images of one pixel size share the grids that galaxies are drawn on.
-    small = _shared(small, links)
-    # A source is as wide on the sky in all images, but for the PSF.
-    small = [
-        max(radius, int(np.ceil(small[0] * link.scale)))
-        for radius, link in zip(small, links, strict=True)
-    ]
-    large, large_size = large_footprint(prior, small[0])
-    if not np.isfinite(large_size):
-        return [(radius, radius) for radius in small], large_size
-    wide = [int(np.ceil(large * link.scale)) for link in links]
-    pairs = zip(small, wide, strict=True)
-    return [(radius, max(radius, whole)) for radius, whole in pairs], large_size
-
-
-def _shared(radii: Sequence[int], links: Sequence[Link]) -> list[int]:
-    """Largest half side among all images of one pixel size, for each of them."""
-    scales = [link.scale for link in links]
-    return [
-        max(radius for radius, other in zip(radii, scales, strict=True) if np.isclose(other, own))
-        for own in scales
-    ]
+    margin, held = least_margin(links, radii), tuple(radii)
+    if region <= WHOLE * (interior + 2 * margin):
+        # One pixel more, as a window's walls cannot be reached from inside.
+        interior, margin = region + 1, SEAM
+        held = tuple(math.ceil(SEAM * link.scale) for link in links)
+    return _Class(interior, margin, _slots(crowding * min(interior, region) ** 2), held)
 
 
 def build_layout(
@@ -210,65 +167,81 @@ def build_layout(
     images = [images] if not isinstance(images, Sequence) else images
     image = images[0]
     radii, large_size = footprints(images, links, prior, settings)
-    of_points = _shared([image.psf.radius for image in images], links)
-    small, large = ([pair[which] for pair in radii] for which in (0, 1))
     # In steps, so that images whose PSFs hardly differ share one compiled program.
     border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0
     crowding = 3.0 * count_peaks(image) / image.data.size
-    per_window = _slots(crowding * settings.interior**2)
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
-    few = (16 if per_window <= 32 else 8) if prior.has_extended else 0
-    wide = settings.extended_interior or (32 if per_window <= 32 else 16)
-    per_wide = _slots(crowding * wide**2)
-    point_radius, wide_radius = (least_margin(links, size) for size in (of_points, small))
+    plans, of_plans = [], []
+    for windows, plan in _plans(images, prior, settings, links, (radii, large_size), border):
+        plans.append(plan)
+        of_plans.append(windows.radii)
+    few = max(plan.extended_slots for plan in plans)
+    layout = Layout(
+        image_shape=image.shape,
+        pad=int(np.ceil(border)) + max(plan.interior + plan.margin for plan in plans) + 2,
+        border=float(border),
+        point_capacity=capacity,
+        extended_capacity=max(1, 8 * min(few, SOME), capacity // 4 if few else 1),
+        plans=tuple(plans),
+        num_leapfrog=settings.leapfrog_steps,
+        num_chains=num_chains * settings.num_temperatures,
+        ladder=ladder(settings.num_temperatures, settings.hottest),
+    )
+    largest = [large for _, large in radii]
+    return replace(layout, frames=build_frames(links, layout, of_plans, largest))
+
+
+def _plans(
+    images: "Sequence[Image]",
+    prior: "Prior",
+    settings: SamplerSettings,
+    links: Sequence[Link],
+    extended: tuple[list[tuple[int, int]], float],
+    border: float,
+) -> list[tuple[_Class, PassPlan]]:
+    """Choose the classes of windows, and what is done in them."""
+    radii, large_size = extended
+    image = images[0]
+    region = max(image.shape) + 2 * math.ceil(border)
+    crowding = 3.0 * count_peaks(image) / image.data.size
+    of_points = shared_radii([image.psf.radius for image in images], links)
+    small, large = ([pair[which] for pair in radii] for which in (0, 1))
+
+    def windows(interior: int, footprint: Sequence[int]) -> _Class:
+        return _windows(interior, footprint, region, links, crowding)
+
     point_moves = (
         ("birth_death_point",) * settings.birth_death
         + ("split_merge",) * settings.split_merge
         + ("resplit",) * settings.resplit
         + ("companion_point",) * settings.companion
     )
-    plans, of_plans = [], []
-    apart = not prior.has_extended or wide_radius - point_radius >= CLOSE
+    plans = []
+    margins = [least_margin(links, footprint) for footprint in (small, of_points)]
+    apart = not prior.has_extended or margins[0] - margins[1] >= CLOSE
     if prior.has_points and apart:
-        schedule = _shuffled(point_moves)
-        plans.append(
-            PassPlan(settings.interior, point_radius, per_window, 0, schedule, 1, settings.passes)
-        )
-        of_plans.append(of_points)
-    if prior.has_extended:
-        moves = EXTENDED_ALONE * settings.extended_moves
-        if prior.has_points:
-            moves += WITH_POINTS * settings.extended_moves
-        if prior.has_points and not apart:
-            # Companions of any host include those of points.
-            moves += tuple(name for name in point_moves if name != "companion_point")
-        passes = settings.extended_passes if apart else settings.passes
-        schedule = _shuffled(moves)
-        plans.append(
-            PassPlan(wide, wide_radius, per_wide, few, schedule, 1, passes, float(large_size))
-        )
-        of_plans.append(small)
-        if np.isfinite(large_size):
-            # Few sources are large: one pass of windows that hold their whole light.
-            per_large, few = _slots(crowding * LARGE_INTERIOR**2), max(few, 16)
-            of_large = tuple(name for name in LARGE_MOVES if name in moves)
-            schedule = _shuffled(of_large * 3)
-            margin = least_margin(links, large)
-            plans.append(PassPlan(LARGE_INTERIOR, margin, per_large, few, schedule, 1, 1))
-            of_plans.append(large)
-    margin = max(plan.margin for plan in plans)
-    layout = Layout(
-        image_shape=image.shape,
-        pad=int(np.ceil(border)) + max(plan.interior for plan in plans) + margin + 2,
-        border=float(border),
-        point_capacity=capacity,
-        extended_capacity=max(1, 8 * few, capacity // 4 if few else 1),
-        plans=tuple(plans),
-        num_leapfrog=settings.leapfrog_steps,
-        num_chains=num_chains * settings.num_temperatures,
-        ladder=ladder(settings.num_temperatures, settings.hottest),
-    )
-    return replace(layout, frames=build_frames(links, layout, of_plans, large))
+        own = windows(settings.interior, of_points)
+        plans.append((own, own.plan(point_moves, settings.passes, 0, math.inf)))
+    if not prior.has_extended:
+        return plans
+    sparse = _slots(crowding * settings.interior**2) <= SPARSE
+    own = windows(settings.extended_interior or (32 if sparse else 16), small)
+    few = SOME if sparse else FEW
+    few = MANY if own.margin == SEAM else few
+    moves = EXTENDED_ALONE * settings.extended_moves
+    if prior.has_points:
+        moves += WITH_POINTS * settings.extended_moves
+    if prior.has_points and not apart:
+        # Companions of any host include those of points.
+        moves += tuple(name for name in point_moves if name != "companion_point")
+    passes = settings.extended_passes if apart else settings.passes
+    plans.append((own, own.plan(moves, passes, few, float(large_size))))
+    if np.isfinite(large_size):
+        # Few sources are large: one pass of windows that hold their whole light.
+        own = windows(LARGE_INTERIOR, large)
+        of_large = tuple(name for name in LARGE_MOVES if name in moves)
+        plans.append((own, own.plan(of_large * 3, 1, max(few, SOME), math.inf)))
+    return plans
 
 
 def count_peaks(image: "Image") -> int:

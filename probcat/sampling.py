@@ -23,15 +23,12 @@ from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
 from probcat.draws import OF_IMAGES, Labels, acceptance_by_signal, to_arrays, to_samples
 from probcat.errors import InputError
+from probcat.footprints import footprints
 from probcat.frames import band_names, covered, frame_origin, image_labels, link_images
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout
 from probcat.moves.base import SIGNAL_EDGES
-from probcat.planning import (
-    SamplerSettings,
-    build_layout,
-    footprints,
-)
+from probcat.planning import SamplerSettings, build_layout
 from probcat.prior import Prior
 from probcat.scene import Plane, Scene, build_scene
 from probcat.state import CatalogState, Draw, initial_state

@@ -8,9 +8,9 @@ from harness import compare_with_prior, exact_state, make_prior
 
 from probcat import PSF
 from probcat.defaults import log_normal_within
+from probcat.footprints import large_footprint
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
-from probcat.planning import large_footprint
 from probcat.rendering import extended_stamps
 from probcat.scene import Plane, build_scene
 

@@ -5,7 +5,8 @@ reflected at the walls of the window and at the flux limits (Neal 2011, Handbook
 MCMC, sec. 5.5.1.5).  A source's step scale depends on its signal-to-noise ratio, flux
 times the root of the local inverse variance; to keep the mass fixed along a trajectory,
 auxiliary scales ``s ~ N(log signal, tau^2)``, one a band, and ``N(log radius, tau^2)`` are
-drawn first, set the mass, and enter the potential.
+drawn first, set the mass, and enter the potential.  Of extended sources, which are dear to draw,
+a few move at a time; which ones depends on nothing that a trajectory changes.
 """
 
 from functools import partial
@@ -34,7 +35,16 @@ from probcat.moves.images import (
     psf_place,
 )
 from probcat.moves.sources import active, all_fit
-from probcat.moves.trajectory import TAU, Coordinates, Trajectory, log_signal, prepare
+from probcat.moves.trajectory import (
+    TAU,
+    Coordinates,
+    Trajectory,
+    choose,
+    log_signal,
+    prepare,
+    put_back,
+    taken,
+)
 from probcat.points import points_image
 from probcat.prior import Prior
 
@@ -52,7 +62,7 @@ class Phase(NamedTuple):
 def hmc(
     rng_key: Array, model: Model, window: Window, state: WindowState, num_steps: int
 ) -> tuple[WindowState, Array, Array]:
-    """One trajectory of all sources.
+    """One trajectory of all points and of extended sources that `choose` takes.
 
     Returns
     -------
@@ -63,7 +73,9 @@ def hmc(
         Whether there was anything to move.
     """
     key_normal, key_uniform = jax.random.split(rng_key)
-    uniform = jax.random.uniform(key_uniform, (2,))
+    uniform = jax.random.uniform(key_uniform, (2 + state.extended.shape[0],))
+    whole, chosen = state, choose(uniform[2:], state.extended)
+    state = state._replace(extended=taken(chosen, state.extended))
     start = _coordinates(model, state)
     bands = model.num_colours + 1
     counts = [start.points.size, start.extended.size, bands * start.points.shape[0]]
@@ -94,7 +106,11 @@ def hmc(
         points=jnp.where(accepted, points, state.points),
         extended=jnp.where(accepted, extended, state.extended),
     )
-    return state, acceptance, occupied
+    return (
+        state._replace(extended=put_back(chosen, state.extended, whole.extended)),
+        acceptance,
+        occupied,
+    )
 
 
 def _coordinates(model: Model, state: WindowState) -> Coordinates:

@@ -13,6 +13,8 @@ from probcat.moves.sources import active
 
 TAU = 0.3
 """Standard deviation of the auxiliary scales, in log."""
+NUM_EXTENDED = 6
+"""Extended sources that move along one trajectory."""
 
 
 class Coordinates(NamedTuple):
@@ -31,6 +33,28 @@ class Trajectory(NamedTuple):
     mass: Coordinates
     lower: Array
     upper: Array
+
+
+def choose(uniform: Array, extended: Array) -> Array:
+    """Choose extended sources that move: rows (`NUM_EXTENDED` or fewer, S) of one true each.
+
+    Held slots in random order, then empty ones.
+    """
+    slots = extended.shape[0]
+    rank = jnp.argsort(jnp.argsort(jnp.where(active(extended), uniform, 2.0 + uniform)))
+    row = jnp.arange(min(slots, NUM_EXTENDED), dtype=jnp.int32)
+    return row[:, None] == rank.astype(jnp.int32)[None]
+
+
+def taken(chosen: Array, extended: Array) -> Array:
+    """Gather the sources in chosen slots."""
+    return jnp.sum(jnp.where(chosen[..., None], extended[None], 0.0), axis=1)
+
+
+def put_back(chosen: Array, moved: Array, extended: Array) -> Array:
+    """Gather all sources, those in chosen slots as they have moved."""
+    spread = jnp.sum(jnp.where(chosen[..., None], moved[:, None], 0.0), axis=0)
+    return jnp.where(jnp.any(chosen, axis=0)[:, None], spread, extended)
 
 
 def prepare(
