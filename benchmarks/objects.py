@@ -53,6 +53,7 @@ GOALS = {"exist": 0.03, "light": 0.02, "star": 0.05}
 @click.option("--num-samples", default=100, show_default=True, help="Draws kept of a chain.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
+@click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw reliability diagrams there.")
 def main(
@@ -63,6 +64,7 @@ def main(
     num_samples: int,
     seed: int,
     setting: tuple[str, ...],
+    prior: tuple[str, ...],
     file: Path | None,
     figure: Path | None,
 ) -> None:
@@ -71,6 +73,7 @@ def main(
     folder = _folder(galaxies)
     settings: dict[str, Any] = {"galaxies": "sersic" if folder is None else "cosmos"}
     settings |= {"num_chains": num_chains, "sampler": parse_settings(setting)}
+    settings |= {"prior": parse_settings(prior)}
     settings |= {"num_warmup": num_warmup, "num_samples": num_samples, "seed": seed}
     record = _read(file, settings)
     renderer = Renderer(folder)
@@ -111,7 +114,8 @@ def _run(blend: Blend, settings: dict[str, Any], number: int) -> Any:
     counts = (settings["num_chains"], settings["num_warmup"], settings["num_samples"])
     key = jax.random.fold_in(jax.random.key(settings["seed"]), number)
     chosen = SamplerSettings(**settings["sampler"])
-    return Run(blend.image, Prior.from_image(blend.image), chosen, key, counts)
+    prior = Prior.from_image(blend.image, **settings["prior"])
+    return Run(blend.image, prior, chosen, key, counts)
 
 
 def score_blend(blend: Blend, settings: dict[str, Any], number: int, layout: Any) -> dict[str, Any]:
