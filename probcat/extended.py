@@ -144,8 +144,8 @@ def extended_tables(psf, size):
         fit_light=jnp.asarray(fit, jnp.float32),
         fit_modes=jnp.asarray(fit @ folded, jnp.float32),
         damping=_f32(
-            (2.0 * np.pi * psf.fwhm / FWHM) ** 2
-            * np.stack([freq_x**2, freq_y**2]).reshape(2, size, -1)
+            (psf.fwhm / FWHM) ** 2
+            * (2.0 - 2.0 * np.cos(2.0 * np.pi * np.stack([freq_x, freq_y]))).reshape(2, size, -1)
         ),
         variation=variation,
         parts=parts,
@@ -232,8 +232,8 @@ def _response(position, tables):
     cos, sin = cos_y * cos_x - sin_y * sin_x, sin_y * cos_x + cos_y * sin_x
     real, imag = tables.transfer.real, tables.transfer.imag
     if tables.width is not None:
-        share = 1.0 - tables.width[0] * tables.damping[0] - tables.width[1] * tables.damping[1]
-        real, imag = real * share, imag * share
+        along_x, along_y = (1.0 - w * d for w, d in zip(tables.width, tables.damping, strict=True))
+        real, imag = real * along_x * along_y, imag * along_x * along_y
     return real * cos - imag * sin, real * sin + imag * cos
 
 

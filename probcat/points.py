@@ -30,11 +30,11 @@ class PointTables(NamedTuple):
     ----------
     rows, cols : Array, shape (degree + 1, rank, 2 R + 1), float32
         Coefficients of the factors along y and along x.
-    row_bends, col_bends : Array, shape (degree + 1, rank, 2 R + 1), float32
-        The same of their second derivatives, times the variance of the PSF.
+    spread : Array, shape ()
+        Variance of a Gaussian of the width of the PSF, in square pixels.
     width : Array or None, shape (2,)
-        Relative change of the PSF's width along x and y: adds that share of the bends, which
-        is a convolution with a narrow Gaussian to first order.
+        Relative change w of the PSF's width along x and y: what it takes is a convolution with
+        the pixels ``(s, 1 - 2 s, s)``, ``s = w * spread``, which adds ``2 s`` to the variance.
     variation : Variation or None
         How the PSF varies over the image, if it does; without that the tables are its mean.
     matrices : Array or None, shape (K, rank, rank)
@@ -43,8 +43,7 @@ class PointTables(NamedTuple):
 
     rows: Array
     cols: Array
-    row_bends: Array
-    col_bends: Array
+    spread: Array
     width: Array | None = None
     variation: Variation | None = None
     matrices: Array | None = None
@@ -88,7 +87,7 @@ def row_factors(tables: PointTables, offset: Array) -> tuple[Array, Array]:
     """Factors along y and their derivatives, see `factors`."""
     if tables.width is None:
         return factors(tables.rows, offset)
-    return _widened(tables.rows, tables.row_bends, tables.width[1], offset)
+    return _widened(tables.rows, tables.width[1] * tables.spread, offset)
 
 
 def col_factors(
@@ -98,7 +97,7 @@ def col_factors(
     if tables.width is None:
         value, slope = factors(tables.cols, offset)
     else:
-        value, slope = _widened(tables.cols, tables.col_bends, tables.width[0], offset)
+        value, slope = _widened(tables.cols, tables.width[0] * tables.spread, offset)
     if mix is None:
         return value, slope
     return (
@@ -107,12 +106,15 @@ def col_factors(
     )
 
 
-def _widened(table: Array, bends: Array, width: Array, offset: Array) -> tuple[Array, Array]:
-    # One product with tables that all chains share, then the chain's own width.
-    rank = table.shape[1]
-    both = factors(jnp.concatenate([table, bends], axis=1), offset)
-    value, slope = (part[..., :rank, :] + width * part[..., rank:, :] for part in both)
-    return value, slope
+def _widened(table: Array, share: Array, offset: Array) -> tuple[Array, Array]:
+    """Factors and derivatives of which a share goes to each neighbouring pixel."""
+
+    def spread(factor: Array) -> Array:
+        padded = jnp.pad(factor, [(0, 0)] * (factor.ndim - 1) + [(1, 1)])
+        return factor + share * (padded[..., 2:] + padded[..., :-2] - 2.0 * factor)
+
+    value, slope = factors(table, offset)
+    return spread(value), spread(slope)
 
 
 def split_position(position: Array) -> tuple[Array, Array]:

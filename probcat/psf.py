@@ -306,17 +306,6 @@ class PSF:
         weights = np.sinc(where - np.arange(-half, half + 1))
         return np.where(np.abs(where) <= half + 1, weights, 0.0)
 
-    def basis_curvature(self, positions, axis):
-        """Second derivatives of the weights of `basis`, per square pixel."""
-        half = self.pixels.shape[axis] // 2
-        where = np.asarray(positions, float)[:, None] * self.oversampling
-        distance = where - np.arange(-half, half + 1)
-        safe = np.where(np.abs(distance) < 1e-3, 1.0, distance)
-        slope = (np.cos(np.pi * safe) - np.sinc(safe)) / safe
-        curvature = -(np.pi**2) * np.sinc(safe) - 2.0 * slope / safe
-        curvature = np.where(np.abs(distance) < 1e-3, -(np.pi**2) / 3.0, curvature)
-        return np.where(np.abs(where) <= half + 1, self.oversampling**2 * curvature, 0.0)
-
     def _fourier(self, frequencies, n):
         """Fourier kernel (frequencies, samples) for frequencies in cycles per pixel."""
         positions = np.arange(-(n // 2), n // 2 + 1) / self.oversampling

@@ -47,7 +47,7 @@ def build(psf, radius, tolerance, degree=None):
     limit = tolerance * psf.peak
     truth = _footprint(psf, radius)
     for chosen in DEGREES if degree is None else [degree]:
-        tables, bends = _polynomials(psf, radius, chosen, 0.01 * limit)
+        tables = _polynomials(psf, radius, chosen, 0.01 * limit)
         rows, cols = (on_check_offsets(table) for table in tables)
         if np.abs(truth - rows.T @ cols).max() < 0.25 * limit:
             break
@@ -55,8 +55,8 @@ def build(psf, radius, tolerance, degree=None):
     for rank, (row, col) in enumerate(zip(rows, cols, strict=True), start=1):
         residual = residual - np.multiply.outer(row, col)
         if np.abs(residual).max() <= limit:
-            kept = [jnp.asarray(table[:, :rank], jnp.float32) for table in (*tables, *bends)]
-            return PointTables(kept[0], kept[1], kept[2], kept[3])
+            first, second = (jnp.asarray(table[:, :rank], jnp.float32) for table in tables)
+            return PointTables(first, second, spread(psf))
     raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
 
 
@@ -67,16 +67,15 @@ def error(psf, tables):
     return float(np.abs(_footprint(psf, radius) - rows.T @ cols).max() / psf.peak)
 
 
-def interpolation(psf, radius, offsets, axis, bent=False):
-    """Interpolation weights (offsets * D, samples), tapered to the footprint.
+def spread(psf):
+    """Variance of a Gaussian of the width of a PSF."""
+    return jnp.float32((psf.fwhm / FWHM) ** 2)
 
-    Or those of the second derivative, times the variance of a Gaussian of the PSF's width.
-    """
+
+def interpolation(psf, radius, offsets, axis):
+    """Interpolation weights (offsets * D, samples), tapered to the footprint."""
     where = (np.arange(-radius, radius + 1) - offsets[:, None]).ravel()
-    if bent:
-        weights = (psf.fwhm / FWHM) ** 2 * psf.basis_curvature(where, axis)
-    else:
-        weights = psf.basis(where, axis)
+    weights = psf.basis(where, axis)
     if radius >= psf.radius:
         return weights
     return weights * taper((radius + 0.5 - np.abs(where)) / TAPER)[:, None]
@@ -96,10 +95,7 @@ def on_check_offsets(table):
 
 
 def _polynomials(psf, radius, degree, negligible):
-    """Tables (degree + 1, K, D), float64, of all terms that are not negligible.
-
-    Two of the factors along y and along x, and two of their second derivatives.
-    """
+    """Tables (degree + 1, K, D), float64, along y and along x, of all terms that count."""
     nodes = 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
     left, singular, right = np.linalg.svd(psf.pixels, full_matrices=False)
     keep = max(1, np.count_nonzero(singular > negligible))
@@ -115,13 +111,4 @@ def _polynomials(psf, radius, degree, negligible):
         shaped = vectors.reshape(degree + 1, 2 * radius + 1, -1)
         return np.einsum("jm,mdk->jkd", to_coefficients, shaped)
 
-    tables = tuple(table(basis @ turn) for basis, turn in zip(bases, turns, strict=True))
-    bends = tuple(
-        table(
-            interpolation(psf, radius, nodes, axis, bent=True)
-            @ samples[axis]
-            @ np.linalg.lstsq(roots[axis], turns[axis], rcond=None)[0]
-        )
-        for axis in (0, 1)
-    )
-    return tables, bends
+    return tuple(table(basis @ turn) for basis, turn in zip(bases, turns, strict=True))

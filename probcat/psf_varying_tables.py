@@ -17,7 +17,7 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.points import PointTables
-from probcat.psf_tables import CHECK_OFFSETS, DEGREES, interpolation, on_check_offsets
+from probcat.psf_tables import CHECK_OFFSETS, DEGREES, interpolation, on_check_offsets, spread
 from probcat.variation import weights
 
 # Terms of the mean are scaled to one down to this share of the first.
@@ -56,8 +56,7 @@ def build(psf, radius, tolerance, degree=None):
         tables = [_polynomials(psf, radius, chosen, axis, spans[axis]) for axis in (0, 1)]
         if _worst(truth, (_drawn(tables), cores), values, 0.25 * limit) < 0.25 * limit:
             break
-    bends = [_polynomials(psf, radius, chosen, axis, spans[axis], bent=True) for axis in (0, 1)]
-    tables, bends, cores = _ordered(tables, bends, cores, values)
+    tables, cores = _ordered(tables, cores, values)
     drawn = _drawn(tables)
 
     def meets(rank):
@@ -68,8 +67,8 @@ def build(psf, radius, tolerance, degree=None):
     if not meets(ranks[-1]):
         raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
     rank = ranks[bisect.bisect_left(ranks, True, key=meets)]
-    first, second = ([table[:, :rank] for table in pair] for pair in (tables, bends))
-    return _turned(first, second, cores[:, :rank, :rank], values, psf.variation)
+    first = [table[:, :rank] for table in tables]
+    return _turned(psf, first, cores[:, :rank, :rank], values)
 
 
 def error(psf, tables):
@@ -123,18 +122,15 @@ def _worst(truth, other, values, enough=np.inf):
     return worst
 
 
-def _polynomials(psf, radius, degree, axis, vectors, bent=False):
-    """Table (degree + 1, p, D) through the Chebyshev-Lobatto nodes of the offset.
-
-    Or that of second derivatives, see `probcat.psf_tables.interpolation`.
-    """
+def _polynomials(psf, radius, degree, axis, vectors):
+    """Table (degree + 1, p, D) through the Chebyshev-Lobatto nodes of the offset."""
     nodes = 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
-    drawn = interpolation(psf, radius, nodes, axis, bent) @ vectors
+    drawn = interpolation(psf, radius, nodes, axis) @ vectors
     drawn = drawn.reshape(degree + 1, 2 * radius + 1, -1)
     return np.einsum("jm,mdk->jkd", np.linalg.inv(np.vander(nodes, increasing=True)), drawn)
 
 
-def _ordered(tables, bends, cores, values):
+def _ordered(tables, cores, values):
     """Turn the bases into orthonormal ones on the footprint, the most important term first."""
     turns = []
     for drawn in _drawn(tables):
@@ -147,28 +143,23 @@ def _ordered(tables, bends, cores, values):
         np.linalg.svd(matrix, full_matrices=False)[0]
         for matrix in (np.concatenate(scaled, axis=1), np.concatenate(scaled, axis=0).T)
     ]
-    tables, bends = (
-        [
-            np.einsum("jpd,pr->jrd", table, turn @ rotation)
-            for table, (turn, _), rotation in zip(pair, turns, rotations, strict=True)
-        ]
-        for pair in (tables, bends)
-    )
-    return tables, bends, rotations[0].T @ cores @ rotations[1]
+    tables = [
+        np.einsum("jpd,pr->jrd", table, turn @ rotation)
+        for table, (turn, _), rotation in zip(tables, turns, rotations, strict=True)
+    ]
+    return tables, rotations[0].T @ cores @ rotations[1]
 
 
-def _turned(tables, bends, cores, values, variation):
+def _turned(psf, tables, cores, values):
     """Turn and scale the bases such that the matrix of the mean PSF is the unit matrix."""
     left, singular, right = np.linalg.svd(np.tensordot(values.mean(axis=0), cores, 1))
     scale = np.sqrt(np.maximum(singular, _FAINTEST * singular[0]))
     turns = (left * scale, right.T * scale)
     turned = [
         jnp.asarray(np.einsum("jpd,pr->jrd", table, turn), jnp.float32)
-        for pair in (tables, bends)
-        for table, turn in zip(pair, turns, strict=True)
+        for table, turn in zip(tables, turns, strict=True)
     ]
     matrices = left.T @ cores @ right.T / np.multiply.outer(scale, scale)
     matrices = jnp.asarray(matrices, jnp.float32)
-    return PointTables(
-        turned[0], turned[1], turned[2], turned[3], None, variation.single(), matrices
-    )
+    variation = psf.variation.single()
+    return PointTables(turned[0], turned[1], spread(psf), None, variation, matrices)

@@ -3,8 +3,7 @@ r"""Where images beyond the first lie, the scale of their fluxes, and the widths
 All are moved given the sources.  An offset o shifts the light m of all sources in an image,
 :math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which gives a Gaussian to propose from at
 every state (a Newton step, Qi & Minka 2002); what is proposed is rendered and accepted or not.
-The same goes for the width of the PSF, with second derivatives, and for the flux scale, which
-light is proportional to.
+The same goes for the width of the PSF and for the flux scale, in which light is linear.
 """
 
 from collections.abc import Callable
@@ -81,7 +80,7 @@ def register(
             bounds = (-LARGEST_OFFSET, LARGEST_OFFSET)
             parameters.append(Parameter("offset", index, *bounds, offset_slopes, rendered))
         if prior.psf_width is not None:
-            slopes = partial(width_slopes, spread=scene.model.images[index].spread)
+            slopes = partial(width_slopes, spread=scene.model.images[index].point_tables.spread)
             parameters.append(Parameter("psf_width", index, -WIDEST, WIDEST, slopes, rendered))
         keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
         for key, parameter in zip(keys, parameters, strict=False):
@@ -186,7 +185,7 @@ def offset_slopes(light: Array) -> list[Array]:
 
 
 def width_slopes(light: Array, spread: Array) -> list[Array]:
-    """Differentiate light by the relative width of the PSF, of variance `spread`."""
+    """Differentiate light by the relative width of the PSF, exactly where that is zero."""
     return [
         spread * (jnp.roll(light, 1, axis) + jnp.roll(light, -1, axis) - 2.0 * light)
         for axis in (1, 0)

@@ -16,7 +16,6 @@ from probcat.layout import Layout
 from probcat.moves.base import ImageModel, Model, Search
 from probcat.moves.search import build_search, search_at
 from probcat.prior import Prior
-from probcat.psf_tables import FWHM
 from probcat.reference import depends_on_model, reference_weights
 
 
@@ -197,7 +196,6 @@ def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> Imag
         extended_radius=jnp.int32(plane.extended_radius),
         large_radius=jnp.int32(large_radius),
         affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
-        spread=jnp.float32((plane.psf.fwhm / FWHM) ** 2),
     )
 
 

@@ -8,8 +8,10 @@ import pytest
 from astropy.io import fits
 
 from probcat.errors import InputError
-from probcat.points import point_stamps
+from probcat.extended import extended_image, extended_tables
+from probcat.points import point_patch, point_stamps
 from probcat.psf import PSF
+from probcat.registration import width_slopes
 
 # File, extension, cut, oversampling, greatest rank allowed at tolerance 2e-3. Measured: 4, 4, 8.
 REAL = {
@@ -233,10 +235,39 @@ def test_a_changed_width_is_that_of_a_wider_gaussian():
         )
         expected = np.multiply.outer(along_y, along_x)
         plain = np.asarray(point_stamps(tables, *place)[0][0])
-        # Of first order: what is left is a small part of what changes.
+        # A wider Gaussian to first order; its fourth moment differs by (1 px)**2 / 12.
         changed = np.abs(expected - plain).max()
-        assert np.abs(found - expected).max() < 0.15 * changed + 2e-4 * psf.peak
+        assert np.abs(found - expected).max() < 0.2 * changed + 2e-4 * psf.peak
         assert found.sum() == pytest.approx(plain.sum(), abs=1e-5)
+        for axis, share in zip((1, 0), width, strict=True):
+            moments = [np.sum(image.sum(1 - axis) * pixel**2) for image in (found, plain)]
+            assert moments[0] - moments[1] == pytest.approx(2.0 * share * sigma**2, abs=1e-4)
+
+
+def test_the_slope_by_the_width_is_that_of_the_images():
+    """Of a star and of a galaxy, also where the PSF is noisy."""
+    noise = np.random.default_rng(0).normal(0.0, 2e-4, (61, 61))
+    pixels = PSF.moffat(2.2, 3.0, size=13).evaluate_grid(*2 * [np.arange(-6.0, 6.01, 0.2)])
+    psf = PSF.from_pixels(pixels + noise, oversampling=5)
+    tables, width = psf.point_tables(), jnp.array([0.02, -0.03])
+    size, spread = 41, (psf.fwhm / 2.3548) ** 2
+
+    def star(width):
+        return point_patch(tables._replace(width=width), jnp.float32(20.3), jnp.float32(19.8), size)
+
+    wide = extended_tables(psf, 60)
+    shape = jnp.array([1.5, 0.2, 0.1, 1.2])
+
+    def galaxy(width):
+        return extended_image(wide._replace(width=width), 20.3, 19.8, shape)[:size, :size]
+
+    for draw in (star, galaxy):
+        plain = draw(jnp.zeros(2))
+        slopes = width_slopes(plain, spread)
+        expected = plain + width[0] * slopes[0] + width[1] * slopes[1]
+        error = np.abs(np.asarray(draw(width) - expected))[10:31, 10:31].max()
+        # Only the product of both widths is left.
+        assert error < 0.05 * np.abs(np.asarray(expected - plain)).max()
 
 
 @pytest.mark.parametrize("kind", ["moffat", "pixels"])

@@ -54,8 +54,6 @@ class ImageModel(NamedTuple):
         Half sides of the footprints of extended sources in pixels of the image.
     affine : Array, shape (2, 2)
         From pixels of the first image to pixels of this one.
-    spread : Array, shape ()
-        Variance of a Gaussian of the width of the PSF.
     """
 
     point_tables: PointTables
@@ -63,7 +61,6 @@ class ImageModel(NamedTuple):
     extended_radius: Array
     large_radius: Array
     affine: Array
-    spread: Array
 
 
 @jax.tree_util.register_dataclass

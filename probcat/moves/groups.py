@@ -98,8 +98,6 @@ def _stacked_images(images: list[ImageModel]) -> ImageModel:
         return tables._replace(
             rows=jnp.pad(tables.rows, more),
             cols=jnp.pad(tables.cols, more),
-            row_bends=jnp.pad(tables.row_bends, more),
-            col_bends=jnp.pad(tables.col_bends, more),
         )
 
     return _stacked([image._replace(point_tables=filled(image.point_tables)) for image in images])
