@@ -34,6 +34,7 @@ RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
     help="Those of the cutouts' files, those of the frame's psField, or built from stars.",
 )
 @click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSFs too.")
+@click.option("--refine", default=0, show_default=True, help="Rounds of refining the PSFs first.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
@@ -41,16 +42,17 @@ def main(
     sets: tuple[str, ...],
     psf: str,
     psf_floor: bool,
+    refine: int,
     seed: int,
     file: Path | None,
 ) -> None:
     """Sample every set of bands, and print completeness, FDR and F1."""
     use_all_cores()
     results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
-    results["psf_floor"] = psf_floor
+    results |= {"psf_floor": psf_floor, "refine": refine}
     results["seed"] = seed
     for bands in sets:
-        found = _measure(bands, seconds, psf, psf_floor, seed)
+        found = _measure(bands, seconds, psf, psf_floor, refine, seed)
         click.echo(f"\n{bands}")
         report(found, None)
         results[bands] = found
@@ -58,14 +60,18 @@ def main(
         report(results, file)
 
 
-def _measure(bands: str, seconds: float, psf: str, psf_floor: bool, seed: int) -> dict[str, Any]:
-    from probcat import Image, Prior, condense
+def _measure(
+    bands: str, seconds: float, psf: str, psf_floor: bool, refine: int, seed: int
+) -> dict[str, Any]:
+    from probcat import Image, Prior, condense, refine_psf
     from probcat.draws import to_samples
     from probcat.sampling import Run, SamplerSettings
 
     options = psf_options(psf)
     images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band, **options) for band in bands]
     uncertain = UNCERTAIN_PSF if psf_floor else {}
+    if refine:
+        images = refine_psf(images, rounds=refine, extended_fraction=0.0, rng_key=seed)
     prior = Prior.from_image(images, extended_fraction=0.0, **uncertain)
     run = Run(images, prior, SamplerSettings(), jax.random.key(seed), (4, 100, 1))
     timed_draws(run, seconds=0.0)  # compiles

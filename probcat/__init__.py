@@ -27,6 +27,7 @@ _HOMES = {
     "export_table": "export",
     "read_assignment": "io.assignment",
     "read_catalog": "io.catalog",
+    "refine_psf": "psf_refine",
     "sample": "sampling",
     "simulate_image": "simulate",
     "summarize": "summary",
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from probcat.io.catalog import read_catalog as read_catalog
     from probcat.prior import Prior as Prior
     from probcat.psf import PSF as PSF
+    from probcat.psf_refine import refine_psf as refine_psf
     from probcat.psf_varying import VaryingPSF as VaryingPSF
     from probcat.report import write_report as write_report
     from probcat.samples import Samples as Samples
