@@ -93,6 +93,12 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
     help="Stars to build it from: a table with x, y (from 0) or ra, dec.",
 )
 @click.option(
+    "--refine-psf",
+    type=click.IntRange(min=1),
+    metavar="ROUNDS",
+    help="Correct the PSFs first by all bright stars of a short run, so many times.",
+)
+@click.option(
     "--mask-plane",
     "mask_planes",
     multiple=True,
@@ -121,6 +127,7 @@ def run(
     psf: Path | None,
     estimate_psf: bool,
     psf_stars: Path | None,
+    refine_psf: int | None,
     mask_planes: tuple[str, ...],
     saturation: float | None,
     gain: float | None,
@@ -152,6 +159,7 @@ def run(
         "psf": None if psf is None else str(psf),
         "estimate_psf": estimate_psf or None,
         "psf_stars": None if psf_stars is None else str(psf_stars),
+        "refine_psf": refine_psf,
         "mask_bits": list(mask_planes) or None,
         "saturation": saturation,
         "gain": gain,

@@ -17,6 +17,8 @@ _HEADER = """\
 """
 # Counts and switches of a run, with the least value that makes sense.
 RUN_KEYS = {"seed": 0, "num_chains": 1, "num_warmup": 0, "num_samples": 1, "prior_only": False}
+# How often PSFs are refined, and where refined ones are kept.
+REFINED = ("refine_psf", "refined_psf")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class RunConfig:
     Parameters
     ----------
     image : mapping
-        ``files``, and options of `probcat.io.read_image`.
+        ``files``, options of `probcat.io.read_image`, and ``refine_psf``, the rounds in which
+        `probcat.refine_psf` corrects the PSFs first; ``refined_psf`` is the file of its PSFs.
     prior : mapping
         Parameters of the prior, as `probcat.Prior.from_image` takes them.
     sampler : mapping
@@ -59,6 +62,9 @@ class RunConfig:
             given = getattr(self, section.name)
             if known is not None:
                 check_keys(given, known, f"section [{section.name}]")
+        rounds = self.image.get("refine_psf", 0)
+        if not isinstance(rounds, int) or rounds < 0:
+            raise InputError(f"[image] refine_psf = {rounds!r}; it must be a number of rounds")
         for key, value in self.sampler.items():
             _check_sampler(key, value)
         return self
@@ -70,7 +76,7 @@ def section_keys(section: str) -> set[str] | None:
         from probcat.io import read_image
 
         options = set(inspect.signature(read_image).parameters) - {"path"}
-        return options | {"files"}
+        return options | {"files", *REFINED}
     if section == "sampler":
         from probcat.sampling import SamplerSettings
 
@@ -87,6 +93,24 @@ def section_keys(section: str) -> set[str] | None:
         }
         return options
     return None
+
+
+def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a section ``[image]`` with absolute file names, to be read from anywhere."""
+    resolved = dict(options)
+    files = options.get("files", [])
+    files = [files] if isinstance(files, str) else list(files)
+    resolved["files"] = [str(Path(name).resolve()) for name in files]
+    for key in ("psf", "psf_stars", "refined_psf"):
+        value = options.get(key)
+        if value is not None:
+            several = isinstance(value, list | tuple)
+            found = [
+                str(Path(name).resolve()) if Path(name).is_file() else name
+                for name in (value if several else [value])
+            ]
+            resolved[key] = found if several else found[0]
+    return resolved
 
 
 def read_config(path: str | os.PathLike[str]) -> RunConfig:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import inspect
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probcat import __version__
-from probcat.config import RUN_KEYS, RunConfig, read_config, write_config
+from probcat.config import REFINED, RUN_KEYS, RunConfig, absolute, read_config, write_config
 from probcat.errors import InputError
+from probcat.io.psf_stack import with_psfs, write_psfs
 from probcat.prior_text import describe_images, describe_prior
 from probcat.report import REPORT
 from probcat.results import ASSIGNMENT, CATALOG, FIGURES, MODEL, write_results
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 CONFIG = "config.toml"
 SAMPLES = "samples.nc"
 CHAIN = "chain"
+PSFS = "psf.fits"
 
 
 def start_run(
@@ -64,10 +66,15 @@ def start_run(
     for image in images:
         for note in image.notes:
             say(f"{image.name}: {note}")
-    resolved, prior, settings = _resolve(config, images)
-    for line in [*describe_images(images), *describe_prior(resolved.prior, config.prior, images)]:
+    refined = _refined(config, images, progress, say)
+    resolved, prior, settings = _resolve(config, refined)
+    for line in [*describe_images(refined), *describe_prior(resolved.prior, config.prior, refined)]:
         say(line)
     _clear(out)
+    if refined is not images:
+        write_psfs(out / PSFS, refined)
+        images = with_psfs(out / PSFS, images)
+        resolved = resolved.update("image", refine_psf=0, refined_psf=str((out / PSFS).resolve()))
     write_config(out / CONFIG, resolved)
     return _sample_and_write(resolved, images, prior, settings, out, progress, say)
 
@@ -165,9 +172,34 @@ def read_input(config: RunConfig) -> list[Image]:
     from probcat.frames import link_images
     from probcat.io import read_images
 
-    images = read_images(config.image)
+    images = read_images({k: v for k, v in config.image.items() if k not in REFINED})
     link_images(images)
-    return images
+    path = config.image.get("refined_psf")
+    return images if path is None else with_psfs(path, images)
+
+
+def _refined(
+    config: RunConfig, images: list[Image], progress: bool, say: Callable[[str], None]
+) -> list[Image]:
+    """Images with PSFs refined as often as the configuration says."""
+    from probcat.psf_refine import refine_psf
+
+    rounds = config.image.get("refine_psf", 0)
+    if not rounds:
+        return images
+    say(f"refining PSFs: {rounds} rounds of a short run")
+    _, _, settings = _resolve(config, images)
+    refined = refine_psf(
+        images,
+        rounds=rounds,
+        rng_key=int(config.sampler.get("seed", RUN_KEYS["seed"])),
+        settings=settings,
+        progress=progress,
+        **config.prior,
+    )
+    for image in refined:
+        say(f"{image.name}: PSF: {image.psf.notes[-1]}")
+    return refined
 
 
 def _sample_and_write(
@@ -226,33 +258,11 @@ def _resolve(config: RunConfig, images: list[Image]) -> tuple[RunConfig, Any, An
     run |= {key: value for key, value in config.sampler.items() if key in RUN_KEYS}
     resolved = replace(
         config,
-        image=_absolute(config.image),
+        image=absolute(config.image),
         prior=prior.to_config(),
         sampler={**run, **asdict(settings)},
     )
     return resolved, prior, settings
-
-
-def _absolute(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Make file names absolute, so that the run can be read from anywhere."""
-    resolved = dict(options)
-    resolved["files"] = [str(Path(name).resolve()) for name in _files(options)]
-    for key in ("psf", "psf_stars"):
-        value = options.get(key)
-        if value is not None:
-            several = isinstance(value, list | tuple)
-            found = [
-                str(Path(name).resolve()) if Path(name).is_file() else name
-                for name in (value if several else [value])
-            ]
-            resolved[key] = found if several else found[0]
-    return resolved
-
-
-def _files(options: Mapping[str, Any]) -> list[str]:
-    """List the image files of a section [image]."""
-    files = options.get("files", [])
-    return [files] if isinstance(files, str) else list(files)
 
 
 def check_directory(out: Path, overwrite: bool) -> None:
@@ -270,7 +280,7 @@ def check_directory(out: Path, overwrite: bool) -> None:
 def _clear(out: Path) -> None:
     """Make the directory, and take away what an earlier run wrote into it, nothing else."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, SAMPLES, CATALOG, ASSIGNMENT, MODEL, REPORT, *FIGURES):
+    for name in (CONFIG, SAMPLES, PSFS, CATALOG, ASSIGNMENT, MODEL, REPORT, *FIGURES):
         (out / name).unlink(missing_ok=True)
     # Those of several images have their labels in their names.
     for name in (ASSIGNMENT, MODEL, "residual.png"):
