@@ -53,15 +53,15 @@ class _Stars(NamedTuple):
 
     def light(self, samples: np.ndarray, size: int) -> np.ndarray:
         """Light of all of them in a flat image of that size, for the samples of a PSF."""
-        rows = (self.down.reshape(-1, samples.shape[0]) @ samples).reshape(self.down.shape)
-        stamps = np.einsum("nis,njs->nij", rows, self.across) * self.flux[:, None, None]
+        rows = np.matmul(self.down, samples)
+        stamps = np.matmul(rows, self.across.swapaxes(1, 2)) * self.flux[:, None, None]
         return np.bincount(self.pixel.ravel(), stamps.ravel(), minlength=size)
 
     def gathered(self, image: np.ndarray) -> np.ndarray:
         """Transpose of `light`."""
-        parts = image[self.pixel] * self.flux[:, None, None]
-        rows = np.einsum("nij,njs->nis", parts, self.across)
-        return np.einsum("nir,nis->rs", self.down, rows, optimize=True)
+        rows = np.matmul(image[self.pixel] * self.flux[:, None, None], self.across)
+        samples = rows.shape[-1]
+        return self.down.reshape(-1, samples).T @ rows.reshape(-1, samples)
 
 
 def refine_psf(
