@@ -131,24 +131,36 @@ def test_psfs_of_a_run_are_kept(tmp_path):
         with_psfs(tmp_path / "psf.fits", [other])
 
 
-def test_the_command_refines_first_and_resumes_with_the_same_psf(tmp_path):
-    data, _, _ = star_field(7, number=25)
+@pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_the_command_refines_first_and_goes_on_with_that_psf(tmp_path, monkeypatch, real):
+    """The short run itself is left out where tests have to be fast."""
+    data, _, profile = star_field(7, number=25)
     write_image(tmp_path / "image.fits", make_image(data, PSF.moffat(2.5, 3.0, size=21)))
+    asked = {}
+
+    def stand_in(images, **options):
+        asked.update(options)
+        better = replace(true_psf(profile).cut(10), notes=("refined by nothing",))
+        return [replace(image, psf=better) for image in images]
+
+    if not real:
+        monkeypatch.setattr("probcat.psf_refine.refine_psf", stand_in)
     config = tmp_path / "stars.toml"
     config.write_text("[prior]\nextended_fraction = 0.0\n", encoding="utf-8")
     out = tmp_path / "out"
     given = ["run", str(tmp_path / "image.fits"), "--out", str(out), "--config", str(config)]
-    counts = ["--num-chains", "2", "--num-warmup", "10", "--num-samples", "10", "--quiet"]
-    result = CliRunner().invoke(main, [*given, "--refine-psf", "1", *counts])
+    counts = ["--num-chains", "2", "--num-warmup", "5", "--num-samples", "5", "--quiet"]
+    result = CliRunner().invoke(main, [*given, "--refine-psf", "2", *counts])
     assert result.exit_code == 0, result.output
     assert "PSF: refined by" in result.output
+    if not real:
+        assert asked["rounds"] == 2
+        assert asked["extended_fraction"] == 0.0
     text = (out / "config.toml").read_text(encoding="utf-8")
     assert "refine_psf = 0" in text
     assert str(out / "psf.fits") in text
-    resumed = CliRunner().invoke(main, ["run", "--out", str(out), "--resume", "--quiet"])
-    assert resumed.exit_code == 0, resumed.output
-    condensed = CliRunner().invoke(main, ["condense", str(out)])
-    assert condensed.exit_code == 0, condensed.output
+    again = CliRunner().invoke(main, ["run", "--out", str(out), "--resume", "--quiet"])
+    assert again.exit_code == 0, again.output
     (out / "psf.fits").unlink()
     lost = CliRunner().invoke(main, ["condense", str(out)])
     assert lost.exit_code != 0
