@@ -27,8 +27,9 @@ FAINTEST, FAINTEST_BELOW = 10.0, 1.28
 """A percentile of pixels, and how far below the sky noise brings it, in sigma."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
-WHOLE, SEAM = 1.25, 2
-"""A region up to this many times a window's side has one window for itself, with this margin."""
+WHOLE, SEAM, FULL = 1.25, 2, 96
+"""A region up to this many times a window's side has one window for itself, with this margin, if
+that needs no more slots for points than this: all slots move along a trajectory."""
 FEW, SOME, MANY = 8, 16, 32
 """Slots for galaxies in windows of crowded fields, of others, and of whole images."""
 SPARSE = 32
@@ -139,7 +140,8 @@ def _windows(
     No light is missed where a window holds every pixel that there is.
     """
     margin, held = least_margin(links, radii), tuple(radii)
-    if region <= WHOLE * (interior + 2 * margin):
+    small = region <= WHOLE * (interior + 2 * margin)
+    if small and _slots(crowding * region**2) <= FULL:
         # One pixel more, as a window's walls cannot be reached from inside.
         interior, margin = region + 1, SEAM
         held = tuple(math.ceil(SEAM * link.scale) for link in links)
