@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from probcat import sersic
-from probcat.psf_tables import FWHM
+from probcat.psf_tables import spread
 from probcat.variation import Variation, weights
 
 # Half side, as a share of the grid, of the box around a source in which its image is right.
@@ -144,7 +144,7 @@ def extended_tables(psf, size):
         fit_light=jnp.asarray(fit, jnp.float32),
         fit_modes=jnp.asarray(fit @ folded, jnp.float32),
         damping=_f32(
-            (psf.fwhm / FWHM) ** 2
+            spread(psf)
             * (2.0 - 2.0 * np.cos(2.0 * np.pi * np.stack([freq_x, freq_y]))).reshape(2, size, -1)
         ),
         variation=variation,

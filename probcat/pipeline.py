@@ -198,7 +198,8 @@ def _refined(
         **config.prior,
     )
     for image in refined:
-        say(f"{image.name}: PSF: {image.psf.notes[-1]}")
+        if image.psf.variation is None:
+            say(f"{image.name}: PSF: {image.psf.notes[-1]}")
     return refined
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -71,18 +72,42 @@ def fit_samples(psf: PSF, stars: list[Star], oversampling: int) -> PSF:
         rows = np.einsum("nij,njs->nis", scale * parts, across)
         return np.einsum("nir,nis->rs", down, rows, optimize=True)
 
-    stiffness = SMOOTHNESS * float(np.sum(scale**2)) / grid.size**2
-
-    def normal(vector: np.ndarray) -> np.ndarray:
-        samples = vector.reshape(grid.size, -1)
-        rough = ndimage.laplace(ndimage.laplace(samples, mode="constant"), mode="constant")
-        return (gather(predict(samples)) + stiffness * rough).ravel()
-
     start = psf.evaluate_grid(grid / oversampling, grid / oversampling)
     left = weight * np.stack([star.data for star in stars]) - predict(start)
-    operator = LinearOperator((grid.size**2,) * 2, matvec=normal, dtype=float)
-    change, _ = cg(operator, gather(left).ravel(), rtol=1e-5, maxiter=300)
-    return unit_psf(start + change.reshape(start.shape), oversampling)
+    change = smooth_correction(
+        lambda samples: gather(predict(samples)), gather(left), float(np.sum(scale**2))
+    )
+    return unit_psf(start + change, oversampling)
+
+
+def smooth_correction(
+    normal: Callable[[np.ndarray], np.ndarray], pull: np.ndarray, information: float
+) -> np.ndarray:
+    """Solve the normal equations of a correction of samples, with a small Laplacian.
+
+    Parameters
+    ----------
+    normal : callable
+        Product of the normal matrix with samples.
+    pull : ndarray, shape (n, m)
+        Right-hand side.
+    information : float
+        Sum over pixels of inverse variance times flux squared, the scale of the matrix.
+
+    Returns
+    -------
+    ndarray, shape (n, m)
+    """
+    stiffness = SMOOTHNESS * information / pull.size
+
+    def product(vector: np.ndarray) -> np.ndarray:
+        samples = vector.reshape(pull.shape)
+        rough = ndimage.laplace(ndimage.laplace(samples, mode="constant"), mode="constant")
+        return np.ravel(normal(samples) + stiffness * rough)
+
+    operator = LinearOperator((pull.size,) * 2, matvec=product, dtype=float)
+    change, _ = cg(operator, pull.ravel(), rtol=1e-5, maxiter=300)
+    return np.asarray(change).reshape(pull.shape)
 
 
 def unit_psf(samples: np.ndarray, oversampling: int) -> PSF:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 from scipy import ndimage
-from scipy.sparse.linalg import LinearOperator, cg
 
 from probcat.errors import InputError
 from probcat.posterior import posterior_model
 from probcat.prior import Prior
 from probcat.prior_parameters import UNCERTAIN_PSF
-from probcat.psf_fit import SMOOTHNESS, unit_psf
+from probcat.psf_fit import smooth_correction, unit_psf
 from probcat.psf_smooth import without_noise
-from probcat.psf_tables import FWHM
+from probcat.psf_tables import spread
 from probcat.samples import Samples
 from probcat.sampling import SamplerSettings, sample
 from probcat.views import views
@@ -65,7 +64,7 @@ class _Stars(NamedTuple):
 
 
 def refine_psf(
-    images: Sequence[Image],
+    images: Image | Sequence[Image],
     *,
     rounds: int = 1,
     rng_key: Any = 0,
@@ -99,9 +98,12 @@ def refine_psf(
     Raises
     ------
     InputError
-        If catalogs hold too few bright stars.
+        If every PSF varies over its image, or catalogs hold too few bright stars.
     """
     images = list(images) if isinstance(images, Sequence) else [images]
+    if all(image.psf.variation is not None for image in images):
+        names = ", ".join(image.name or "image" for image in images)
+        raise InputError(f"{names}: only a PSF that does not vary can be refined; leave that out")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
     for number in range(rounds):
         samples = sample(
@@ -173,7 +175,7 @@ def _refined(image: Image, view: Samples) -> Image:
             f"{image.name or 'image'}: {number} stars of S/N {FAINTEST:.0f} in {len(problems)} "
             "catalogs are too few to refine its PSF by"
         )
-    samples = changed / len(problems) + _correction(problems, start.shape, size)
+    samples = changed / len(problems) + _correction(problems, size)
     refined = without_noise(unit_psf(samples, oversampling))
     note = f"refined by {number / len(problems):.0f} stars of {len(problems)} sampled catalogs"
     return replace(image, psf=replace(refined, notes=(*psf.notes, note), shift=(0.0, 0.0)))
@@ -194,10 +196,10 @@ def _each_draw(samples: Samples) -> Iterator[Samples]:
 
 def _widened(start: np.ndarray, one: Samples, psf: PSF) -> np.ndarray:
     """Give the samples of the PSF the width that a draw has."""
-    step, spread = psf.oversampling, (psf.fwhm / FWHM) ** 2
+    step, variance = psf.oversampling, float(spread(psf))
     for axis, name in ((0, "psf_width_y"), (1, "psf_width_x")):
         if name in one.scalars:
-            share = float(one.scalars[name][0, 0]) * spread
+            share = float(one.scalars[name][0, 0]) * variance
             pixels = [share, *[0.0] * (step - 1), 1.0 - 2.0 * share, *[0.0] * (step - 1), share]
             start = ndimage.convolve1d(start, pixels, axis=axis, mode="constant")
     return start
@@ -225,25 +227,18 @@ def _bright(image: Image, one: Samples, flux_min: float, grid: np.ndarray) -> _S
     return _Stars(down, across, flux, pixel)
 
 
-def _correction(
-    problems: list[tuple[_Stars, np.ndarray, np.ndarray]], shape: tuple[int, ...], size: int
-) -> np.ndarray:
-    """Least-squares correction of the samples, with the sum of squares of its Laplacian small."""
-    scale = sum(
+def _correction(problems: list[tuple[_Stars, np.ndarray, np.ndarray]], size: int) -> np.ndarray:
+    """Least-squares correction of the samples, from all draws together."""
+    information = sum(
         float(np.sum(weight[stars.pixel] * stars.flux[:, None, None] ** 2))
         for stars, weight, _ in problems
     )
-    stiffness = SMOOTHNESS * scale / np.prod(shape)
 
-    def normal(vector: np.ndarray) -> np.ndarray:
-        samples = vector.reshape(shape)
-        rough = ndimage.laplace(ndimage.laplace(samples, mode="constant"), mode="constant")
-        total = stiffness * rough
-        for stars, weight, _ in problems:
-            total = total + stars.gathered(weight * stars.light(samples, size))
-        return np.asarray(total).ravel()
+    def normal(samples: np.ndarray) -> np.ndarray:
+        parts = [
+            stars.gathered(weight * stars.light(samples, size)) for stars, weight, _ in problems
+        ]
+        return np.sum(parts, axis=0)
 
-    pull = sum(stars.gathered(weight * left) for stars, weight, left in problems)
-    operator = LinearOperator((int(np.prod(shape)),) * 2, matvec=normal, dtype=float)
-    change, _ = cg(operator, np.ravel(pull), rtol=1e-4, maxiter=200)
-    return np.asarray(change).reshape(shape)
+    pull = np.sum([stars.gathered(weight * left) for stars, weight, left in problems], axis=0)
+    return smooth_correction(normal, pull, information)

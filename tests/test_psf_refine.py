@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from probcat import PSF, Image, InputError, Samples, refine_psf
+from probcat import PSF, Image, InputError, Samples, VaryingPSF, refine_psf
 from probcat.cli import main
 from probcat.io import write_image
 from probcat.io.psf_stack import with_psfs, write_psfs
@@ -102,6 +102,15 @@ def test_too_few_stars_are_refused():
     few = {name: values[:2] for name, values in sources.items()}
     with pytest.raises(InputError, match="too few to refine its PSF by"):
         correct_psf([make_image(data, true_psf(profile).cut(12))], as_samples(few))
+
+
+def test_psfs_that_vary_are_refused_before_anything_is_sampled():
+    data, _, profile = star_field(4)
+    image = make_image(data, true_psf(profile).cut(12))
+    grid = np.tile(image.psf.pixels, (2, 2, 1, 1))
+    varying = VaryingPSF.from_grid([0.0, 60.0], [0.0, 60.0], grid, 5)
+    with pytest.raises(InputError, match="does not vary can be refined"):
+        refine_psf(replace(image, psf=varying), progress=False)
 
 
 @pytest.mark.slow
