@@ -105,10 +105,12 @@ def test_too_few_stars_are_refused():
 
 
 def test_psfs_that_vary_are_refused_before_anything_is_sampled():
-    data, _, profile = star_field(4)
-    image = make_image(data, true_psf(profile).cut(12))
-    grid = np.tile(image.psf.pixels, (2, 2, 1, 1))
-    varying = VaryingPSF.from_grid([0.0, 60.0], [0.0, 60.0], grid, 5)
+    data, _, _ = star_field(4)
+    narrow, wide = (PSF.gaussian(fwhm, size=13).evaluate_grid(GRID, GRID) for fwhm in (2.2, 2.8))
+    grid = np.array([[narrow, wide], [wide, wide]])
+    varying = VaryingPSF.from_grid([0.0, 60.0], [0.0, 60.0], grid, 4)
+    assert varying.variation is not None
+    image = make_image(data, PSF.gaussian(2.5, size=13))
     with pytest.raises(InputError, match="does not vary can be refined"):
         refine_psf(replace(image, psf=varying), progress=False)
 
