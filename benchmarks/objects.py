@@ -54,6 +54,12 @@ GOALS = {"exist": 0.03, "light": 0.02, "star": 0.05}
 @click.option("--seed", default=0, show_default=True)
 @click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
 @click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
+@click.option("--first", default=0, show_default=True, help="Number of the first blend.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the blends' samples: those found there are not drawn again.",
+)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw reliability diagrams there.")
 def main(
@@ -65,6 +71,8 @@ def main(
     seed: int,
     setting: tuple[str, ...],
     prior: tuple[str, ...],
+    first: int,
+    keep: Path | None,
     file: Path | None,
     figure: Path | None,
 ) -> None:
@@ -75,14 +83,17 @@ def main(
     settings |= {"num_chains": num_chains, "sampler": parse_settings(setting)}
     settings |= {"prior": parse_settings(prior)}
     settings |= {"num_warmup": num_warmup, "num_samples": num_samples, "seed": seed}
+    settings |= {"first": first}
     record = _read(file, settings)
     renderer = Renderer(folder)
     layout = make_layout(renderer.draw((seed, 0)), settings)
     with tqdm(total=scenes, initial=len(record["scenes"]), unit="scene") as bar:
         while len(record["scenes"]) < scenes:
-            number = len(record["scenes"])
+            number = first + len(record["scenes"])
+            blend = renderer.draw((seed, number))
             start, cpu = time.monotonic(), time.process_time()
-            found = score_blend(renderer.draw((seed, number)), settings, number, layout)
+            samples = sample_blend(blend, settings, number, layout, keep)
+            found = score_blend(blend, samples)
             found["seconds"] = time.monotonic() - start
             found["cpu_seconds"] = time.process_time() - cpu
             record["scenes"].append(found)
@@ -118,8 +129,31 @@ def _run(blend: Blend, settings: dict[str, Any], number: int) -> Any:
     return Run(blend.image, prior, chosen, key, counts)
 
 
-def score_blend(blend: Blend, settings: dict[str, Any], number: int, layout: Any) -> dict[str, Any]:
-    """Sample one blend and compare.
+def sample_blend(
+    blend: Blend, settings: dict[str, Any], number: int, layout: Any, keep: Path | None
+) -> Any:
+    """Sample one blend, or read the samples that were kept of it under the same settings."""
+    from probcat import Samples
+
+    about = json.dumps({**settings, "first": 0, "number": number}, sort_keys=True)
+    path = None if keep is None else keep / f"blend_{number:04d}.nc"
+    if path is not None and path.exists():
+        samples = Samples.from_netcdf(path)
+        if samples.attrs.get("benchmark") != about:
+            raise click.ClickException(f"{path} is of other settings; move it away")
+        return samples
+    run = _run(blend, settings, number)
+    run.prepare(layout)
+    samples = run.execute(None, progress=False).compact()
+    samples = replace(samples, attrs={**samples.attrs, "benchmark": about})
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        samples.to_netcdf(path)
+    return samples
+
+
+def score_blend(blend: Blend, samples: Any) -> dict[str, Any]:
+    """Condense the samples of one blend, and compare.
 
     Returns
     -------
@@ -129,13 +163,9 @@ def score_blend(blend: Blend, settings: dict[str, Any], number: int, layout: Any
     """
     from probcat import assign_pixels, condense
 
-    run = _run(blend, settings, number)
-    run.prepare(layout)
-    samples = run.execute(None, progress=False).compact()
     catalog = condense(samples)
     maps = assign_pixels(samples, catalog, blend.image)
-    found = compare_blend(blend, catalog, maps) | _convergence(samples)
-    return found | {"grown": len(run.grown)}
+    return compare_blend(blend, catalog, maps) | _convergence(samples)
 
 
 def compare_blend(blend: Blend, catalog: Any, maps: Any) -> dict[str, Any]:
