@@ -4,7 +4,8 @@ The population: 3 to 6 sources, each with even odds a star or a galaxy, about th
 40x40 px (normal, 5 px along each axis, at least 4 px inside the image). Fluxes are log-uniform,
 of stars 8 to 200 and of galaxies 20 to 400 times the error of an isolated star. Galaxies are real
 ones of COSMOS (GalSim's sample, turned at random, with their own sizes at 0.2 arcsec/px) where
-they are at hand, else Sersic profiles: half-light radius log-uniform from 1 to 3 px, index from
+they are at hand, and only as bright as leaves HST's own noise, made white, below a fifth of the
+noise of the blend; else Sersic profiles: half-light radius log-uniform from 1 to 3 px, index from
 0.5 to 4, reduced shear uniform up to 0.5. One Moffat PSF (FWHM 3 px, index 3.5), Gaussian noise
 of one unit, a background of ten.
 """
@@ -22,6 +23,8 @@ NOISE, LEVEL = 1.0, 10.0
 FEWEST, MOST = 3, 6
 SPREAD, BORDER = 5.0, 4.0
 STAR_SIGNAL, GALAXY_SIGNAL = (8.0, 200.0), (20.0, 400.0)
+HST_NOISE = 0.2
+"""Of a real galaxy, in units of the noise: brighter, it would be taken for structure."""
 COSMOS = "real_galaxy_catalog_26_extension_example.fits"
 
 
@@ -64,6 +67,7 @@ class Renderer:
         self.real = None
         if folder is not None:
             self.real = galsim.RealGalaxyCatalog(COSMOS, dir=str(folder))
+        self.brightest: dict[int, float] = {}
         self.unit = NOISE * np.sqrt(self.psf.effective_area)
 
     def draw(self, seed: tuple[int, int]) -> Blend:
@@ -76,12 +80,12 @@ class Renderer:
         middle = 0.5 * (np.array(SHAPE[::-1]) - 1.0)
         place = rng.normal(middle, SPREAD, (number, 2))
         place = np.clip(place, BORDER, np.array(SHAPE[::-1]) - 1.0 - BORDER)
-        limits = np.where(star[:, None], STAR_SIGNAL, GALAXY_SIGNAL)
-        flux = self.unit * np.exp(rng.uniform(*np.log(limits).T))
+        drawn = [self._source(bool(kind), rng) for kind in star]
+        flux = np.array([flux for _, flux in drawn])
         light = np.array(
             [
-                self._image(self._profile(bool(kind), rng), one, *at)
-                for kind, one, at in zip(star, flux, place, strict=True)
+                self._image(profile, one, *at)
+                for (profile, one), at in zip(drawn, place, strict=True)
             ]
         )
         data = light.sum(axis=0) + LEVEL + rng.normal(0.0, NOISE, SHAPE)
@@ -91,22 +95,37 @@ class Renderer:
         sources = {"x": place[:, 0], "y": place[:, 1], "flux": flux, "is_star": star.astype(float)}
         return Blend(image, sources, light)
 
-    def _profile(self, star: bool, rng: np.random.Generator) -> Any:
-        """Profile of unit flux as it is seen, the PSF included, but for the pixels."""
+    def _source(self, star: bool, rng: np.random.Generator) -> tuple[Any, float]:
+        """Profile of unit flux as it is seen, the PSF included but not the pixels, and a flux."""
         import galsim
 
+        low, high = STAR_SIGNAL if star else GALAXY_SIGNAL
         if star:
-            return self.star
-        angle = rng.uniform(0.0, np.pi) * galsim.radians
-        if self.real is not None:
+            profile = self.star
+        elif self.real is not None:
             index = int(rng.integers(self.real.nobjects))
-            galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0).rotate(angle)
+            galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
+            profile = galsim.Convolve([galaxy.rotate(_angle(rng)), self.star])
+            high = min(high, self._brightest(index))
         else:
             size = PIXEL_SCALE * float(np.exp(rng.uniform(0.0, np.log(3.0))))
             index = float(rng.uniform(0.5, 4.0))
             galaxy = galsim.Sersic(index, half_light_radius=size)
-            galaxy = galaxy.shear(g=float(rng.uniform(0.0, 0.5)), beta=angle)
-        return galsim.Convolve([galaxy, self.star])
+            galaxy = galaxy.shear(g=float(rng.uniform(0.0, 0.5)), beta=_angle(rng))
+            profile = galsim.Convolve([galaxy, self.star])
+        return profile, float(self.unit * np.exp(rng.uniform(np.log(low), np.log(high))))
+
+    def _brightest(self, index: int) -> float:
+        """Signal-to-noise ratio at which HST's noise of a real galaxy is as large as it may be."""
+        import galsim
+
+        if index not in self.brightest:
+            galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
+            profile = galsim.Convolve([galaxy, self.star]).withFlux(self.unit)
+            image = profile.drawImage(nx=SHAPE[1], ny=SHAPE[0], scale=PIXEL_SCALE)
+            own = np.sqrt(profile.noise.whitenImage(image))
+            self.brightest[index] = max(HST_NOISE * NOISE / own, GALAXY_SIGNAL[0])
+        return self.brightest[index]
 
     def _image(self, profile: Any, flux: float, x: float, y: float) -> np.ndarray:
         """Noise-free image of a profile at a pixel position."""
@@ -117,3 +136,10 @@ class Renderer:
         return np.asarray(
             profile.withFlux(flux).drawImage(image=image, center=centre).array, float
         ).copy()
+
+
+def _angle(rng: np.random.Generator) -> Any:
+    """Draw an angle on the sky."""
+    import galsim
+
+    return rng.uniform(0.0, np.pi) * galsim.radians
