@@ -92,7 +92,7 @@ class PriorParameters:
     extended_fraction_a: float = 1.0
     extended_fraction_b: float = 1.0
     half_light_radius_median: float | None = None
-    half_light_radius_scatter: float = 0.6
+    half_light_radius_scatter: float = 0.7
     half_light_radius_min: float | None = None
     half_light_radius_max: float | None = None
     ellipticity_a: float = 2.0
