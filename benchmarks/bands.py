@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import convergence, data_path, device_name, report, timed_draws
+from benchmarks.crowded import simulate_bands
 from benchmarks.fits import NUISANCES
 from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
 from probcat.blocks import use_all_cores
@@ -35,6 +36,7 @@ RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
 )
 @click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSFs too.")
 @click.option("--refine", default=0, show_default=True, help="Rounds of refining the PSFs first.")
+@click.option("--simulated", is_flag=True, help="HST's stars as these images would see them.")
 @click.option("--seed", default=0, show_default=True)
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
@@ -43,16 +45,18 @@ def main(
     psf: str,
     psf_floor: bool,
     refine: int,
+    simulated: bool,
     seed: int,
     file: Path | None,
 ) -> None:
     """Sample every set of bands, and print completeness, FDR and F1."""
     use_all_cores()
     results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
-    results |= {"psf_floor": psf_floor, "refine": refine}
+    results |= {"psf_floor": psf_floor, "refine": refine, "simulated": simulated}
     results["seed"] = seed
     for bands in sets:
-        found = _measure(bands, seconds, psf, psf_floor, refine, seed)
+        images = _read(bands, psf, simulated, seed)
+        found = _measure(images, seconds, psf_floor, refine, seed)
         click.echo(f"\n{bands}")
         report(found, None)
         results[bands] = found
@@ -60,15 +64,21 @@ def main(
         report(results, file)
 
 
-def _measure(
-    bands: str, seconds: float, psf: str, psf_floor: bool, refine: int, seed: int
-) -> dict[str, Any]:
-    from probcat import Image, Prior, condense, refine_psf
-    from probcat.draws import to_samples
-    from probcat.sampling import Run, SamplerSettings
+def _read(bands: str, psf: str, simulated: bool, seed: int) -> list[Any]:
+    from probcat import Image
 
     options = psf_options(psf)
     images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band, **options) for band in bands]
+    return simulate_bands(images, seed) if simulated else images
+
+
+def _measure(
+    images: list[Any], seconds: float, psf_floor: bool, refine: int, seed: int
+) -> dict[str, Any]:
+    from probcat import Prior, condense, refine_psf
+    from probcat.draws import to_samples
+    from probcat.sampling import Run, SamplerSettings
+
     uncertain = UNCERTAIN_PSF if psf_floor else {}
     if refine:
         images = refine_psf(images, rounds=refine, extended_fraction=0.0, rng_key=seed)

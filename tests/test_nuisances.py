@@ -66,7 +66,7 @@ def test_trajectories_in_noise_of_the_model_leave_the_joint_unchanged():
     "noise", [NOISE, pytest.param({}, marks=pytest.mark.slow)], ids=["of_the_model", "given"]
 )
 def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
-    moves = ["birth_death_point", "split_merge", "companion_extended", "retype"]
+    moves = ["birth_death_point", "retype"]
     colours = dist.Normal(jnp.array([0.3]), jnp.array([0.5]))
     models = ("level", "mesh", "plane") if noise else ("level",)
     prior = make_prior(
