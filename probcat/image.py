@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
-from probcat.noise import build_variance, sky_variance
+from probcat.noise import choose_variance
 from probcat.psf import PSF
 from probcat.psf_samples import why_no_psf
 
@@ -169,29 +169,28 @@ class Image:
         if hasattr(data, "uncertainty"):
             from probcat.io.nddata import unpack_nddata
 
-            found = unpack_nddata(data, variance, gain=gain, read_noise=read_noise, name=name)
+            found = unpack_nddata(data, variance, gain, read_noise, model_variance, name)
             given = {"mask": mask, "psf": psf, "wcs": wcs, "zero_point": zero_point}
-            given |= {"band": band, "unit": unit, "notes": found["notes"] + notes}
-            found |= {key: value for key, value in given.items() if value not in (None, "")}
+            given |= {"band": band or None, "unit": unit or None}
+            found |= {key: value for key, value in given.items() if value is not None}
             found |= {"psf_oversampling": psf_oversampling, "psf_origin": psf_origin}
-            found |= {"psf_radius": psf_radius}
+            found |= {"psf_radius": psf_radius, "notes": found["notes"] + notes}
             return cls.from_arrays(**found)
         where = name or "image"
         pixels = _as_float(data, where, "image")
         bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
         if isinstance(data, np.ma.MaskedArray):
             bad = bad | np.ma.getmaskarray(data)
-        lines = list(notes)
-        if model_variance and gain is None:
-            raise InputError(f"{where}: a variance from the model needs a gain; give --gain")
-        if model_variance and gain is not None and variance is None:
-            var, line = sky_variance(pixels, bad, gain=gain, read_noise=read_noise, where=where)
-            lines.append(line)
-        elif variance is None:
-            var, line = build_variance(pixels, bad, gain=gain, read_noise=read_noise, where=where)
-            lines.append(line)
-        else:
-            var = _as_float(variance, where, "variance")
+        var, built = choose_variance(
+            pixels,
+            bad,
+            None if variance is None else _as_float(variance, where, "variance"),
+            gain=gain,
+            read_noise=read_noise,
+            of_model=model_variance,
+            where=where,
+        )
+        lines = [*notes, *built]
         point_spread = _as_psf(psf, psf_oversampling, pixels, where)
         if psf_radius is not None:
             point_spread = point_spread.cut(psf_radius)

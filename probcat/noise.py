@@ -69,6 +69,54 @@ def sky_sigma(data: np.ndarray, good: np.ndarray) -> float:
     return float(_MAD_TO_SIGMA * np.median(np.abs(differences[faint])))
 
 
+def choose_variance(
+    data: np.ndarray,
+    mask: np.ndarray,
+    given: np.ndarray | None = None,
+    *,
+    gain: float | None = None,
+    read_noise: float | None = None,
+    header_gain: float | None = None,
+    of_model: bool = False,
+    where: str = "image",
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Take the variance that is given, or else build one.
+
+    Parameters
+    ----------
+    data, mask, gain, read_noise, header_gain, where
+        As in `build_variance`.
+    given : ndarray, shape (ny, nx), optional
+    of_model : bool
+        The photon noise of sources is left to the model: what is built is `sky_variance`, from
+        either gain.
+
+    Returns
+    -------
+    variance : ndarray, shape (ny, nx)
+    notes : tuple of str
+        What was done, if anything was.
+
+    Raises
+    ------
+    InputError
+        As `build_variance`; also if the noise is to be the model's and there is no gain.
+    """
+    if of_model:
+        gain = header_gain if gain is None else gain
+        if gain is None:
+            raise InputError(f"{where}: a variance from the model needs a gain; give --gain")
+    if given is not None:
+        return given, ()
+    if of_model and gain is not None:
+        variance, note = sky_variance(data, mask, gain=gain, read_noise=read_noise, where=where)
+    else:
+        variance, note = build_variance(
+            data, mask, gain=gain, read_noise=read_noise, header_gain=header_gain, where=where
+        )
+    return variance, (note,)
+
+
 def build_variance(
     data: np.ndarray,
     mask: np.ndarray,

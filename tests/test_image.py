@@ -299,6 +299,28 @@ def test_ccddata_without_uncertainty_says_what_was_done():
     np.testing.assert_allclose(np.median(image.variance), 109.0, rtol=0.05)
 
 
+def test_ccddata_takes_a_mask_given_beside_it():
+    mask = np.zeros(SHAPE, bool)
+    mask[2] = True
+    ccd = CCDData(flat_image(), mask=~mask, unit="adu")
+    image = Image.from_arrays(ccd, mask=mask, psf=PSF.gaussian(3.0))
+    np.testing.assert_array_equal(image.mask, mask)
+
+
+def test_ccddata_with_noise_of_the_model():
+    uncertainty = StdDevUncertainty(np.full(SHAPE, 50.0))
+    ccd = CCDData(flat_image(), uncertainty, unit="adu", meta={"GAIN": 2.0})
+    image = Image.from_arrays(ccd, psf=PSF.gaussian(3.0), model_variance=True)
+    assert image.photon_gain == 2.0
+    np.testing.assert_allclose(image.variance, image.variance[0, 0])
+    assert image.variance[0, 0] < 2500.0
+    assert any("photon noise follows the model" in note for note in image.notes)
+    with pytest.raises(InputError, match="needs a gain"):
+        Image.from_arrays(
+            CCDData(flat_image(), unit="adu"), psf=PSF.gaussian(3.0), model_variance=True
+        )
+
+
 def test_sky_noise_is_measured_in_spite_of_sources():
     rng = np.random.default_rng(3)
     data = rng.normal(0.0, 2.0, (100, 100))

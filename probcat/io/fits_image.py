@@ -26,7 +26,7 @@ from probcat.io.headers import (
 from probcat.io.masks import bad_pixels, saturated_pixels, saturated_plane
 from probcat.io.psf_files import read_psf
 from probcat.io.star_list import StarPSF
-from probcat.noise import build_variance, sky_variance
+from probcat.noise import choose_variance
 
 
 def read_image(
@@ -132,25 +132,18 @@ def read_image(
     if "mask" in arrays:
         saturated = saturated | saturated_plane(arrays["mask"], parts["mask"].header)
     notes += [*lines, note] if note else lines
-    header_gain = find_gain(head)
-    if model_variance:
-        gain = header_gain if gain is None else gain
-        if gain is None:
-            raise InputError(f"{name}: a variance from the model needs a gain; give --gain")
-        variance, note = sky_variance(
-            arrays["sci"], bad, gain=gain, read_noise=read_noise, where=name
-        )
-        notes.append(note)
-    elif variance is None:
-        variance, note = build_variance(
-            arrays["sci"],
-            bad,
-            gain=gain,
-            read_noise=read_noise,
-            header_gain=header_gain,
-            where=name,
-        )
-        notes.append(note)
+    gain = find_gain(head) if gain is None and model_variance else gain
+    variance, built = choose_variance(
+        arrays["sci"],
+        bad,
+        None if model_variance else variance,
+        gain=gain,
+        read_noise=read_noise,
+        header_gain=find_gain(head),
+        of_model=model_variance,
+        where=name,
+    )
+    notes += built
     if isinstance(samples, StarPSF):
         samples = samples.build(arrays["sci"], variance, bad, wcs, psf_oversampling, name)
     unit = find_unit(head)

@@ -8,15 +8,15 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.io.headers import find_band, find_gain, find_wcs, find_zero_point
-from probcat.noise import build_variance
+from probcat.noise import choose_variance
 
 
 def unpack_nddata(
     ccd: Any,
     variance: Any = None,
-    *,
     gain: float | None = None,
     read_noise: float | None = None,
+    model_variance: bool = False,
     name: str = "",
 ) -> dict[str, Any]:
     """Take an ``NDData`` apart into the arguments of `probcat.Image.from_arrays`.
@@ -29,13 +29,17 @@ def unpack_nddata(
         Used in place of the uncertainty.
     gain, read_noise : float, optional
         For `probcat.noise.build_variance`, where there is neither variance nor uncertainty.
+    model_variance : bool
+        As in `probcat.Image.from_arrays`; an uncertainty, which has the sources' photon noise in
+        it already, is then not used.
     name : str
         Name of the image, for messages.
 
     Returns
     -------
     dict
-        ``data, variance, mask, psf, wcs, band, zero_point, unit, name, notes``.
+        ``data, variance, mask, psf, gain, wcs, band, zero_point, unit, name, notes,
+        model_variance``.
 
     Raises
     ------
@@ -48,19 +52,19 @@ def unpack_nddata(
         raise InputError(f"{where}: the pixels have shape {data.shape}; give a 2-d image")
     mask = None if ccd.mask is None else np.broadcast_to(np.asarray(ccd.mask, bool), data.shape)
     header = ccd.meta if ccd.meta is not None else {}
-    notes: tuple[str, ...] = ()
-    if variance is None and ccd.uncertainty is not None:
+    if variance is None and ccd.uncertainty is not None and not model_variance:
         variance = _variance_of(ccd.uncertainty, where)
-    if variance is None:
-        variance, note = build_variance(
-            data.astype(np.float64),
-            np.zeros(data.shape, bool) if mask is None else mask,
-            gain=gain,
-            read_noise=read_noise,
-            header_gain=find_gain(header),
-            where=where,
-        )
-        notes = (note,)
+    header_gain = find_gain(header)
+    variance, notes = choose_variance(
+        data.astype(np.float64),
+        np.zeros(data.shape, bool) if mask is None else mask,
+        variance,
+        gain=gain,
+        read_noise=read_noise,
+        header_gain=header_gain,
+        of_model=model_variance,
+        where=where,
+    )
     unit = "" if ccd.unit is None else str(ccd.unit)
     wcs = ccd.wcs
     if wcs is None and hasattr(header, "cards"):
@@ -70,12 +74,14 @@ def unpack_nddata(
         "variance": variance,
         "mask": mask,
         "psf": getattr(ccd, "psf", None),
+        "gain": header_gain if gain is None else gain,
         "wcs": wcs if getattr(wcs, "has_celestial", False) else None,
         "band": find_band(header),
         "zero_point": find_zero_point(header, unit),
         "unit": unit,
         "name": name,
         "notes": notes,
+        "model_variance": model_variance,
     }
 
 
