@@ -189,15 +189,8 @@ def run(
     "--radius", type=float, help="Sources within it may be the same at first sight, pixels."
 )
 @click.option("--min-prob", type=float, help="Least probability of an object that is kept.")
-@click.option(
-    "--parts/--no-parts", default=None, help="Whether sources may be parts of a galaxy [parts]."
-)
 def condense(
-    directory: Path,
-    method: str | None,
-    radius: float | None,
-    min_prob: float | None,
-    parts: bool | None,
+    directory: Path, method: str | None, radius: float | None, min_prob: float | None
 ) -> None:
     """Make catalog, maps and figures anew from the samples of a run in DIRECTORY.
 
@@ -205,8 +198,7 @@ def condense(
     """
     from probcat.pipeline import condense_run
 
-    options = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
-    click.echo(condense_run(directory, **options))
+    click.echo(condense_run(directory, method=method, radius=radius, min_prob=min_prob))
 
 
 @main.command()
