@@ -6,7 +6,7 @@ know.  So the noise is measured on the scale of the PSF: the scatter of the sky 
 wide is given to their pixels as if they were independent, which makes errors of fluxes about
 right and chi2 per pixel fall below one.  ``--noise pixels`` takes probcat's own estimate.
 
-The top blend is the connected region of HSC i-band pixels, around its brightest object, in which
+The top blend is the connected region of HSC i-band pixels, around its brightest object that has one, in which
 that object's own light exceeds three sigma of the noise with even odds or better, as the run on
 HSC alone has it.  Objects of more than even odds to exist count where their centres lie in it.
 """
@@ -185,7 +185,7 @@ def _condense(found: Fit) -> Any:
 
 
 def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
-    """Pixels of the first HSC image that the brightest object reaches, bool (ny, nx)."""
+    """Pixels of the first HSC image that the brightest object covers, bool (ny, nx)."""
     from scipy.ndimage import label
 
     from probcat import assign_pixels
@@ -196,12 +196,15 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
         return None
     step = max(1, found.samples.num_draws // 100)
     view = views(found.samples.select_draws(slice(None, None, step)), found.images)[0]
-    brightest = sure[np.argmax(catalog["flux"][sure])]
     maps = assign_pixels(view, catalog, found.images[0], max_draws=100)
-    regions, _ = label(maps.map(int(catalog["object_id"][brightest]), "footprint") > 0.5)
-    row, column = (round(float(catalog[name][brightest])) for name in ("y", "x"))
-    row, column = np.clip(row, 0, regions.shape[0] - 1), np.clip(column, 0, regions.shape[1] - 1)
-    return (regions == regions[row, column]) & (regions > 0)
+    for row in sure[np.argsort(-catalog["flux"][sure])]:
+        # Light of a large galaxy may be nowhere above three sigma.
+        regions, _ = label(maps.map(int(catalog["object_id"][row]), "footprint") > 0.5)
+        y, x = (round(float(catalog[name][row])) for name in ("y", "x"))
+        y, x = np.clip(y, 0, regions.shape[0] - 1), np.clip(x, 0, regions.shape[1] - 1)
+        if regions[y, x]:
+            return regions == regions[y, x]
+    return None
 
 
 def _objects(
