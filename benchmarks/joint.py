@@ -6,9 +6,10 @@ know.  So the noise is measured on the scale of the PSF: the scatter of the sky 
 wide is given to their pixels as if they were independent, which makes errors of fluxes about
 right and chi2 per pixel fall below one.  ``--noise pixels`` takes probcat's own estimate.
 
-The top blend is the connected region of HSC i-band pixels, around its brightest object that has one, in which
-that object's own light exceeds three sigma of the noise with even odds or better, as the run on
-HSC alone has it.  Objects of more than even odds to exist count where their centres lie in it.
+The top blend is the connected region of HSC i-band pixels, around its brightest object that has
+one, in which that object's own light exceeds three sigma of the noise with even odds or better, as
+the run on HSC alone has it.  Objects of more than even odds to exist count where their centres lie
+in it.
 """
 
 from dataclasses import replace
