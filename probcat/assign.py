@@ -78,13 +78,13 @@ def assign_pixels(
     renderer = default_renderer(samples, image) if renderer is None else renderer
     chosen = choose_draws(samples, max_draws)
     draws = _padded(thin_draws(samples, chosen))
-    members = catalog.members.reshape(-1, samples.capacity)[chosen]
-    extra = np.asarray(draws.x).shape[1] - members.shape[1]
-    members = np.pad(members, ((0, 0), (0, extra)), constant_values=-1)
+    owners = catalog.owners.reshape(-1, samples.capacity)[chosen]
+    extra = np.asarray(draws.x).shape[1] - owners.shape[1]
+    owners = np.pad(owners, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
-    origins, size = _windows(corners, side, members, len(catalog))
+    origins, size = _windows(corners, side, owners, len(catalog))
     scenery = Scenery(pixel_noise(image), _sky(sky, image.shape), background_of(samples, image))
-    shares = _share_out((side, size), renderer, draws, members, origins, scenery, max_memory)
+    shares = _share_out((side, size), renderer, draws, owners, origins, scenery, max_memory)
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
         object_ids=np.asarray(catalog["object_id"]),
@@ -103,7 +103,7 @@ def _share_out(
     sides: tuple[int, int],
     renderer: Renderer,
     draws: Draws,
-    members: np.ndarray,
+    owners: np.ndarray,
     origins: np.ndarray,
     scenery: Scenery,
     max_memory: float,
@@ -114,12 +114,14 @@ def _share_out(
     per_object = 4 * (2 * len(KINDS) + 3) * size * size
     room = max(1, int(max_memory * 2**20 // per_object))
     group = min(room, max(_STEP, 1 << max(number - 1, 0).bit_length()))
-    free = np.asarray(draws.active) & (members < 0)
-    loose = _rounded(_slots(np.where(free, 0, -1), None), members.shape[1])
+    active = np.asarray(draws.active)
+    nobody = np.where(active & (owners < 0), 0, -1)
+    loose = _rounded(_slots(nobody, (0, 1))[:, 0], owners.shape[1])
+    owners = np.where(active, owners, -1)
     own = {kind: np.zeros((number, size, size), np.float32) for kind in KINDS}
     for start in range(0, max(number, 1), group):
         stop = min(start + group, number)
-        slots = _slots(members, (start, start + group))
+        slots = _slots(owners, (start, start + group))
         corner = np.zeros((group, 2), np.int32)
         corner[: stop - start] = origins[start:stop]
         inputs = jax.tree.map(jnp.asarray, (draws, slots, loose))
@@ -170,45 +172,46 @@ def _sky(sky: Any, shape: tuple[int, int]) -> np.ndarray:
 
 
 def _windows(
-    corners: np.ndarray, side: int, members: np.ndarray, num_objects: int
+    corners: np.ndarray, side: int, owners: np.ndarray, num_objects: int
 ) -> tuple[np.ndarray, int]:
-    """Choose where each object's stamp starts, and a side that holds all its members' stamps."""
-    draw, source = np.nonzero(members >= 0)
-    row, corner = members[draw, source], corners[draw, source].astype(np.int64)
+    """Choose where each object's stamp starts, and a side that holds all its sources' stamps."""
+    draw, source = np.nonzero(owners >= 0)
+    row, corner = owners[draw, source], corners[draw, source].astype(np.int64)
     low = np.full((num_objects, 2), np.iinfo(np.int64).max)
     high = np.full((num_objects, 2), np.iinfo(np.int64).min)
     np.minimum.at(low, row, corner)
     np.maximum.at(high, row, corner)
-    # An object may have no member among the draws that are used.
+    # An object may have no source among the draws that are used.
     low, high = np.where(low > high, 0, low), np.where(low > high, 0, high)
     reach = int((high - low).max(initial=0))
     return low, side + reach + -reach % _STEP
 
 
-def _slots(members: np.ndarray, rows: tuple[int, int] | None) -> np.ndarray:
-    """List where each draw holds each object.
+def _slots(owners: np.ndarray, rows: tuple[int, int]) -> np.ndarray:
+    """List where each draw holds the sources of each object.
 
     Parameters
     ----------
-    members : ndarray of int, shape (draws, sources)
-        Object of each source, -1 for none.
-    rows : tuple of int, optional
-        Range of objects; without it, members are packed to the front instead.
+    owners : ndarray of int, shape (draws, sources)
+        Object that each source belongs to, -1 for none.
+    rows : tuple of int
+        Range of objects.
 
     Returns
     -------
-    ndarray of int32, shape (draws, objects) or (draws, largest number of members)
-        Source index; the number of sources where there is none.
+    ndarray of int32, shape (draws, objects, any number)
+        Source index; the number of sources where there is none. At least one for each object.
     """
-    draw, source = np.nonzero(members >= 0)
-    if rows is None:
-        place = (np.cumsum(members >= 0, axis=1) - 1)[draw, source]
-        width, inside = int((members >= 0).sum(axis=1).max(initial=0)), np.ones(len(draw), bool)
-    else:
-        place = members[draw, source] - rows[0]
-        width, inside = rows[1] - rows[0], (place >= 0) & (place < rows[1] - rows[0])
-    slots = np.full((len(members), width), members.shape[1], dtype=np.int32)
-    slots[draw[inside], place[inside]] = source[inside]
+    draw, source = np.nonzero((owners >= rows[0]) & (owners < rows[1]))
+    row = owners[draw, source] - rows[0]
+    key = draw * (rows[1] - rows[0]) + row
+    order = np.argsort(key, kind="stable")
+    ordered = key[order]
+    place = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    # A power of two, so that scenes of one kind share compiled programs.
+    most = 1 << int(place.max(initial=0)).bit_length()
+    slots = np.full((len(owners), rows[1] - rows[0], most), owners.shape[1], dtype=np.int32)
+    slots[draw[order], row[order], place] = source[order]
     return slots
 
 

@@ -25,6 +25,7 @@ _FITS_KEYWORDS = {
     "min_prob": "MINPROB",
     "num_samples": "NSAMPLES",
     "num_unassigned": "NSTRAY",
+    "parts": "PARTS",
 }
 _DESCRIPTIONS = {
     "x": "column, 0-based, pixel centres at integers",
@@ -32,6 +33,7 @@ _DESCRIPTIONS = {
     "prob_exist": "share of the draws with it",
     "prob_star": "share of its members that are points",
     "num_members": "draws that hold it",
+    "num_parts": "mean number of further sources that are parts of it",
     "alternative_group": "brightest object of its alternatives, 0: none",
     "num_alternatives": "configurations of its group, prob >= 0.05",
     "parent_id": "brightest object of its blend",
@@ -44,7 +46,8 @@ _DESCRIPTIONS = {
     "flags": "bit mask, see the FLAG keywords",
 }
 _PLAIN = ("prob_exist", "prob_star", "num_members")
-_LINKS = ("alternative_group", "num_alternatives", "parent_id", "blendedness", "rhat", "flags")
+_LINKS = ("num_parts", "alternative_group", "num_alternatives", "parent_id", "blendedness")
+_QUALITY = ("rhat", "flags")
 
 
 def objects_table(
@@ -95,7 +98,7 @@ def objects_table(
             add(mag, point - 2.5 * np.log10(catalog[name]), "mag")
             error = 2.5 / np.log(10.0) * catalog[f"{name}_err"] / catalog[name]
             add(f"{mag}_err", error, "mag")
-    for name in (*_PLAIN, *(name for name in _LINKS if name in catalog.columns)):
+    for name in (*_PLAIN, *(one for one in (*_LINKS, *_QUALITY) if one in catalog.columns)):
         add(name, catalog[name])
     for name in SHAPE_NAMES:
         add(name, catalog[name], unit_of.get(name, ""))

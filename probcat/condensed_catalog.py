@@ -11,6 +11,7 @@ import numpy as np
 from probcat.alternatives import Alternative, configurations
 from probcat.catalog_table import alternatives_table, objects_table
 from probcat.errors import InputError
+from probcat.parts import fold_parts
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -35,21 +36,25 @@ class CondensedCatalog:
         x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
         light. `alternative_group` is the brightest object of those that stand in for one
         another (0 of an object in no such group), `num_alternatives` the number of their
-        configurations with a probability of at least 0.05. Pixels and the samples' unit of
-        flux.
+        configurations with a probability of at least 0.05. `num_parts` is the mean number of
+        parts of a draw that holds the object. Pixels and the samples' unit of flux.
     members : ndarray of int32, shape (chain, draw, source)
         Row of the object that each sampled source is a member of, -1 for none. A row occurs at
         most once in a draw.
     num_unassigned : float
         Mean number of sources a draw that are members of no object.
     attrs : mapping
-        How the objects were found: `method`, `radius`, `min_prob`, `num_samples`.
+        How the objects were found: `method`, `radius`, `min_prob`, `parts`, `num_samples`.
+    hosts : ndarray of int32, shape (chain, draw, source), optional
+        Of sources that are parts of a galaxy its position on the source axis, else -1. Fluxes
+        of objects have those of their parts in them.
     """
 
     columns: Mapping[str, np.ndarray]
     members: np.ndarray
     num_unassigned: float
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    hosts: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])
@@ -70,6 +75,29 @@ class CondensedCatalog:
             raise InputError(f"no object {object_id}: the catalog holds 1 to {len(self)}")
         return int(row[0])
 
+    @property
+    def owners(self) -> np.ndarray:
+        """Row of the object that each source's light belongs to, parts included; -1 for none."""
+        if self.hosts is None:
+            return self.members
+        host = np.take_along_axis(self.members, np.maximum(self.hosts, 0), axis=-1)
+        return np.where(self.hosts >= 0, host, self.members)
+
+    def whole(self, samples: Samples) -> Samples:
+        """Give the samples with the light of parts added to their galaxies.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples that were condensed.
+
+        Returns
+        -------
+        Samples
+            Parts are inactive.
+        """
+        return samples if self.hosts is None else fold_parts(samples, self.hosts)
+
     def posterior(self, samples: Samples, object_id: int) -> dict[str, np.ndarray]:
         """Draws of one object, so that any function of it has a posterior.
 
@@ -82,7 +110,8 @@ class CondensedCatalog:
         Returns
         -------
         dict of str to ndarray, shape (num_members,)
-            Its properties, and `chain` and `draw`, in the draws that hold it.
+            Its properties, and `chain` and `draw`, in the draws that hold it. Fluxes have those
+            of its parts in them.
 
         Raises
         ------
@@ -92,7 +121,8 @@ class CondensedCatalog:
         if samples.sources["active"].shape != self.members.shape:
             raise InputError("these are not the samples that the catalog was condensed from")
         chain, draw, source = np.nonzero(self.members == self.row(object_id))
-        found = {name: values[chain, draw, source] for name, values in samples.sources.items()}
+        sources = self.whole(samples).sources
+        found = {name: values[chain, draw, source] for name, values in sources.items()}
         return {"chain": chain, "draw": draw, **found}
 
     @property

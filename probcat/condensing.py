@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from probcat.errors import InputError
 from probcat.linking import link, link_greedily
 from probcat.mixture import Points, Scales
 from probcat.object_statistics import chain_disagreement, covariances, describe
+from probcat.parts import find_parts, fold_parts
 from probcat.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
 
 __all__ = ["METHODS", "CondensedCatalog", "condense"]
@@ -30,6 +32,7 @@ def condense(
     method: str = "mixture",
     radius: float | None = None,
     min_prob: float = 0.05,
+    parts: bool = True,
 ) -> CondensedCatalog:
     """Condense samples of unordered catalogs to objects.
 
@@ -49,6 +52,9 @@ def condense(
     min_prob : float
         Objects that exist with a smaller probability are dropped; their sources count as
         unassigned.
+    parts : bool
+        Whether a source may be part of a galaxy, see `probcat.parts`: its light is then the
+        galaxy's, and it is no object. Catalogs of points have no parts.
 
     Returns
     -------
@@ -66,6 +72,8 @@ def condense(
         raise InputError(f"the linking radius must be positive, got {radius}")
     if not 0 <= min_prob <= 1:
         raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
+    hosts = find_parts(samples) if parts else None
+    samples = samples if hosts is None else fold_parts(samples, hosts)
     num_samples = samples.num_chains * samples.num_draws
     flat = samples.flatten()
     log_flux = _log(flat["flux"])
@@ -79,9 +87,17 @@ def condense(
         label = link_greedily(points, radius, min_prob)
     else:
         raise InputError(f'unknown method {method!r}: use "mixture" or "greedy"')
-    return _collect(
-        samples, flat, label, {"method": method, "radius": radius, "min_prob": min_prob}
-    )
+    about = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
+    catalog = _collect(samples, flat, label, about)
+    return catalog if hosts is None else _with_parts(catalog, hosts)
+
+
+def _with_parts(catalog: CondensedCatalog, hosts: np.ndarray) -> CondensedCatalog:
+    """Note which galaxies the parts are of, and how many an object has where it exists."""
+    catalog = replace(catalog, hosts=hosts)
+    owner = catalog.owners[hosts >= 0]
+    count = np.bincount(owner[owner >= 0], minlength=len(catalog))
+    return catalog.with_columns({"num_parts": count / np.maximum(catalog["num_members"], 1)})
 
 
 def _collect(

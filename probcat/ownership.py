@@ -93,8 +93,8 @@ def accumulate(
         Side of a source's stamp and of an object's.
     renderer : Renderer
     inputs : tuple
-        Draws; slot of every object (draws, objects); slots of no object (draws, any number).
-        A slot beyond the sources is none.
+        Draws; slots of every object's sources (draws, objects, any number); slots of no object
+        (draws, any number). A slot beyond the sources is none.
     origins : Array, shape (objects, 2), int32
         Image pixel (row, column) that an object's stamp starts at.
     scenery : Scenery
@@ -134,11 +134,14 @@ def accumulate(
         bright = photons > 0.0
         per_photon = jnp.where(bright, 1.0 / jnp.where(bright, photons, 1.0), 0.0)
 
-        shift = jnp.clip(corner[slot] - origins, 0, size - side)
-        own = _shift(stamps[slot], shift, size)
+        own = brightest_own = jnp.float32(0.0)
+        for one_each in jnp.moveaxis(slot, -1, 0):
+            shift = jnp.clip(corner[one_each] - origins, 0, size - side)
+            light = _shift(stamps[one_each], shift, size)
+            own, brightest_own = own + light, jnp.maximum(brightest_own, light)
         new_own = {
             "light": own * _cut(inverse, windows, size),
-            "dominant": (own >= _cut(top, windows, size)).astype(jnp.float32),
+            "dominant": (brightest_own >= _cut(top, windows, size)).astype(jnp.float32),
             "footprint": (own > FOOTPRINT_SIGMA * sigma_here).astype(jnp.float32),
             "photon": own * _cut(per_photon, windows, size),
         }

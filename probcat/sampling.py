@@ -203,6 +203,7 @@ class Run:
             "large_radius": self.radii[0][1],
             "large_size": self.large_size if np.isfinite(self.large_size) else None,
             "prior_only": self.prior_only,
+            "area": float(self.layout.area),
             "signal_edges": list(SIGNAL_EDGES),
             "acceptance_by_signal": acceptance_by_signal(blocks, self.layout),
             "prior": self.prior.to_config(),

@@ -82,8 +82,8 @@ def make_samples(num_draws=12, num_sources=7, shape=(24, 30), seed=1):
     return samples
 
 
-def link_at_random(samples, num_objects, seed=2):
-    """Make any one-to-one linking: what is checked holds for each."""
+def link_at_random(samples, num_objects, seed=2, parts=False):
+    """Make any one-to-one linking, with any parts: what is checked holds for each."""
     rng = np.random.default_rng(seed)
     active = samples.sources["active"]
     members = np.full(active.shape, -1, np.int32)
@@ -91,7 +91,15 @@ def link_at_random(samples, num_objects, seed=2):
         slots = np.flatnonzero(active[chain, draw])
         rows = rng.permutation(num_objects)[: slots.size]
         members[chain, draw, slots[: rows.size]] = rows
-    return CondensedCatalog({"object_id": np.arange(1, num_objects + 1)}, members, 0.0)
+    hosts = None
+    if parts:
+        hosts = np.full(active.shape, -1, np.int32)
+        for chain, draw in np.ndindex(active.shape[:2]):
+            slots = rng.permutation(np.flatnonzero(active[chain, draw]))
+            hosts[chain, draw, slots[3:]] = rng.choice(slots[:3], len(slots[3:]))
+        members[hosts >= 0] = -1
+    columns = {"object_id": np.arange(1, num_objects + 1)}
+    return CondensedCatalog(columns, members, 0.0, hosts=hosts)
 
 
 def arguments(samples, chain, draw):
@@ -139,26 +147,26 @@ def count_directly(samples, catalog, image, renderer):
         sums["total"] += total
         lit = total >= LIT_SIGMA * sigma
         num_lit += lit
-        objects = catalog.members[chain, draw, slots]
-        loose = np.zeros(image.shape)
+        objects = catalog.owners[chain, draw, slots]
+        together = np.zeros((size + 1, *image.shape))
         for plane, share, row in zip(own, shares, objects, strict=True):
             sums["photon"][row] += share
             sums["light"][row] += np.where(lit, plane / np.maximum(total, 1e-30), 0.0)
             sums["dominant"][row] += lit & (plane == own.max(axis=0))
-            if row < 0:
-                loose += plane
-            else:
-                sums["footprint"][row] += plane > FOOTPRINT_SIGMA * sigma
-        sums["footprint"][-1] += loose > FOOTPRINT_SIGMA * sigma
+            together[row] += plane
+        sums["footprint"] += together > FOOTPRINT_SIGMA * sigma
     num_draws = active.shape[0] * active.shape[1]
     sums["light"] /= np.maximum(num_lit, 1)
     return {k: v if k == "light" else v / num_draws for k, v in sums.items()}, num_lit / num_draws
 
 
-@pytest.mark.parametrize(("num_objects", "max_memory"), [(9, 1024.0), (4, 0.006)])
-def test_maps_equal_a_direct_count(num_objects, max_memory):
+@pytest.mark.parametrize(
+    ("num_objects", "max_memory", "parts"),
+    [(9, 1024.0, False), (4, 0.006, False), (4, 0.006, True)],
+)
+def test_maps_equal_a_direct_count(num_objects, max_memory, parts):
     image, samples, renderer = make_image(), make_samples(), GaussianRenderer()
-    catalog = link_at_random(samples, num_objects)
+    catalog = link_at_random(samples, num_objects, parts=parts)
     assignment = assign_pixels(samples, catalog, image, renderer, max_memory=max_memory)
     expected, _ = count_directly(samples, catalog, image, renderer)
     for kind in KINDS:

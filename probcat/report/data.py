@@ -125,8 +125,9 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
         if some
     ]
     pick = np.concatenate([np.zeros(0, np.int64), *chosen])
+    sources = run.catalog.whole(run.samples).sources
     values = np.stack(
-        [run.samples.sources[n][chain[pick], draw[pick], source[pick]] for n in names], axis=1
+        [sources[name][chain[pick], draw[pick], source[pick]] for name in names], axis=1
     ).astype(np.float64)
     extended = np.asarray(run.samples.sources["extended"])[chain[pick], draw[pick], source[pick]]
     shapes = [name in SHAPE_NAMES for name in names]
