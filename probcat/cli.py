@@ -189,8 +189,15 @@ def run(
     "--radius", type=float, help="Sources within it may be the same at first sight, pixels."
 )
 @click.option("--min-prob", type=float, help="Least probability of an object that is kept.")
+@click.option(
+    "--parts/--no-parts", default=None, help="Whether sources may be parts of a galaxy [parts]."
+)
 def condense(
-    directory: Path, method: str | None, radius: float | None, min_prob: float | None
+    directory: Path,
+    method: str | None,
+    radius: float | None,
+    min_prob: float | None,
+    parts: bool | None,
 ) -> None:
     """Make catalog, maps and figures anew from the samples of a run in DIRECTORY.
 
@@ -198,7 +205,8 @@ def condense(
     """
     from probcat.pipeline import condense_run
 
-    click.echo(condense_run(directory, method=method, radius=radius, min_prob=min_prob))
+    options = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
+    click.echo(condense_run(directory, **options))
 
 
 @main.command()

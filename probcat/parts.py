@@ -52,7 +52,7 @@ class PartsPrior:
         Distance of its centre in units of the galaxy's half-light radius, c.
     """
 
-    number: float = 1.0
+    number: float = 0.5
     share: float = 0.05
     extent: float = 1.5
     double: float = 0.2
