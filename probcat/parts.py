@@ -53,7 +53,7 @@ class PartsPrior:
     """
 
     number: float = 0.5
-    share: float = 0.05
+    share: float = 0.03
     extent: float = 1.5
     double: float = 0.2
     centring: float = 0.15
