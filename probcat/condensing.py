@@ -63,7 +63,8 @@ def condense(
     Raises
     ------
     InputError
-        If the method is unknown, the radius is not positive, or min_prob is not in [0, 1].
+        If the method is unknown, the radius is not positive, min_prob is not in [0, 1], or
+        parts is neither true nor false.
     """
     if radius is None:
         fwhm = samples.attrs.get("psf_fwhm")
@@ -72,6 +73,8 @@ def condense(
         raise InputError(f"the linking radius must be positive, got {radius}")
     if not 0 <= min_prob <= 1:
         raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
+    if not isinstance(parts, bool):
+        raise InputError(f"parts must be true or false, got {parts!r}")
     hosts = find_parts(samples) if parts else None
     samples = samples if hosts is None else fold_parts(samples, hosts)
     num_samples = samples.num_chains * samples.num_draws

@@ -5,6 +5,7 @@ import pytest
 from test_condensing import samples_from_draws
 
 from probcat.condensing import condense
+from probcat.errors import InputError
 from probcat.parts import PartsPrior, find_parts, fold_parts, part_density
 from probcat.samples import Samples
 
@@ -83,6 +84,11 @@ def test_points_have_no_parts():
     catalog = condense(samples)
     assert len(catalog) == 2
     assert (catalog["num_parts"] == 0.0).all()
+
+
+def test_a_switch_that_is_none_is_refused():
+    with pytest.raises(InputError, match="true or false"):
+        condense(repeated(GALAXY), parts="no")
 
 
 def test_a_part_has_no_parts():

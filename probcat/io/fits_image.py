@@ -132,14 +132,15 @@ def read_image(
     if "mask" in arrays:
         saturated = saturated | saturated_plane(arrays["mask"], parts["mask"].header)
     notes += [*lines, note] if note else lines
-    gain = find_gain(head) if gain is None and model_variance else gain
+    header_gain = find_gain(head)
+    gain = header_gain if gain is None and model_variance else gain
     variance, built = choose_variance(
         arrays["sci"],
         bad,
         None if model_variance else variance,
         gain=gain,
         read_noise=read_noise,
-        header_gain=find_gain(head),
+        header_gain=header_gain,
         of_model=model_variance,
         where=name,
     )
