@@ -7,6 +7,9 @@ import numpy as np
 from probcat.errors import InputError
 
 _MAD_TO_SIGMA = 1.4826
+# Noise this many times the photons of the level, in variance, was there before a sky was taken
+# off: what is left of a level are sources. Crowded fields measure up to 1.3 times.
+_UNEXPLAINED = 1.5
 # Second differences along both axes: blind to a level and to slopes, unit noise gain.
 _LAPLACIAN = np.array([[1.0, -2.0, 1.0], [-2.0, 4.0, -2.0], [1.0, -2.0, 1.0]]) / 6.0
 
@@ -130,7 +133,8 @@ def build_variance(
 
     With a gain, the CCD equation, var = max(data, sky) / gain + (read_noise / gain)^2; the sky
     level stands in for fainter pixels, since a variance that follows the noise biases the fit
-    low. If the sky has been subtracted, or no gain is given, the sky's noise is measured.
+    low. If the pixels are noisier than their level explains, the sky has been subtracted: its
+    noise is measured, as it is if no gain is given.
 
     Parameters
     ----------
@@ -235,7 +239,7 @@ def _from_detector(
     text += f" and read noise {read_noise:g} electrons" if read_noise is not None else ""
     counts = np.where(np.isfinite(data), data, level)
     sky_variance = max(level, 0.0) / gain + electronics
-    if sky_variance > 0 and measured**2 < 9.0 * sky_variance:
+    if measured**2 < _UNEXPLAINED * sky_variance:
         return np.maximum(counts, level).clip(0.0) / gain + electronics, text
     variance = measured**2 + np.maximum(counts - level, 0.0) / gain
     return variance, (

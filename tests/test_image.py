@@ -349,6 +349,17 @@ def test_variance_from_the_detector_follows_the_ccd_equation():
     np.testing.assert_allclose(np.median(variance), 425.0 / 4.0, rtol=0.2)
 
 
+def test_sources_left_of_a_subtracted_sky_do_not_pass_for_it():
+    rng = np.random.default_rng(5)
+    y, x = np.indices((60, 60))
+    sources = 4.0 + 300.0 * np.exp(-((x - 30) ** 2 + (y - 30) ** 2) / 40.0)
+    data = rng.poisson(12.0 + sources) - 12.0
+    # The median, 4, is below the variance of 16 that most pixels have.
+    variance, note = build_variance(data, np.zeros(data.shape, bool), gain=1.0)
+    assert "measured" in note
+    np.testing.assert_allclose(np.median(variance), 16.0, rtol=0.2)
+
+
 def test_real_image_of_m2(data_path):
     image = Image.read(data_path("m2/m2_r.fits"))
     assert image.shape == (100, 100)
