@@ -8,6 +8,12 @@ import jax.numpy as jnp
 from jax import Array
 
 
+def semi_major(shape: Array) -> Array:
+    """Half-light radius along the major axis, of shapes (..., 4)."""
+    shear = jnp.sqrt(shape[..., 1] ** 2 + shape[..., 2] ** 2)
+    return shape[..., 0] * jnp.sqrt((1.0 + shear) / (1.0 - shear))
+
+
 def to_matrix(shape: Array) -> Array:
     """Elements (xx, xy, yy) of the shape matrix of a shape, determinant radius**4."""
     norm = shape[1] ** 2 + shape[2] ** 2

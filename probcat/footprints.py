@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from probcat.planning import SamplerSettings
     from probcat.prior import Prior
 
-ENOUGH, AMPLE = 2.0, 2.5
-"""Half sides of footprints in half-light radii: the least, and what larger ones are given."""
+ENOUGH, AMPLE = 1.5, 2.5
+"""Half sides of footprints in half-light radii along the major axis: the least, and what larger
+ones are given."""
+STRETCH = 1.5
+"""Major axis over the geometric mean of the axes, of a source with an axis ratio of 0.44."""
 WIDEST = 64
 """Largest half side of a footprint in pixels."""
 
@@ -36,7 +39,7 @@ def extended_radius(image: Image, settings: SamplerSettings, scale: float = 1.0)
     return max(own, image.psf.radius)
 
 
-def large_footprint(prior: Prior, radius: int) -> tuple[int, float]:
+def large_footprint(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[int, float]:
     """Footprint of the largest extended sources, and the size from which they have it.
 
     Parameters
@@ -44,18 +47,21 @@ def large_footprint(prior: Prior, radius: int) -> tuple[int, float]:
     prior : Prior
     radius : int
         Half side in pixels of the footprint of all others.
+    reach : int
+        Pixels along the longer side of the image: nothing is seen further from a source.
 
     Returns
     -------
     large_radius : int
         Half side in pixels; `radius` where one class of footprints serves all sources.
     large_size : float
-        Half-light radius in pixels, infinite with one class.
+        Half-light radius along the major axis in pixels, infinite with one class.
     """
-    largest = float(getattr(prior.half_light_radius.support, "upper_bound", np.inf))
-    if not prior.has_extended or ENOUGH * largest <= radius:
+    largest = STRETCH * float(getattr(prior.half_light_radius.support, "upper_bound", np.inf))
+    wide = int(min(AMPLE * largest + 1.0, reach, WIDEST))
+    if not prior.has_extended or ENOUGH * largest <= radius or wide <= radius:
         return radius, np.inf
-    return max(radius, int(min(AMPLE * largest + 1.0, WIDEST))), radius / AMPLE
+    return wide, radius / AMPLE
 
 
 def footprints(
@@ -68,7 +74,8 @@ def footprints(
     radii : list of (int, int)
         Half sides in pixels of every image, of the smaller and of the larger class.
     large_size : float
-        Half-light radius in pixels of the first image beyond which a source is of the larger.
+        Half-light radius along the major axis, in pixels of the first image, beyond which a
+        source is of the larger.
     """
     small = [
         extended_radius(image, settings, link.scale)
@@ -81,7 +88,7 @@ def footprints(
         max(radius, int(np.ceil(small[0] * link.scale)))
         for radius, link in zip(small, links, strict=True)
     ]
-    large, large_size = large_footprint(prior, small[0])
+    large, large_size = large_footprint(prior, small[0], max(images[0].shape))
     if not np.isfinite(large_size):
         return [(radius, radius) for radius in small], large_size
     wide = [int(np.ceil(large * link.scale)) for link in links]

@@ -26,7 +26,8 @@ class PassPlan:
     passes : int
         Passes of this class per draw.
     largest : float
-        Half-light radius in pixels of the largest source whose footprint fits.
+        Half-light radius along the major axis, in pixels, of the largest source whose footprint
+        fits.
     """
 
     interior: int

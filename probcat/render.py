@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.ellipses import semi_major
 from probcat.extended import ExtendedTables, extended_tables, grid_size, repeated_image
 from probcat.points import PointTables, point_stamps, split_position
 
@@ -33,7 +34,7 @@ class Renderer(NamedTuple):
         For sources of the smaller and of the larger footprint, or for all.
     small_side, large_size : Array, shape ()
         Half side in pixels of the footprint of extended sources up to a half-light radius
-        in pixels; larger ones fill their stamps.
+        along the major axis, in pixels; larger ones fill their stamps.
     half_side : Array, shape (side,)
         Placeholder whose length is half the side of a stamp, so that the size is
         static under `jax.jit`.
@@ -65,7 +66,7 @@ class Renderer(NamedTuple):
             Half side in pixels of the footprint of extended sources; 0 chooses it
             from the PSF.
         large_radius : int
-            Likewise of those whose half-light radius exceeds `large_size`, pixels.
+            Likewise of those whose half-light radius along the major axis exceeds `large_size`.
         large_size : float
         tolerance : float
             Of the low-rank form of the PSF, relative to its peak.
@@ -131,7 +132,7 @@ class Renderer(NamedTuple):
                     repeated_image(tables, x + centre, y + centre, shape, 2 * radius + 1)
                     for tables in local
                 ]
-                large = shape[0] > self.large_size
+                large = semi_major(shape) > self.large_size
                 stamp = jnp.where(large, stamps[-1], stamps[0])
                 inside = distance <= jnp.where(large, jnp.float32(radius), self.small_side)
                 return jnp.where(inside[:, None] & inside[None, :], stamp, 0.0)

@@ -140,8 +140,8 @@ def build_scene(
     tolerance : float
         Of the low-rank form of a PSF, relative to its peak.
     large_size : float
-        Half-light radius in pixels of the first image beyond which a source has the larger
-        footprint.
+        Half-light radius along the major axis, in pixels of the first image, beyond which a
+        source has the larger footprint.
     first_temperature : float
         Inverse temperature of the likelihood at the start of warm-up.
     """

@@ -11,10 +11,11 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.ellipses import semi_major
 from probcat.layout import Layout, PassPlan
 
 WALL = 1e-3
-FLUX, RADIUS = 2, -4
+FLUX, NUM_SHAPE = 2, 4
 
 
 class Sources(NamedTuple):
@@ -179,7 +180,8 @@ def find_members(
     size, slots : int
         Side of a window in pixels, and sources that it can hold.
     largest : float
-        Half-light radius in pixels beyond which extended sources stay as they are.
+        Half-light radius along the major axis, in pixels, beyond which extended sources stay
+        as they are.
     """
     num_windows = tiling.origin.shape[0]
     capacity = sources.marks.shape[0]
@@ -192,7 +194,7 @@ def find_members(
     below = jnp.all(local <= tiling.upper[window], axis=-1)
     inside = above & below & sources.active
     if math.isfinite(largest):
-        inside = inside & (sources.marks[:, RADIUS] <= largest)
+        inside = inside & (semi_major(sources.marks[:, -NUM_SHAPE:]) <= largest)
     group = jnp.where(inside, window, num_windows)
     group = jnp.where(sources.active, group, num_windows + 1)
     order = jnp.argsort(group).astype(jnp.int32)

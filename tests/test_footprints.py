@@ -8,6 +8,7 @@ from harness import compare_with_prior, exact_state, make_prior
 
 from probcat import PSF
 from probcat.defaults import log_normal_within
+from probcat.ellipses import semi_major
 from probcat.footprints import large_footprint
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
@@ -33,12 +34,12 @@ def make_scene(num_chains):
 
 
 def test_stamps_end_at_the_footprint_of_their_class():
-    layout, scene = make_scene(2)
+    layout, scene = make_scene(16)
     state = exact_state(jax.random.key(1), scene, layout)
     sources = jax.tree.map(lambda values: values.reshape(-1, values.shape[-1]), state.draw.extended)
     marks = sources.marks
     stamps = np.asarray(extended_stamps(scene, 0, marks[:, :2], marks[:, 2], marks[:, 3:], LARGE))
-    active, size = np.asarray(sources.active), np.asarray(sources.marks[:, 3])
+    active, size = np.asarray(sources.active), np.asarray(semi_major(sources.marks[:, 3:]))
     reach = np.abs(np.arange(-LARGE, LARGE + 1))
     for chosen, half_side in ((active & (size <= LIMIT), SMALL), (active & (size > LIMIT), LARGE)):
         assert chosen.any()
@@ -70,7 +71,8 @@ def test_two_classes_of_windows_leave_the_joint_unchanged():
 
     end = run(start, jax.random.split(jax.random.key(3), 4))
     assert not np.asarray(end.draw.overflow).any()
-    large = [np.asarray(s.draw.extended.marks[..., 3] > LIMIT).sum(1) for s in (start, end)]
+    sizes = [semi_major(s.draw.extended.marks[..., 3:]) for s in (start, end)]
+    large = [np.asarray(size > LIMIT).sum(1) for size in sizes]
     assert np.mean(large[0] != large[1]) > 0.05
     # About 20 p values: a false alarm has probability below 1e-4.
     p_values = compare_with_prior(end, scene, layout)
@@ -79,9 +81,12 @@ def test_two_classes_of_windows_leave_the_joint_unchanged():
 
 def test_a_class_of_its_own_only_where_the_prior_allows_large_sources():
     prior = make_prior()
-    assert large_footprint(prior, 8) == (8, float("inf"))
+    assert large_footprint(prior, 9) == (9, float("inf"))
     radius, size = large_footprint(prior, 5)
-    assert radius == 11
+    assert radius == 16
     assert size == 2.0
+    # No light is followed further than a small image is wide.
+    assert large_footprint(prior, 5, 12)[0] == 12
+    assert large_footprint(prior, 5, 4) == (5, float("inf"))
     endless = make_prior(half_light_radius=dist.LogNormal(jnp.float32(0.0), jnp.float32(1.0)))
     assert large_footprint(endless, 5)[0] == 64

@@ -75,7 +75,7 @@ class Model:
     images : tuple of ImageModel
     prior : Prior
     large_size : Array, shape ()
-        Half-light radius beyond which a source has the larger footprint.
+        Half-light radius along the major axis beyond which a source has the larger footprint.
     fwhm : Array, shape ()
         Of the PSF; sets the scale of displacements.
     point_norm, point_slope_norm, point_bend_norm : Array, shape ()
@@ -135,7 +135,8 @@ class Window(NamedTuple):
     temperature : Array, shape ()
         Inverse temperature of the likelihood.
     largest : Array, shape ()
-        Half-light radius in pixels of the largest source that fits the window.
+        Half-light radius along the major axis, in pixels, of the largest source that fits the
+        window.
     step_size : Array, shape ()
         Of the Hamiltonian moves.
     shift : Array, shape (I, 2)

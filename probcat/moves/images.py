@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.ellipses import transformed
+from probcat.ellipses import semi_major, transformed
 from probcat.extended import profile_transform, repeated_image
 from probcat.moves.base import EMPTY_SHAPE, NUM_SHAPE, POINT, ImageModel, Model, Window, X, Y
 from probcat.moves.groups import each, members
@@ -191,7 +191,7 @@ def one_extended(
     Position in pixels of the image, profiles as `profiles_in` gives them for the shape, which
     is that in the first image; place that of the PSF.
     """
-    large = shape[0] > large_size
+    large = semi_major(shape) > large_size
     # Always on the grid of its class, as images of a source on two grids differ a little.
     local = [tables.at(place) for tables in image.extended_tables]
     grids = [

@@ -3,7 +3,8 @@
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.moves.base import FLUX, NUM_SHAPE, POINT, RADIUS, Model, Window, WindowState
+from probcat.ellipses import semi_major
+from probcat.moves.base import FLUX, NUM_SHAPE, POINT, Model, Window, WindowState
 
 
 def sources_of(state: WindowState, kind: int) -> Array:
@@ -18,7 +19,7 @@ def active(sources: Array) -> Array:
 
 def all_fit(window: Window, extended: Array) -> Array:
     """Whether no extended source is too large for the window."""
-    return jnp.all(extended[:, RADIUS] <= window.largest)
+    return jnp.all(semi_major(extended[:, -NUM_SHAPE:]) <= window.largest)
 
 
 def contains(window: Window, x: Array, y: Array) -> Array:
