@@ -6,15 +6,17 @@ both, given the catalog of the draw. Independent sources have the density of the
 
     \lambda_0 = (\mu / A) p(f),
 
-parts of galaxy j, of flux F and half-light radius h, which are fainter than it,
+parts of galaxy j, of flux F and half-light radius h,
 
-    \lambda_j = n q(m) \exp(-f / s F) / (s F) + t N(d; 0, (c h)^2) / F,
+    \lambda_j = n q(m) \exp(-f / s F) / (s F) + t N(d; 0, w^2) F / (f + F)^2,
 
 where the first term is for irregularities, n of them expected, of flux s F on average, with an
 exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy; and
-the second for a second component, there with probability t, of any flux up to F, whose centre is
-within about c h of the galaxy's. The defaults of n and s suit galaxies of COSMOS seen from the
-ground (`benchmarks.objects`, by whose Brier scores they were chosen); smooth ones have no parts.
+the second for a second component, there with probability t, of any share of the light of both, at
+a distance of about w = c h, or of what the PSF lets be told. Of two extended components the
+brighter is the galaxy; a point may outshine the galaxy that it is the nucleus of. The defaults of
+n and s suit galaxies of COSMOS seen from the ground (`benchmarks.objects`, by whose Brier scores
+they were chosen); smooth ones have no parts.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from probcat.samples import Samples
 _EXPONENTIAL = 1.678
 # Scale lengths beyond which there are no irregularities, and odds that count as none.
 _REACH, _LEAST_ODDS = 6.0, 1e-3
+# Standard deviations of a distance that are looked at.
+_WIDTHS = 4.0
 # Multiples of it are spread evenly, however many there are.
 _GOLDEN = 0.6180339887498949
 
@@ -51,6 +55,8 @@ class PartsPrior:
         Probability of a second component, t.
     centring : float
         Distance of its centre in units of the galaxy's half-light radius, c.
+    blur : float
+        Error of that distance in units of the FWHM of the PSF.
     """
 
     number: float = 0.5
@@ -58,6 +64,7 @@ class PartsPrior:
     extent: float = 1.5
     double: float = 0.2
     centring: float = 0.15
+    blur: float = 0.1
 
 
 def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
@@ -85,28 +92,36 @@ def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
         return hosts
     flux = np.where(active, np.asarray(samples.sources["flux"], float), 0.0)
     density = _independent_density(samples, np.maximum(flux, np.finfo(np.float32).tiny))
+    blur = prior.blur * float(samples.attrs.get("psf_fwhm") or 0.0)
     number = np.arange(active.shape[0] * active.shape[1]).reshape(active.shape[:2])
     level = np.mod((number + 0.5) * _GOLDEN, 1.0)
     for draw in zip(*np.nonzero(extended.any(-1) & (active.sum(-1) > 1)), strict=True):
         slots = np.flatnonzero(active[draw])
         one = {name: np.asarray(v[draw][slots]) for name, v in samples.sources.items()}
-        host = _parts_of_draw(one, density[draw][slots], float(level[draw]), prior)
+        candidates = _candidates(one, density[draw][slots], prior, blur)
+        host = _parts_of_draw(one["flux"], candidates, float(level[draw]))
         hosts[draw][slots] = np.where(host >= 0, slots[host], -1)
     return hosts
 
 
 def part_density(
-    one: dict[str, Any], part: np.ndarray, galaxy: np.ndarray, prior: PartsPrior
+    one: dict[str, Any],
+    part: np.ndarray,
+    galaxy: np.ndarray,
+    prior: PartsPrior,
+    blur: float = 0.0,
 ) -> np.ndarray:
     """Give the density of parts of a galaxy, see the module, by square pixel and unit of flux.
 
     Parameters
     ----------
     one : dict of str to ndarray, shape (n,)
-        Positions, fluxes and shapes of the sources of a draw.
+        Positions, fluxes, types and shapes of the sources of a draw.
     part, galaxy : ndarray of int, shape (m,)
         Numbers of a possible part and of the galaxy, pair by pair.
     prior : PartsPrior
+    blur : float
+        Error of distances in pixels.
 
     Returns
     -------
@@ -124,8 +139,11 @@ def part_density(
     scale = prior.extent * size / _EXPONENTIAL
     mean = prior.share * whole
     irregular = np.exp(-radius / scale - flux[part] / mean) / (2.0 * np.pi * scale**2 * mean)
-    width = prior.centring * size
-    double = np.exp(-0.5 * (dx**2 + dy**2) / width**2) / (2.0 * np.pi * width**2 * whole)
+    variance = (prior.centring * size) ** 2 + blur**2
+    double = np.exp(-0.5 * (dx**2 + dy**2) / variance) / (2.0 * np.pi * variance)
+    double = double * whole / (flux[part] + whole) ** 2
+    # The fainter of two alike has either's share of the light.
+    double = np.where(np.asarray(one["extended"], bool)[part], 2.0, 1.0) * double
     return prior.number * irregular + prior.double * double
 
 
@@ -146,35 +164,37 @@ def _independent_density(samples: Samples, flux: np.ndarray) -> np.ndarray:
 
 
 def _parts_of_draw(
-    one: dict[str, Any], density: np.ndarray, level: float, prior: PartsPrior
+    flux: np.ndarray, candidates: tuple[np.ndarray, np.ndarray, np.ndarray], level: float
 ) -> np.ndarray:
     """Host of each source of one draw, -1 for none, shape (n,)."""
-    host = np.full(len(density), -1)
-    part, galaxy, odds = _candidates(one, density, prior)
-    order = np.lexsort((galaxy, -one["flux"][part]))
+    part, galaxy, odds = candidates
+    host, has_parts = np.full(len(flux), -1), np.zeros(len(flux), bool)
+    order = np.lexsort((galaxy, part, -flux[part]))
     start = np.flatnonzero(np.diff(part[order], prepend=-1))
     for pairs in np.split(order, start[1:]):
-        free = pairs[host[galaxy[pairs]] < 0] if len(pairs) else pairs
+        free = pairs[(host[galaxy[pairs]] < 0) & ~has_parts[part[pairs]]]
         total = odds[free].sum()
         if len(free) and level < total / (1.0 + total):
-            host[part[free[0]]] = galaxy[free[np.argmax(odds[free])]]
+            chosen = galaxy[free[np.argmax(odds[free])]]
+            host[part[free[0]]], has_parts[chosen] = chosen, True
     return host
 
 
 def _candidates(
-    one: dict[str, Any], density: np.ndarray, prior: PartsPrior
+    one: dict[str, Any], density: np.ndarray, prior: PartsPrior, blur: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of a possible part and a brighter galaxy, and the odds that it is its part."""
+    """Pairs of a possible part and its galaxy, and the odds that it is its part."""
     galaxies = np.flatnonzero(one["extended"])
     position = np.stack([one["x"], one["y"]], axis=1).astype(float)
     size = one["half_light_radius"][galaxies].astype(float)
-    reach = _REACH * size * prior.extent / _EXPONENTIAL
+    reach = np.maximum(_REACH * size * prior.extent / _EXPONENTIAL, _WIDTHS * blur)
     near = cKDTree(position).query_ball_point(position[galaxies], reach)
     galaxy = np.repeat(galaxies, [len(each) for each in near])
     part = np.concatenate([np.zeros(0, np.int64), *map(np.asarray, near)]).astype(np.int64)
     fainter = one["flux"][part] < one["flux"][galaxy]
-    part, galaxy = part[fainter], galaxy[fainter]
-    odds = part_density(one, part, galaxy, prior) / density[part]
+    allowed = fainter | ~np.asarray(one["extended"], bool)[part]
+    part, galaxy = part[allowed], galaxy[allowed]
+    odds = part_density(one, part, galaxy, prior, blur) / density[part]
     kept = odds > _LEAST_ODDS
     return part[kept], galaxy[kept], odds[kept]
 

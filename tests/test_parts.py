@@ -26,17 +26,20 @@ def share_of_parts(samples, prior=None):
     return (hosts >= 0).sum() / (hosts.shape[0] * hosts.shape[1])
 
 
-def test_density_adds_up_to_the_number_of_parts():
+@pytest.mark.parametrize("extended", [False, True])
+def test_density_adds_up_to_the_number_of_parts(extended):
     prior = PartsPrior(number=1.7, share=0.05, double=0.3)
     step = np.arange(-60.0, 60.0, 0.1)
     x, y = (axis.ravel() for axis in np.meshgrid(step, step))
-    flux = np.geomspace(1e-4, 1.0, 60)[:, None] * 5000.0
+    # Of two extended components the part is the fainter.
+    flux = np.geomspace(1e-4, 1.0 if extended else 1e3, 100)[:, None] * 5000.0
     shape = {"half_light_radius": 3.0, "ellipticity_1": 0.3, "ellipticity_2": -0.2}
     number = np.zeros(len(flux))
     for index, one in enumerate(flux[:, 0]):
         sources = {"x": np.append(x, 0.0), "y": np.append(y, 0.0)}
         sources["flux"] = np.append(np.full(len(x), one), 5000.0)
         sources |= {name: np.full(len(x) + 1, value) for name, value in shape.items()}
+        sources["extended"] = np.append(np.full(len(x), extended), True)
         part = np.arange(len(x))
         density = part_density(sources, part, np.full(len(x), len(x)), prior)
         number[index] = density.sum() * 0.1**2
@@ -65,9 +68,9 @@ def test_share_of_draws_is_the_probability():
     [
         (35.0, 20.0, 300.0),
         (22.0, 21.0, 3000.0),
-        (20.0, 20.0, 6000.0),
+        (22.0, 21.0, 6000.0),
     ],
-    ids=["far", "bright", "brighter"],
+    ids=["far", "bright", "outshining"],
 )
 def test_others_are_objects(other):
     assert share_of_parts(repeated(GALAXY, other)) < 0.05
@@ -75,6 +78,22 @@ def test_others_are_objects(other):
 
 def test_a_second_component_is_a_part():
     assert share_of_parts(repeated(GALAXY, (20.1, 20.0, 3000.0, 0.8))) > 0.95
+
+
+def test_a_point_may_outshine_the_galaxy_that_it_is_the_nucleus_of():
+    samples = repeated(GALAXY, (20.1, 20.0, 9000.0))
+    assert share_of_parts(samples) > 0.95
+    catalog = condense(samples)
+    assert len(catalog) == 1
+    assert catalog["prob_star"][0] == 0.0
+    assert catalog["flux"][0] == pytest.approx(14000.0)
+
+
+def test_the_psf_blurs_where_a_nucleus_is():
+    samples = repeated(GALAXY, (21.4, 20.0, 3000.0))
+    assert share_of_parts(samples) < 0.05
+    wide = Samples(samples.sources, samples.scalars, attrs=samples.attrs | {"psf_fwhm": 5.0})
+    assert share_of_parts(wide) > 0.3
 
 
 def test_points_have_no_parts():
