@@ -8,15 +8,16 @@ both, given the catalog of the draw. Independent sources have the density of the
 
 parts of galaxy j, of flux F and half-light radius h,
 
-    \lambda_j = n q(m) \exp(-f / s F) / (s F) + t N(d; 0, w^2) F / (f + F)^2,
+    \lambda_j = n q(m) \exp(-f / a F) / (a F) + t N(d; 0, w^2) F / (f + F)^2,
 
-where the first term is for irregularities, n of them expected, of flux s F on average, with an
-exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy; and
-the second for a second component, there with probability t, of any share of the light of both, at
-a distance of about w = c h, or of what the PSF lets be told. Of two extended components the
-brighter is the galaxy; a point may outshine the galaxy that it is the nucleus of. The defaults of
-n and s suit galaxies of COSMOS seen from the ground (`benchmarks.objects`, by whose Brier scores
-they were chosen); smooth ones have no parts.
+where the first term is for irregularities, n of them expected, of flux a F on average, with an
+exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy:
+a = s / (1 + (2 h / FWHM)^2), as the irregularities of a galaxy are shared out to the elements that
+the PSF resolves it into. The second term is for a second component, there with probability t, of
+any share of the light of both, at a distance of about w = c h, or of what the PSF lets be told. Of
+two extended components the brighter is the galaxy; a point may outshine the galaxy that it is the
+nucleus of. The defaults of n and s suit galaxies of COSMOS seen from the ground
+(`benchmarks.objects`, by whose Brier scores they were chosen); smooth ones have no parts.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class PartsPrior:
     number : float
         Irregularities expected of a galaxy, n.
     share : float
-        Their mean flux in units of the galaxy's, s.
+        Their mean flux in units of the flux of a galaxy that is not resolved, s.
     extent : float
         Half-light radius of their distribution in units of the galaxy's.
     double : float
@@ -60,7 +61,7 @@ class PartsPrior:
     """
 
     number: float = 0.5
-    share: float = 0.03
+    share: float = 0.04
     extent: float = 1.5
     double: float = 0.2
     centring: float = 0.15
@@ -92,13 +93,13 @@ def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
         return hosts
     flux = np.where(active, np.asarray(samples.sources["flux"], float), 0.0)
     density = _independent_density(samples, np.maximum(flux, np.finfo(np.float32).tiny))
-    blur = prior.blur * float(samples.attrs.get("psf_fwhm") or 0.0)
+    fwhm = float(samples.attrs.get("psf_fwhm") or 0.0)
     number = np.arange(active.shape[0] * active.shape[1]).reshape(active.shape[:2])
     level = np.mod((number + 0.5) * _GOLDEN, 1.0)
     for draw in zip(*np.nonzero(extended.any(-1) & (active.sum(-1) > 1)), strict=True):
         slots = np.flatnonzero(active[draw])
         one = {name: np.asarray(v[draw][slots]) for name, v in samples.sources.items()}
-        candidates = _candidates(one, density[draw][slots], prior, blur)
+        candidates = _candidates(one, density[draw][slots], prior, fwhm)
         host = _parts_of_draw(one["flux"], candidates, float(level[draw]))
         hosts[draw][slots] = np.where(host >= 0, slots[host], -1)
     return hosts
@@ -109,7 +110,7 @@ def part_density(
     part: np.ndarray,
     galaxy: np.ndarray,
     prior: PartsPrior,
-    blur: float = 0.0,
+    fwhm: float = 0.0,
 ) -> np.ndarray:
     """Give the density of parts of a galaxy, see the module, by square pixel and unit of flux.
 
@@ -120,8 +121,8 @@ def part_density(
     part, galaxy : ndarray of int, shape (m,)
         Numbers of a possible part and of the galaxy, pair by pair.
     prior : PartsPrior
-    blur : float
-        Error of distances in pixels.
+    fwhm : float
+        Of the PSF in pixels.
 
     Returns
     -------
@@ -137,9 +138,11 @@ def part_density(
     norm = np.sqrt(np.maximum(1.0 - g1**2 - g2**2, 1e-6))
     radius = np.hypot((1.0 - g1) * dx - g2 * dy, (1.0 + g1) * dy - g2 * dx) / norm
     scale = prior.extent * size / _EXPONENTIAL
-    mean = prior.share * whole
+    # As many as the galaxy is resolved into share what irregularities there are.
+    elements = (2.0 * size / fwhm) ** 2 if fwhm > 0.0 else 0.0
+    mean = prior.share * whole / (1.0 + elements)
     irregular = np.exp(-radius / scale - flux[part] / mean) / (2.0 * np.pi * scale**2 * mean)
-    variance = (prior.centring * size) ** 2 + blur**2
+    variance = (prior.centring * size) ** 2 + (prior.blur * fwhm) ** 2
     double = np.exp(-0.5 * (dx**2 + dy**2) / variance) / (2.0 * np.pi * variance)
     double = double * whole / (flux[part] + whole) ** 2
     # The fainter of two alike has either's share of the light.
@@ -181,20 +184,20 @@ def _parts_of_draw(
 
 
 def _candidates(
-    one: dict[str, Any], density: np.ndarray, prior: PartsPrior, blur: float
+    one: dict[str, Any], density: np.ndarray, prior: PartsPrior, fwhm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a possible part and its galaxy, and the odds that it is its part."""
     galaxies = np.flatnonzero(one["extended"])
     position = np.stack([one["x"], one["y"]], axis=1).astype(float)
     size = one["half_light_radius"][galaxies].astype(float)
-    reach = np.maximum(_REACH * size * prior.extent / _EXPONENTIAL, _WIDTHS * blur)
+    reach = np.maximum(_REACH * size * prior.extent / _EXPONENTIAL, _WIDTHS * prior.blur * fwhm)
     near = cKDTree(position).query_ball_point(position[galaxies], reach)
     galaxy = np.repeat(galaxies, [len(each) for each in near])
     part = np.concatenate([np.zeros(0, np.int64), *map(np.asarray, near)]).astype(np.int64)
     fainter = one["flux"][part] < one["flux"][galaxy]
     allowed = fainter | ~np.asarray(one["extended"], bool)[part]
     part, galaxy = part[allowed], galaxy[allowed]
-    odds = part_density(one, part, galaxy, prior, blur) / density[part]
+    odds = part_density(one, part, galaxy, prior, fwhm) / density[part]
     kept = odds > _LEAST_ODDS
     return part[kept], galaxy[kept], odds[kept]
 
