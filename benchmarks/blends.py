@@ -4,10 +4,10 @@ The population: 3 to 6 sources, each with even odds a star or a galaxy, about th
 40x40 px (normal, 5 px along each axis, at least 4 px inside the image). Fluxes are log-uniform,
 of stars 8 to 200 and of galaxies 20 to 400 times the error of an isolated star. Galaxies are real
 ones of COSMOS (GalSim's sample, turned at random, with their own sizes at 0.2 arcsec/px) where
-they are at hand, and only as bright as leaves HST's own noise, made white, below a fifth of the
-noise of the blend; else Sersic profiles: half-light radius log-uniform from 1 to 3 px, index from
-0.5 to 4, reduced shear uniform up to 0.5. One Moffat PSF (FWHM 3 px, index 3.5), Gaussian noise
-of one unit, a background of ten.
+they are at hand, of those that can be as bright and leave HST's own noise, made white, below a
+fifth of the noise of the blend; else Sersic profiles: half-light radius log-uniform from 1 to
+3 px, index from 0.5 to 4, reduced shear uniform up to 0.5. One Moffat PSF (FWHM 3 px, index 3.5),
+Gaussian noise of one unit, a background of ten.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ class Renderer:
         self.real = None
         if folder is not None:
             self.real = galsim.RealGalaxyCatalog(COSMOS, dir=str(folder))
-        self.brightest: dict[int, float] = {}
+        self.limits: np.ndarray | None = None
         self.unit = NOISE * np.sqrt(self.psf.effective_area)
 
     def draw(self, seed: tuple[int, int]) -> Blend:
@@ -100,32 +100,34 @@ class Renderer:
         import galsim
 
         low, high = STAR_SIGNAL if star else GALAXY_SIGNAL
+        signal = float(np.exp(rng.uniform(np.log(low), np.log(high))))
         if star:
             profile = self.star
         elif self.real is not None:
-            index = int(rng.integers(self.real.nobjects))
+            index = int(rng.choice(np.flatnonzero(self._limits() >= signal)))
             galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
             profile = galsim.Convolve([galaxy.rotate(_angle(rng)), self.star])
-            high = min(high, self._brightest(index))
         else:
             size = PIXEL_SCALE * float(np.exp(rng.uniform(0.0, np.log(3.0))))
             index = float(rng.uniform(0.5, 4.0))
             galaxy = galsim.Sersic(index, half_light_radius=size)
             galaxy = galaxy.shear(g=float(rng.uniform(0.0, 0.5)), beta=_angle(rng))
             profile = galsim.Convolve([galaxy, self.star])
-        return profile, float(self.unit * np.exp(rng.uniform(np.log(low), np.log(high))))
+        return profile, self.unit * signal
 
-    def _brightest(self, index: int) -> float:
-        """Signal-to-noise ratio at which HST's noise of a real galaxy is as large as it may be."""
+    def _limits(self) -> np.ndarray:
+        """Signal-to-noise ratio at which HST's noise of each real galaxy is what it may be."""
         import galsim
 
-        if index not in self.brightest:
-            galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
-            profile = galsim.Convolve([galaxy, self.star]).withFlux(self.unit)
-            image = profile.drawImage(nx=SHAPE[1], ny=SHAPE[0], scale=PIXEL_SCALE)
-            own = np.sqrt(profile.noise.whitenImage(image))
-            self.brightest[index] = max(HST_NOISE * NOISE / own, GALAXY_SIGNAL[0])
-        return self.brightest[index]
+        if self.limits is None:
+            limits = []
+            for index in range(self.real.nobjects):
+                galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
+                profile = galsim.Convolve([galaxy, self.star]).withFlux(self.unit)
+                image = profile.drawImage(nx=SHAPE[1], ny=SHAPE[0], scale=PIXEL_SCALE)
+                limits.append(HST_NOISE * NOISE / np.sqrt(profile.noise.whitenImage(image)))
+            self.limits = np.array(limits)
+        return self.limits
 
     def _image(self, profile: Any, flux: float, x: float, y: float) -> np.ndarray:
         """Noise-free image of a profile at a pixel position."""
