@@ -15,12 +15,22 @@ from probcat.noise import sky_level
 if TYPE_CHECKING:
     from probcat.image import Image
 
+SHARE, SHARE_OF_STARS = 0.75, 0.5
+"""Of the warm-up, in which the likelihood is tempered: details of galaxies, which are found in
+pieces if it is short, and stars alone."""
 START_SIGNAL = 3.0
 """Signal-to-noise ratio of the brightest object at the start."""
 WARMEST = 1e-3
 """Largest inverse temperature there."""
 SEEN = 3.0
 """Pixels that exceed the sky by less than so many sigma do not count."""
+
+
+def share_of_warmup(given: float, with_extended: bool) -> float:
+    """Share of the warm-up in which the likelihood is tempered; what is negative is chosen."""
+    if given >= 0.0:
+        return given
+    return SHARE if with_extended else SHARE_OF_STARS
 
 
 def start_temperature(images: "Sequence[Image]", with_extended: bool = True) -> float:

@@ -65,7 +65,8 @@ class SamplerSettings:
         Inverse temperature of the likelihood at the start of warm-up; 0 takes that at which the
         brightest object hardly stands out, or 1e-3 for stars alone (`probcat.annealing`).
     tempered_share : float
-        Share of the warm-up in which it rises to one.
+        Share of the warm-up in which it rises to one; -1 takes three quarters, or half for stars
+        alone.
     num_temperatures : int
         Chains at different temperatures that exchange catalogs with every chain; 1
         does without.
@@ -89,7 +90,7 @@ class SamplerSettings:
     extended_moves: int = 6
     leapfrog_steps: int = 5
     first_temperature: float = 0.0
-    tempered_share: float = 0.5
+    tempered_share: float = -1.0
     num_temperatures: int = 1
     hottest: float = 0.3
     block: int = 10
@@ -111,6 +112,10 @@ class SamplerSettings:
         if not 0.0 <= self.first_temperature <= 1.0:
             raise InputError(
                 f"[sampler] first_temperature = {self.first_temperature}; it must be in [0, 1]"
+            )
+        if self.tempered_share > 1.0:
+            raise InputError(
+                f"[sampler] tempered_share = {self.tempered_share}; it must be at most 1"
             )
         for name in ("psf_tolerance", "hottest"):
             if not 0.0 < getattr(self, name) <= 1.0:

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 
 from probcat import PSF, InputError, SamplerSettings, simulate_image
-from probcat.annealing import START_SIGNAL, WARMEST, start_temperature
+from probcat.annealing import (
+    SHARE,
+    SHARE_OF_STARS,
+    START_SIGNAL,
+    WARMEST,
+    share_of_warmup,
+    start_temperature,
+)
 
 
 def star(flux, seed=1):
@@ -33,3 +40,11 @@ def test_faint_images_and_stars_alone_start_warmest():
 def test_bad_temperature_is_refused():
     with pytest.raises(InputError, match=r"first_temperature = 1.5; it must be in \[0, 1\]"):
         SamplerSettings(first_temperature=1.5)
+
+
+def test_galaxies_are_tempered_longer_than_stars():
+    assert share_of_warmup(SamplerSettings().tempered_share, True) == SHARE
+    assert share_of_warmup(SamplerSettings().tempered_share, False) == SHARE_OF_STARS < SHARE
+    assert share_of_warmup(0.2, True) == share_of_warmup(0.2, False) == 0.2
+    with pytest.raises(InputError, match=r"tempered_share = 1.5; it must be at most 1"):
+        SamplerSettings(tempered_share=1.5)
