@@ -61,7 +61,7 @@ class PartsPrior:
     """
 
     number: float = 0.5
-    share: float = 0.04
+    share: float = 0.08
     extent: float = 1.5
     double: float = 0.2
     centring: float = 0.15
