@@ -91,7 +91,7 @@ def test_a_point_may_outshine_the_galaxy_that_it_is_the_nucleus_of():
 
 def test_the_psf_blurs_where_a_nucleus_is():
     samples = repeated(GALAXY, (21.4, 20.0, 4900.0))
-    assert share_of_parts(samples) < 0.05
+    assert share_of_parts(samples) < 0.1
     wide = Samples(samples.sources, samples.scalars, attrs=samples.attrs | {"psf_fwhm": 5.0})
     assert share_of_parts(wide) > 0.3
 
