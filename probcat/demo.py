@@ -115,7 +115,12 @@ def run_demo(
     out.mkdir(parents=True, exist_ok=True)
     write_image(out / IMAGE, made.image)
     say(f"{out / IMAGE}: {_NUM_STARS} stars and {_NUM_GALAXIES} galaxies, {SHAPE[1]}x{SHAPE[0]} px")
-    config = RunConfig(image={"files": [str((out / IMAGE).resolve())]}, sampler=SAMPLING)
+    # Simulated galaxies are smooth.
+    config = RunConfig(
+        image={"files": [str((out / IMAGE).resolve())]},
+        sampler=SAMPLING,
+        catalog={"parts": False},
+    )
     config = config.update("sampler", **sampling).check()
     summary = start_run(config, out, overwrite=overwrite, progress=progress, say=say)
     say(compare(made, read_catalog(out / CATALOG)))
