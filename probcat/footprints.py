@@ -20,6 +20,10 @@ ENOUGH, AMPLE = 1.5, 2.5
 ones are given."""
 STRETCH = 1.5
 """Major axis over the geometric mean of the axes, of a source with an axis ratio of 0.44."""
+SMALL_IMAGE, ALIKE = 80, 1.5
+"""Longer side of an image in pixels, and ratio of the pixels of any two, up to which all sources
+have the larger footprint: it costs little, and no change of size has to leap from one to the
+other."""
 WIDEST = 64
 """Largest half side of a footprint in pixels."""
 
@@ -91,9 +95,13 @@ def footprints(
     large, large_size = large_footprint(prior, small[0], max(images[0].shape))
     if not np.isfinite(large_size):
         return [(radius, radius) for radius in small], large_size
-    wide = [int(np.ceil(large * link.scale)) for link in links]
-    pairs = zip(small, wide, strict=True)
-    return [(radius, max(radius, whole)) for radius, whole in pairs], large_size
+    wide = [
+        max(radius, int(np.ceil(large * link.scale)))
+        for radius, link in zip(small, links, strict=True)
+    ]
+    if max(images[0].shape) <= SMALL_IMAGE and max(link.scale for link in links) <= ALIKE:
+        return [(radius, radius) for radius in wide], np.inf
+    return list(zip(small, wide, strict=True)), large_size
 
 
 def shared_radii(radii: Sequence[int], links: Sequence[Link]) -> list[int]:

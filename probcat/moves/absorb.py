@@ -60,7 +60,7 @@ from probcat.moves.sources import active, colours_of, contains, one_hot, put, so
 MOMENT = 0.72
 """Second moment of a Gaussian of unit half-light radius; other profiles are near enough."""
 REACH = 2.0
-"""Partners are chosen within about this many FWHM."""
+"""Partners are chosen within about this many FWHM, and the galaxy's half-light radius."""
 
 
 class Geometry(NamedTuple):
@@ -127,7 +127,7 @@ def absorb(
     lower = put(lower, slot, 0.0) if kind == EXTENDED else lower
     excluded = jnp.where(upward, -1, slot) if kind == EXTENDED else jnp.int32(-1)
     hosts = put(with_host, slot, 0.0) if kind == EXTENDED else with_host
-    near = neighbour_weights(hosts, given[X], given[Y], REACH * model.fwhm, excluded)
+    near = neighbour_weights(hosts, given[X], given[Y], _reach(model, hosts), excluded)
     log_ratio = (
         jnp.log(window.density[kind])
         + log_probability(pick_weights(upper), slot)
@@ -239,6 +239,11 @@ def _log_pair_ratio(model: Model, geometry: Geometry, fluxes: Array) -> Array:
     )
 
 
+def _reach(model: Model, galaxies: Array) -> Array:
+    """Scale (S,) of the distances that galaxies absorb other sources from."""
+    return REACH * model.fwhm + galaxies[:, RADIUS]
+
+
 def _scale(model: Model, shape: Array) -> Array:
     """Scale of displacements: the standard deviation of the galaxy's image."""
     return jnp.sqrt((model.fwhm / 2.355) ** 2 + MOMENT * shape[0] ** 2)
@@ -262,7 +267,7 @@ def _choose_slots(
     leaving = choose(uniform[0], pick_weights(others))
     excluded = leaving if kind == EXTENDED else jnp.int32(-1)
     place = others[leaving]
-    near = neighbour_weights(galaxies, place[X], place[Y], REACH * model.fwhm, excluded)
+    near = neighbour_weights(galaxies, place[X], place[Y], _reach(model, galaxies), excluded)
     host_down = choose(uniform[1], near)
     host_up = choose(uniform[2], split_weights(model.prior, galaxies))
     slot = jnp.where(upward, free, leaving)

@@ -61,7 +61,10 @@ from probcat.moves.sources import (
 
 
 def neighbour_weights(sources: Array, x: Array, y: Array, scale: Array, excluded: Array) -> Array:
-    """Log weights (S,) for choosing the primary of a companion at (x, y)."""
+    """Log weights (S,) for choosing the primary of a companion at (x, y).
+
+    The scale of distances is one for all sources, or one for each, (S,).
+    """
     square = (sources[:, X] - x) ** 2 + (sources[:, Y] - y) ** 2
     weight = log_displacement(square, scale)
     index = jnp.arange(sources.shape[0], dtype=jnp.int32)
