@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 SHARE, SHARE_OF_STARS = 0.75, 0.5
 """Of the warm-up, in which the likelihood is tempered: details of galaxies, which are found in
 pieces if it is short, and stars alone."""
+RELUCTANCE = 5.0
+"""By how much the log density of sources is lower at its start, where there are galaxies."""
 START_SIGNAL = 3.0
 """Signal-to-noise ratio of the brightest object at the start."""
 WARMEST = 1e-3

@@ -46,6 +46,9 @@ class CatalogKernel(MCMCKernel):
     tempered_share : float
         Share of the warm-up in which the likelihood's inverse temperature rises to one, from
         what the scene says.
+    reluctance : float
+        By how much the log density of sources is lowered at the start of the warm-up; it rises
+        with the temperature. What one source explains is then not found in pieces.
     """
 
     model = None
@@ -57,10 +60,12 @@ class CatalogKernel(MCMCKernel):
         extended_radius: int,
         num_warmup: int | None = None,
         tempered_share: float = 0.4,
+        reluctance: float = 0.0,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
         self.tempered_share = tempered_share
+        self.reluctance = reluctance
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
         self._sample_fn: Any = None
@@ -70,6 +75,7 @@ class CatalogKernel(MCMCKernel):
             self.layout,
             self.extended_radius,
             self.tempered_share,
+            self.reluctance,
             self._fixed_warmup,
             self._num_warmup,
         )
@@ -121,9 +127,11 @@ class CatalogKernel(MCMCKernel):
             state,
         )
         state = _reset_counts(state, temperature, self.layout.ladder)
+        fewer = jnp.exp(self.reluctance * (1.0 - self._progress(state.i)))
+        sparse = scene._replace(area=scene.area * jnp.where(warming, fewer, 1.0))
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
-            run = partial(self._pass, scene=scene, plan=plan, number=number, warming=warming)
+            run = partial(self._pass, scene=sparse, plan=plan, number=number, warming=warming)
 
             def body(
                 carry: CatalogState, key: Array, run: Callable[..., CatalogState] = run
@@ -137,10 +145,13 @@ class CatalogKernel(MCMCKernel):
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
 
-    def _temperature(self, i: Array, scene: Scene) -> Array:
+    def _progress(self, i: Array) -> Array:
+        """How much of the tempered part of the warm-up is over, 0 to 1."""
         span = max(1.0, self.tempered_share * self._num_warmup)
-        progress = jnp.minimum(i.astype(jnp.float32) / span, 1.0)
-        tempered = jnp.exp((1.0 - progress) * jnp.log(scene.first_temperature))
+        return jnp.minimum(i.astype(jnp.float32) / span, 1.0)
+
+    def _temperature(self, i: Array, scene: Scene) -> Array:
+        tempered = jnp.exp((1.0 - self._progress(i)) * jnp.log(scene.first_temperature))
         return jnp.where(i < self._num_warmup, tempered, 1.0)
 
     def _pass(

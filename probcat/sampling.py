@@ -17,7 +17,7 @@ import numpy as np
 import numpyro.distributions as dist
 from tqdm.auto import tqdm
 
-from probcat.annealing import share_of_warmup, start_temperature
+from probcat.annealing import RELUCTANCE, share_of_warmup, start_temperature
 from probcat.background import num_terms
 from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
@@ -153,6 +153,7 @@ class Run:
             layout,
             self.radii[0][1],
             num_warmup=self.num_warmup,
+            reluctance=RELUCTANCE if self.prior.has_extended else 0.0,
             tempered_share=share_of_warmup(self.settings.tempered_share, self.prior.has_extended),
         )
 
