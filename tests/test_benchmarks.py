@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+from probcat import PSF, Image
 from probcat.frames import image_labels
 from probcat.simulate import render_light
 
@@ -99,3 +100,29 @@ def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
     assert row["0.50_error"] == pytest.approx(np.sqrt(0.25 / 2000))
     assert row["0.50_scene_error"] == pytest.approx(row["0.50_error"], rel=0.5)
     assert (abs(row["0.50"] - 0.5) < 5.0 * row["0.50_scene_error"]) == fair
+
+
+@pytest.mark.slow
+def test_scarlet_gives_a_star_and_a_galaxy_their_light(monkeypatch):
+    pytest.importorskip("scarlet2")
+    scarlet = importlib.import_module("benchmarks.scarlet")
+    monkeypatch.setattr(scarlet, "MAX_STEPS", 200)
+
+    def gaussian(shape, x, y, fwhm):
+        rows, cols = np.indices(shape)
+        return np.exp(-4.0 * np.log(2.0) * ((rows - y) ** 2 + (cols - x) ** 2) / fwhm**2)
+
+    rng = np.random.default_rng(0)
+    shape, x, y = (33, 35), np.array([12.3, 20.4]), np.array([15.0, 17.2])
+    peaks = np.array([[400.0, 100.0], [200.0, 300.0]])[:, :, None, None]
+    light = peaks * [gaussian(shape, *one) for one in zip(x, y, (3.5, 8.0), strict=True)]
+    psf = PSF.from_pixels(gaussian((21, 21), 10, 10, 3.5))
+    images = [
+        Image.from_arrays(own.sum(axis=0) + noise, np.full(shape, 9.0), psf=psf, band=band)
+        for own, noise, band in zip(light, rng.normal(0.0, 3.0, (2, *shape)), "gr", strict=True)
+    ]
+    # scarlet2 mixes types and ranks.
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        models = scarlet.fit_scarlet(images, x, y, np.array([True, False]), wide=True)
+    assert models.chi2 < 1.2
+    assert np.minimum(models.light, light).sum() / light.sum() > 0.9
