@@ -21,9 +21,9 @@ ones are given."""
 STRETCH = 1.5
 """Major axis over the geometric mean of the axes, of a source with an axis ratio of 0.44."""
 SMALL_IMAGE, ALIKE = 80, 1.5
-"""Longer side of an image in pixels, and ratio of the pixels of any two, up to which all sources
-have the larger footprint: it costs little, and no change of size has to leap from one to the
-other."""
+"""Longer side of the first image in pixels, and pixels of any image along the side of one of its
+own, up to which all sources have the larger footprint: it costs little, and no change of size has
+to leap from one to the other."""
 WIDEST = 64
 """Largest half side of a footprint in pixels."""
 
