@@ -1,6 +1,7 @@
 """The start of warm-up."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -13,6 +14,8 @@ from probcat.annealing import (
     share_of_warmup,
     start_temperature,
 )
+from probcat.kernel import CatalogKernel
+from probcat.layout import Layout
 
 
 def star(flux, seed=1):
@@ -48,3 +51,11 @@ def test_galaxies_are_tempered_longer_than_stars():
     assert share_of_warmup(0.2, True) == share_of_warmup(0.2, False) == 0.2
     with pytest.raises(InputError, match=r"tempered_share = 1.5; it must be at most 1"):
         SamplerSettings(tempered_share=1.5)
+
+
+def test_reluctance_is_over_when_the_likelihood_is_whole():
+    layout = Layout((20, 20), 10, 1.0, 8, 8, (), 4, 2)
+    kernel = CatalogKernel(layout, 5, num_warmup=100, tempered_share=0.5, reluctance=3.0)
+    progress = [float(kernel._progress(jnp.int32(i))) for i in (0, 25, 50, 99, 200)]
+    assert progress == [0.0, 0.5, 1.0, 1.0, 1.0]
+    assert kernel != CatalogKernel(layout, 5, num_warmup=100, tempered_share=0.5)

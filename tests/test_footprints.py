@@ -6,10 +6,11 @@ import numpy as np
 import numpyro.distributions as dist
 from harness import compare_with_prior, exact_state, make_prior
 
-from probcat import PSF
+from probcat import PSF, Image, Prior, SamplerSettings
 from probcat.defaults import log_normal_within
 from probcat.ellipses import semi_major
-from probcat.footprints import large_footprint
+from probcat.footprints import SMALL_IMAGE, footprints, large_footprint
+from probcat.frames import link_images
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
 from probcat.rendering import extended_stamps
@@ -90,3 +91,20 @@ def test_a_class_of_its_own_only_where_the_prior_allows_large_sources():
     assert large_footprint(prior, 5, 4) == (5, float("inf"))
     endless = make_prior(half_light_radius=dist.LogNormal(jnp.float32(0.0), jnp.float32(1.0)))
     assert large_footprint(endless, 5)[0] == 64
+
+
+def test_all_sources_of_a_small_image_have_the_larger_footprint():
+    def found(side):
+        rng = np.random.default_rng(side)
+        data, variance = rng.normal(0.0, 1.0, (side, side)), np.ones((side, side))
+        image = Image.from_arrays(data, variance, psf=PSF.gaussian(5.0))
+        links = link_images([image])
+        return footprints([image], links, Prior.from_image(image), SamplerSettings())
+
+    radii, size = found(2 * SMALL_IMAGE)
+    small, large = radii[0]
+    assert small < large
+    assert size == small / 2.5
+    assert found(SMALL_IMAGE) == ([(large, large)], float("inf"))
+    # Nothing is seen further from a source than the image is wide.
+    assert found(40) == ([(40, 40)], float("inf"))
