@@ -17,7 +17,8 @@ the PSF resolves it into. The second term is for a second component, there with 
 any share of the light of both, at a distance of about w = c h, or of what the PSF lets be told. Of
 two extended components the brighter is the galaxy; a point may outshine the galaxy that it is the
 nucleus of. The defaults of n and s suit galaxies of COSMOS seen from the ground
-(`benchmarks.objects`, by whose Brier scores they were chosen); smooth ones have no parts.
+(`benchmarks.objects`, by whose Brier scores and calibration they were chosen, on blends with more
+faint galaxies than it has now); smooth ones have no parts.
 """
 
 from __future__ import annotations
