@@ -86,8 +86,7 @@ def main(
         images,
         seconds,
         prior=parse_settings(prior),
-        # In larger windows galaxies fill the slots during warm-up, and all compiles anew.
-        settings={"block": 2, "extended_interior": 16} | parse_settings(setting),
+        settings={"block": 2} | parse_settings(setting),
         num_chains=num_chains,
         num_warmup=num_warmup,
         seed=seed,

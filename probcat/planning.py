@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.ndimage import gaussian_filter, maximum_filter
 
 from probcat.errors import InputError
 from probcat.exchange import ladder
@@ -23,8 +24,12 @@ EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
-FAINTEST, FAINTEST_BELOW = 10.0, 1.28
-"""A percentile of pixels, and how far below the sky noise brings it, in sigma."""
+FWHM_OF_GAUSSIAN = 2.355
+"""In standard deviations."""
+SEEN = 3.0
+"""Peaks stand out by so many sigma."""
+PER_PEAK = 4.0
+"""Sources that arrays have room for, for every peak."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 WHOLE, SEAM, FULL = 1.25, 2, 96
@@ -138,19 +143,24 @@ class _Class:
 
 
 def _windows(
-    interior: int, radii: Sequence[int], region: int, links: Sequence[Link], crowding: float
+    interior: int,
+    radii: Sequence[int],
+    region: tuple[int, int],
+    links: Sequence[Link],
+    crowding: float,
 ) -> _Class:
     """Choose windows: with a margin for footprints, or one for all of a small image.
 
     No light is missed where a window holds every pixel that there is.
     """
     margin, held = least_margin(links, radii), tuple(radii)
-    small = region <= WHOLE * (interior + 2 * margin)
-    if small and _slots(crowding * region**2) <= FULL:
+    small = max(region) <= WHOLE * (interior + 2 * margin)
+    if small and _slots(crowding * math.prod(region)) <= FULL:
         # One pixel more, as a window's walls cannot be reached from inside.
-        interior, margin = region + 1, SEAM
+        interior, margin = max(region) + 1, SEAM
         held = tuple(math.ceil(SEAM * link.scale) for link in links)
-    return _Class(interior, margin, _slots(crowding * min(interior, region) ** 2), held)
+    area = math.prod(min(interior, side) for side in region)
+    return _Class(interior, margin, _slots(crowding * area), held)
 
 
 def build_layout(
@@ -176,7 +186,7 @@ def build_layout(
     radii, large_size = footprints(images, links, prior, settings)
     # In steps, so that images whose PSFs hardly differ share one compiled program.
     border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0
-    crowding = 3.0 * count_peaks(image) / image.data.size
+    crowding = PER_PEAK * count_peaks(image) / image.data.size
     capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
     plans, of_plans = [], []
     for windows, plan in _plans(images, prior, settings, links, (radii, large_size), border):
@@ -209,13 +219,13 @@ def _plans(
     """Choose the classes of windows, and what is done in them."""
     radii, large_size = extended
     image = images[0]
-    region = max(image.shape) + 2 * math.ceil(border)
-    crowding = 3.0 * count_peaks(image) / image.data.size
+    ny, nx = (side + 2 * math.ceil(border) for side in image.shape)
+    crowding = PER_PEAK * count_peaks(image) / image.data.size
     of_points = shared_radii([image.psf.radius for image in images], links)
     small, large = ([pair[which] for pair in radii] for which in (0, 1))
 
     def windows(interior: int, footprint: Sequence[int]) -> _Class:
-        return _windows(interior, footprint, region, links, crowding)
+        return _windows(interior, footprint, (ny, nx), links, crowding)
 
     point_moves = (
         ("birth_death_point",) * settings.birth_death
@@ -252,20 +262,27 @@ def _plans(
 
 
 def count_peaks(image: "Image") -> int:
-    """Count local maxima that stand out of the noise, a first guess of crowding."""
+    """Count peaks on the scale of the PSF that stand out of noise and of what lies around them.
+
+    These are local maxima of the difference of two Gaussians, as wide as the PSF and twice that
+    (an approximate matched filter after Marr and Hildreth 1980, Proc. R. Soc. B 207, 187): noise
+    on the light of a large galaxy is no crowd of stars.
+    """
     good = image.weight > 0
-    data = np.where(good, image.data, np.nan)
-    sigma = np.sqrt(1.0 / np.where(good, image.weight, np.inf))
-    # In a crowded field only the faintest pixels show the sky, and noise makes them fainter.
-    floor = np.nanpercentile(data, FAINTEST) + FAINTEST_BELOW * np.median(sigma[good])
-    padded = np.pad(np.nan_to_num(data, nan=-np.inf), 1, constant_values=-np.inf)
-    ny, nx = data.shape
-    higher = np.ones(data.shape, bool)
-    for row in range(3):
-        for column in range(3):
-            if (row, column) != (1, 1):
-                higher &= padded[1:-1, 1:-1] >= padded[row : row + ny, column : column + nx]
-    return int(np.sum(higher & (data > floor + 3.0 * sigma)))
+    variance = np.where(good, 1.0 / np.where(good, image.weight, 1.0), 0.0)
+    width = float(image.psf.fwhm) / FWHM_OF_GAUSSIAN
+
+    def blurred(values: np.ndarray, width: float) -> np.ndarray:
+        share = gaussian_filter(good.astype(float), width)
+        return gaussian_filter(np.where(good, values, 0.0), width) / np.maximum(share, 1e-6)
+
+    ridge = blurred(image.clean_data.astype(float), width)
+    ridge = ridge - blurred(image.clean_data.astype(float), 2.0 * width)
+    # Of white noise; the terms are integrals of products of the two Gaussians.
+    share = (1.0 + 1.0 / 4.0 - 4.0 / 5.0) / (4.0 * np.pi * width**2)
+    sigma = np.sqrt(share * blurred(variance, width))
+    peak = maximum_filter(ridge, 3) == ridge
+    return int(np.sum(good & peak & (ridge > SEEN * sigma)))
 
 
 def _slots(peaks: float) -> int:

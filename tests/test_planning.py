@@ -1,0 +1,58 @@
+"""Room in windows and catalogs follows from peaks, and noise on a galaxy is none."""
+
+import numpy as np
+import pytest
+from test_windows import make_image
+
+from probcat import PSF, Image, Prior, SamplerSettings
+from probcat.planning import build_layout, count_peaks
+
+SHAPE = (60, 70)
+SIGMA = 2.0
+
+
+def make_field(light, masked=None, seed=3):
+    data = light + np.random.default_rng(seed).normal(50.0, SIGMA, SHAPE)
+    mask = np.zeros(SHAPE, bool) if masked is None else masked
+    data = np.where(mask, 1e6, data)
+    return Image.from_arrays(data, np.full(SHAPE, SIGMA**2), psf=PSF.gaussian(3.0, 15), mask=mask)
+
+
+def gaussian(x, y, flux, width):
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    square = (columns - x) ** 2 + (rows - y) ** 2
+    return flux * np.exp(-0.5 * square / width**2) / (2.0 * np.pi * width**2)
+
+
+def stars():
+    """Light of 30 stars ten pixels apart, of a signal-to-noise ratio of 50."""
+    flux = 50.0 * SIGMA * np.sqrt(4.0 * np.pi) * 3.0 / 2.355
+    centres = [(x, y) for x in range(10, 70, 10) for y in range(10, 60, 10)]
+    return sum(gaussian(*centre, flux, 3.0 / 2.355) for centre in centres)
+
+
+def test_peaks_are_stars():
+    assert abs(count_peaks(make_field(stars())) - 30) <= 4
+
+
+def test_masked_pixels_are_no_peaks():
+    masked = np.zeros(SHAPE, bool)
+    masked[:, 34:37] = True
+    assert abs(count_peaks(make_field(stars(), masked)) - 30) <= 4
+
+
+def test_noise_on_a_large_galaxy_is_no_crowd():
+    """Several hundred of its pixels are local maxima more than ten sigma above the sky."""
+    light = gaussian(35.0, 30.0, 400.0 * SIGMA * 2.0 * np.pi * 12.0**2, 12.0)
+    assert count_peaks(make_field(light)) <= 12
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_room_is_that_of_the_image_not_of_a_square(turned):
+    shape = (24, 48)
+    image = make_image("r", shape[::-1] if turned else shape, 0.0, 0.2, 1)
+    plan = build_layout(image, Prior.from_image(image), SamplerSettings(), 1).plans[-1]
+    peaks = count_peaks(image)
+    assert plan.interior > 48 and 1 <= peaks <= 4
+    # Twice the number of sources expected where arrays have room for four to a peak.
+    assert plan.point_slots <= 16 + 16 * peaks
