@@ -6,8 +6,11 @@ know.  So the noise is measured on the scale of the PSF: the scatter of the sky 
 wide is given to their pixels as if they were independent, which makes errors of fluxes about
 right and chi2 per pixel fall below one.  ``--noise pixels`` takes probcat's own estimate.
 
-The top blend is the connected region of HSC i-band pixels, around its brightest object that has
-one, in which that object's own light exceeds three sigma of the noise with even odds or better, as
+The prior of sizes is the same on the sky for each set: by default HST alone would have those of
+its own PSF, too small for what it resolves.
+
+The top blend is the connected region of HSC i-band pixels, around the brightest object inside the
+image that has one, in which that object's own light exceeds three sigma of the noise with even odds or better, as
 the run on HSC alone has it.  Objects of more than even odds to exist count where their centres lie
 in it.
 """
@@ -27,6 +30,7 @@ HSC_PLANES = "grizy"
 ORDER = "igrzy"
 """The deepest comes first: positions and windows are in its pixels."""
 HST_BAND = "F814W"
+SIZES = ("median", "min", "max")
 SKY = 0.24
 """Share of the rows, from the first one up, in which no image shows a source."""
 
@@ -105,10 +109,11 @@ def main(
     blend = None
     # The blend is defined by the run on HSC alone.
     for name in sorted(set(sets), key=list(images).index):
+        sizes = size_prior(hsc[0], hst) if name == "hst" else {}
         found = fit(
             images[name],
             seconds,
-            prior=options | parse_settings(prior),
+            prior=options | sizes | parse_settings(prior),
             settings={"block": 2} | parse_settings(setting),
             num_chains=num_chains,
             num_warmup=num_warmup,
@@ -178,6 +183,16 @@ def with_block_noise(image: Any) -> Any:
     return replace(image, variance=np.full(image.shape, sigma**2))
 
 
+def size_prior(first: Any, image: Any) -> dict[str, float]:
+    """Parameters of the default prior of half-light radii, in pixels of another image."""
+    from probcat import Prior
+    from probcat.frames import link_images
+
+    scale = link_images([first, image])[1].scale
+    given = Prior.from_image(first).to_config()
+    return {f"half_light_radius_{end}": scale * given[f"half_light_radius_{end}"] for end in SIZES}
+
+
 def _condense(found: Fit) -> Any:
     from probcat import condense
 
@@ -202,8 +217,8 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
         # Light of a large galaxy may be nowhere above three sigma.
         regions, _ = label(maps.map(int(catalog["object_id"][row]), "footprint") > 0.5)
         y, x = (round(float(catalog[name][row])) for name in ("y", "x"))
-        y, x = np.clip(y, 0, regions.shape[0] - 1), np.clip(x, 0, regions.shape[1] - 1)
-        if regions[y, x]:
+        inside = 0 <= y < regions.shape[0] and 0 <= x < regions.shape[1]
+        if inside and regions[y, x]:
             return regions == regions[y, x]
     return None
 
