@@ -10,9 +10,9 @@ The prior of sizes is the same on the sky for each set: by default HST alone wou
 its own PSF, too small for what it resolves.
 
 The top blend is the connected region of HSC i-band pixels, around the brightest object inside the
-image that has one, in which that object's own light exceeds three sigma of the noise with even odds or better, as
-the run on HSC alone has it.  Objects of more than even odds to exist count where their centres lie
-in it.
+image that has one, in which that object's own light exceeds three sigma of the noise with even
+odds or better, as the run on HSC alone has it.  Objects of more than even odds to exist count where
+their centres lie in it.
 """
 
 from dataclasses import replace
