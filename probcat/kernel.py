@@ -49,6 +49,8 @@ class CatalogKernel(MCMCKernel):
     reluctance : float
         By how much the log density of sources is lowered at the start of the warm-up; it rises
         with the temperature. What one source explains is then not found in pieces.
+    fresh_at : int
+        Number of a draw before which the residual is computed from scratch besides.
     """
 
     model = None
@@ -61,11 +63,13 @@ class CatalogKernel(MCMCKernel):
         num_warmup: int | None = None,
         tempered_share: float = 0.4,
         reluctance: float = 0.0,
+        fresh_at: int = 0,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
         self.tempered_share = tempered_share
         self.reluctance = reluctance
+        self.fresh_at = fresh_at
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
         self._sample_fn: Any = None
@@ -76,6 +80,7 @@ class CatalogKernel(MCMCKernel):
             self.extended_radius,
             self.tempered_share,
             self.reluctance,
+            self.fresh_at,
             self._fixed_warmup,
             self._num_warmup,
         )
@@ -85,6 +90,17 @@ class CatalogKernel(MCMCKernel):
 
     def __hash__(self) -> int:
         return hash(self._settings())
+
+    def of_layout(self, layout: Layout) -> "CatalogKernel":
+        """Make the same kernel for another layout."""
+        return CatalogKernel(
+            layout,
+            self.extended_radius,
+            self._fixed_warmup,
+            self.tempered_share,
+            self.reluctance,
+            self.fresh_at,
+        )
 
     @property
     def is_ensemble_kernel(self) -> bool:
@@ -121,7 +137,7 @@ class CatalogKernel(MCMCKernel):
         temperature = self._temperature(state.i, scene)
         key, key_passes, key_globals, key_exchange = jax.random.split(state.rng_key, 4)
         state = jax.lax.cond(
-            state.i % REFRESH == 0,
+            (state.i % REFRESH == 0) | (state.i == self.fresh_at),
             lambda state: refresh(state, scene, self.layout, self.extended_radius),
             lambda state: state,
             state,

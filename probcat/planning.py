@@ -72,6 +72,9 @@ class SamplerSettings:
     tempered_share : float
         Share of the warm-up in which it rises to one; -1 takes three quarters, or half for stars
         alone.
+    alone_share : float
+        Share of the warm-up in which the first of several images is sampled alone, which costs
+        less; -1 takes half of it for three images or more if there are galaxies, else 0.
     num_temperatures : int
         Chains at different temperatures that exchange catalogs with every chain; 1
         does without.
@@ -96,6 +99,7 @@ class SamplerSettings:
     leapfrog_steps: int = 5
     first_temperature: float = 0.0
     tempered_share: float = -1.0
+    alone_share: float = -1.0
     num_temperatures: int = 1
     hottest: float = 0.3
     block: int = 10
@@ -118,10 +122,9 @@ class SamplerSettings:
             raise InputError(
                 f"[sampler] first_temperature = {self.first_temperature}; it must be in [0, 1]"
             )
-        if self.tempered_share > 1.0:
-            raise InputError(
-                f"[sampler] tempered_share = {self.tempered_share}; it must be at most 1"
-            )
+        for name in ("tempered_share", "alone_share"):
+            if getattr(self, name) > 1.0:
+                raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be at most 1")
         for name in ("psf_tolerance", "hottest"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")

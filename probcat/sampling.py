@@ -23,6 +23,7 @@ from probcat.blocks import run_block
 from probcat.checkpoint import Checkpoint, restore_state
 from probcat.draws import OF_IMAGES, Labels, acceptance_by_signal, to_arrays, to_samples
 from probcat.errors import InputError
+from probcat.first_image import FirstImage, draws_alone
 from probcat.footprints import footprints
 from probcat.frames import band_names, covered, frame_origin, image_labels, link_images
 from probcat.kernel import CatalogKernel
@@ -134,13 +135,15 @@ class Run:
         self.radii, self.large_size = footprints(self.images, self.links, prior, settings)
         self.notes: list[str] = []
         self.grown: list[list] = []
+        self.num_alone = draws_alone(settings, prior, len(self.images), self.num_warmup)
         self.prepare(build_layout(self.images, prior, settings, self.num_chains, self.links))
 
     def prepare(self, layout: Layout) -> None:
         """Build what depends on the layout."""
         self.layout = layout
+        planes = self._planes(layout)
         self.scene: Scene = build_scene(
-            self._planes(layout),
+            planes,
             # What is only for the record would make every image compile anew.
             self.prior.replace(parameters=()),
             layout,
@@ -155,7 +158,12 @@ class Run:
             num_warmup=self.num_warmup,
             reluctance=RELUCTANCE if self.prior.has_extended else 0.0,
             tempered_share=share_of_warmup(self.settings.tempered_share, self.prior.has_extended),
+            fresh_at=self.num_alone,
         )
+        self.first_image = None
+        if self.num_alone:
+            tolerance = self.settings.psf_tolerance
+            self.first_image = FirstImage.of(planes[0], self.kernel, self.scene, tolerance)
 
     def _planes(self, layout: Layout) -> list[Plane]:
         """Images as the scene takes them."""
@@ -236,6 +244,8 @@ class Run:
         self, state: CatalogState, say: Callable[[str], object] = print
     ) -> tuple[CatalogState, Draw]:
         """One block of draws; a block that found an array full is done again, grown."""
+        if self.first_image is not None and int(state.i) < self.num_alone:
+            return self.first_image.advance(self.settings.block, state)
         while True:
             # A block gives up its buffers.
             kept = jax.tree.map(jnp.copy, state)
