@@ -110,9 +110,7 @@ def main(
 def make_layout(blend: Blend, settings: dict[str, Any]) -> Any:
     """Sizes of arrays that serve all blends, so that they share one compiled program."""
     run = _run(blend, settings, 0)
-    plans = tuple(
-        replace(plan, point_slots=max(plan.point_slots, SLOTS)) for plan in run.layout.plans
-    )
+    plans = tuple(replace(plan, point_slots=SLOTS) for plan in run.layout.plans)
     capacity = max(run.layout.point_capacity, 4 * SLOTS)
     return replace(run.layout, plans=plans, point_capacity=capacity)
 

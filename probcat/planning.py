@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.ndimage import gaussian_filter, maximum_filter
 
+from probcat.crowding import count_peaks
 from probcat.errors import InputError
 from probcat.exchange import ladder
 from probcat.footprints import footprints, shared_radii
@@ -24,12 +24,8 @@ EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
-FWHM_OF_GAUSSIAN = 2.355
-"""In standard deviations."""
-SEEN = 3.0
-"""Peaks stand out by so many sigma."""
-PER_PEAK = 4.0
-"""Sources that arrays have room for, for every peak."""
+PER_PEAK, UNEVEN = 4.0, 1.7
+"""Sources that arrays have room for, for every peak, and how many more where it is crowded."""
 CLOSE = 6
 """Footprints that differ by less than this many pixels share one class of windows."""
 WHOLE, SEAM, FULL = 1.25, 2, 96
@@ -158,12 +154,13 @@ def _windows(
     """
     margin, held = least_margin(links, radii), tuple(radii)
     small = max(region) <= WHOLE * (interior + 2 * margin)
-    if small and _slots(crowding * math.prod(region)) <= FULL:
+    whole = _slots(crowding * math.prod(region))
+    if small and whole <= FULL:
         # One pixel more, as a window's walls cannot be reached from inside.
-        interior, margin = max(region) + 1, SEAM
         held = tuple(math.ceil(SEAM * link.scale) for link in links)
+        return _Class(max(region) + 1, SEAM, whole, held)
     area = math.prod(min(interior, side) for side in region)
-    return _Class(interior, margin, _slots(crowding * area), held)
+    return _Class(interior, margin, _slots(UNEVEN * crowding * area), held)
 
 
 def build_layout(
@@ -244,7 +241,7 @@ def _plans(
         plans.append((own, own.plan(point_moves, settings.passes, 0, math.inf)))
     if not prior.has_extended:
         return plans
-    sparse = _slots(crowding * settings.interior**2) <= SPARSE
+    sparse = _slots(UNEVEN * crowding * settings.interior**2) <= SPARSE
     own = windows(settings.extended_interior or (32 if sparse else 16), small)
     few = SOME if sparse else FEW
     few = MANY if own.margin == SEAM else few
@@ -264,36 +261,11 @@ def _plans(
     return plans
 
 
-def count_peaks(image: "Image") -> int:
-    """Count peaks on the scale of the PSF that stand out of noise and of what lies around them.
-
-    These are local maxima of the difference of two Gaussians, as wide as the PSF and twice that
-    (an approximate matched filter after Marr and Hildreth 1980, Proc. R. Soc. B 207, 187): noise
-    on the light of a large galaxy is no crowd of stars.
-    """
-    good = image.weight > 0
-    variance = np.where(good, 1.0 / np.where(good, image.weight, 1.0), 0.0)
-    width = float(image.psf.fwhm) / FWHM_OF_GAUSSIAN
-
-    def blurred(values: np.ndarray, width: float) -> np.ndarray:
-        share = gaussian_filter(good.astype(float), width)
-        return gaussian_filter(np.where(good, values, 0.0), width) / np.maximum(share, 1e-6)
-
-    ridge = blurred(image.clean_data.astype(float), width)
-    ridge = ridge - blurred(image.clean_data.astype(float), 2.0 * width)
-    # Of white noise; the terms are integrals of products of the two Gaussians.
-    share = (1.0 + 1.0 / 4.0 - 4.0 / 5.0) / (4.0 * np.pi * width**2)
-    sigma = np.sqrt(share * blurred(variance, width))
-    peak = maximum_filter(ridge, 3) == ridge
-    return int(np.sum(good & peak & (ridge > SEEN * sigma)))
-
-
-def _slots(peaks: float) -> int:
-    """Slots of a window for points: more are sampled than there are peaks, and unevenly.
+def _slots(expected: float) -> int:
+    """Slots of a window for points, whose number varies as a Poisson variable does.
 
     Few sizes are used, so that images of one shape share compiled programs.
     """
-    expected = 1.7 * peaks
     needed = max(16.0, expected + 3.0 * expected**0.5)
     # Crowded windows cost more, so that theirs are fitted closer.
     steps = 2.0 if needed <= 64.0 else 4.0

@@ -5,7 +5,8 @@ import pytest
 from test_windows import make_image
 
 from probcat import PSF, Image, Prior, SamplerSettings
-from probcat.planning import build_layout, count_peaks
+from probcat.crowding import count_peaks
+from probcat.planning import build_layout
 
 SHAPE = (60, 70)
 SIGMA = 2.0
