@@ -33,6 +33,8 @@ WHOLE, SEAM, FULL = 1.25, 2, 96
 that needs no more slots for points than this: all slots move along a trajectory."""
 FEW, SOME, MANY = 8, 16, 32
 """Slots for galaxies in windows of crowded fields, of others, and of whole images."""
+FEWEST = 40
+"""Slots for points in windows of whole images, so that those of few objects share programs."""
 SPARSE = 32
 """Fields in which a window of points needs no more slots are not crowded."""
 
@@ -154,7 +156,7 @@ def _windows(
     """
     margin, held = least_margin(links, radii), tuple(radii)
     small = max(region) <= WHOLE * (interior + 2 * margin)
-    whole = _slots(crowding * math.prod(region))
+    whole = _slots(crowding * math.prod(region), FEWEST)
     if small and whole <= FULL:
         # One pixel more, as a window's walls cannot be reached from inside.
         held = tuple(math.ceil(SEAM * link.scale) for link in links)
@@ -261,12 +263,12 @@ def _plans(
     return plans
 
 
-def _slots(expected: float) -> int:
+def _slots(expected: float, fewest: float = 16.0) -> int:
     """Slots of a window for points, whose number varies as a Poisson variable does.
 
     Few sizes are used, so that images of one shape share compiled programs.
     """
-    needed = max(16.0, expected + 3.0 * expected**0.5)
+    needed = max(fewest, expected + 3.0 * expected**0.5)
     # Crowded windows cost more, so that theirs are fitted closer.
     steps = 2.0 if needed <= 64.0 else 4.0
     return round_up(16.0 * 2.0 ** (np.ceil(steps * np.log2(needed / 16.0)) / steps) - 1e-3)

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_windows import make_image
 
-from probcat import PSF, Image, Prior, SamplerSettings
+from probcat import PSF, Image
 from probcat.crowding import count_peaks
-from probcat.planning import build_layout
+from probcat.frames import Link
+from probcat.planning import _windows
 
 SHAPE = (60, 70)
 SIGMA = 2.0
@@ -48,13 +48,9 @@ def test_noise_on_a_large_galaxy_is_no_crowd():
     assert count_peaks(make_field(light)) <= 12
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_room_is_that_of_the_image_not_of_a_square(turned):
-    shape = (24, 48)
-    image = make_image("r", shape[::-1] if turned else shape, 0.0, 0.2, 1)
-    plan = build_layout(image, Prior.from_image(image), SamplerSettings(), 1).plans[-1]
-    peaks = count_peaks(image)
-    assert plan.interior > 48
-    assert 1 <= peaks <= 4
-    # Twice the number of sources expected where arrays have room for four to a peak.
-    assert plan.point_slots <= 16 + 16 * peaks
+@pytest.mark.parametrize("region", [(30, 60), (60, 30)])
+def test_room_is_that_of_the_image_not_of_a_square(region):
+    """For 36 sources expected; a square as wide would need more slots than one window may have."""
+    windows = _windows(32, [15], region, [Link(np.eye(2, 3))], 0.02)
+    assert windows.interior > 60
+    assert 36 + 3 * 6 <= windows.point_slots <= 64
