@@ -21,6 +21,7 @@ from jax import Array
 from probcat.background import LEVEL, MODELS
 from probcat.defaults import default_marks
 from probcat.errors import InputError
+from probcat.ordered import unwrapped, wrapped
 
 if TYPE_CHECKING:
     from probcat.image import Image
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Prior:
     """Prior of a scene.
@@ -171,6 +172,19 @@ class Prior:
         low, high = self.flux_limits
         return replace(self, flux=power_law(slope, low, high))
 
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Leaves in the same order in every process, and what is static."""
+        return (
+            tuple(wrapped(getattr(self, name)) for name in _names(static=False)),
+            tuple(getattr(self, name) for name in _names(static=True)),
+        )
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Prior":
+        """Put the prior together again."""
+        given = zip(_names(static=False), map(unwrapped, leaves), strict=True)
+        return cls(**dict(given), **dict(zip(_names(static=True), static, strict=True)))
+
     def replace(self, **changes: object) -> "Prior":
         """Copy with some distributions replaced."""
         known = [entry.name for entry in fields(self)]
@@ -244,6 +258,11 @@ class Prior:
             value = getattr(self, name)
             if value is not None and not isinstance(value, dist.Distribution) and value < least:
                 raise InputError(f"prior {name}: must not be below {least:g}, found {value}")
+
+
+def _names(*, static: bool) -> tuple[str, ...]:
+    """Names of the fields that are static, or of those that are not."""
+    return tuple(one.name for one in fields(Prior) if bool(one.metadata) == static)
 
 
 def _of(colours: dist.Distribution | None) -> dist.Distribution:

@@ -296,10 +296,8 @@ class Run:
             (image.clean_data, image.weight, image.psf.pixels, getattr(image.psf, "components", ()))
             for image in self.images
         ]
-        leaves = jax.tree.leaves((inputs, self.prior))
-        # Sorted, as distributions flatten in an order that differs between processes.
-        for part in sorted(np.ascontiguousarray(leaf).tobytes() for leaf in leaves):
-            digest.update(part)
+        for leaf in jax.tree.leaves((inputs, self.prior)):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
         return {
             "data, PSF and prior": digest.hexdigest(),
             "settings": asdict(self.settings),
