@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
+REFITS = ("refit_stars", "refit_star")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
 PER_PEAK, UNEVEN = 4.0, 1.7
@@ -62,6 +63,8 @@ class SamplerSettings:
         Moves of points per visit of a window.
     extended_moves : int
         Repeats per visit of every move that involves extended sources.
+    refits : int
+        Fits per visit of a galaxy against two sources, which cost much more than other moves.
     leapfrog_steps : int
         Of the joint Hamiltonian move at the end of a visit.
     first_temperature : float
@@ -94,6 +97,7 @@ class SamplerSettings:
     resplit: int = 4
     companion: int = 6
     extended_moves: int = 6
+    refits: int = 1
     leapfrog_steps: int = 5
     first_temperature: float = 0.0
     tempered_share: float = -1.0
@@ -113,7 +117,14 @@ class SamplerSettings:
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
-        for name in ("birth_death", "split_merge", "resplit", "companion", "extended_moves"):
+        for name in (
+            "birth_death",
+            "split_merge",
+            "resplit",
+            "companion",
+            "extended_moves",
+            "refits",
+        ):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
         if not 0.0 <= self.first_temperature <= 1.0:
@@ -249,7 +260,7 @@ def _plans(
     few = MANY if own.margin == SEAM else few
     moves = EXTENDED_ALONE * settings.extended_moves
     if prior.has_points:
-        moves += WITH_POINTS * settings.extended_moves
+        moves += WITH_POINTS * settings.extended_moves + REFITS * settings.refits
     if prior.has_points and not apart:
         # Companions of any host include those of points.
         moves += tuple(name for name in point_moves if name != "companion_point")

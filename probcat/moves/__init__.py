@@ -12,6 +12,7 @@ from probcat.moves.base import EXTENDED, POINT
 from probcat.moves.birth_death import birth_death
 from probcat.moves.blend import blend
 from probcat.moves.companion import companion
+from probcat.moves.refit import refit
 from probcat.moves.resplit import resplit
 from probcat.moves.retype import retype
 from probcat.moves.split_merge import split_merge
@@ -28,6 +29,8 @@ MOVES: dict[str, Callable] = {
     "absorb_extended": partial(absorb, kind=EXTENDED),
     "retype": retype,
     "blend": blend,
+    "refit_stars": partial(refit, kind=POINT),
+    "refit_star": partial(refit, kind=EXTENDED),
 }
 
 POINT_MOVES = frozenset({"birth_death_point", "split_merge", "resplit", "companion_point"})

@@ -15,7 +15,7 @@ from probcat.variance import Noise
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
 RADIUS, NUM_SHAPE = -4, 4
-NUM_UNIFORMS = 15
+NUM_UNIFORMS = 20
 NUM_TRIES = 4
 SIGNAL_EDGES = (5.0, 10.0, 20.0, 50.0, 200.0)
 """Edges of the bins of signal-to-noise ratio in which moves are counted."""
