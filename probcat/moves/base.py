@@ -15,7 +15,7 @@ from probcat.variance import Noise
 POINT, EXTENDED = 0, 1
 X, Y, FLUX = 0, 1, 2
 RADIUS, NUM_SHAPE = -4, 4
-NUM_UNIFORMS = 20
+NUM_UNIFORMS, NUM_MORE = 15, 5
 NUM_TRIES = 4
 SIGNAL_EDGES = (5.0, 10.0, 20.0, 50.0, 200.0)
 """Edges of the bins of signal-to-noise ratio in which moves are counted."""
@@ -168,8 +168,8 @@ class Draws(NamedTuple):
 
     Attributes
     ----------
-    uniform : Array, shape (NUM_UNIFORMS,)
-        In (0, 1].
+    uniform : Array, shape (NUM_UNIFORMS + NUM_MORE,)
+        In (0, 1]; the last ones only for moves of galaxies, which fits need.
     flux : Array, shape (2,)
         From the prior.
     shapes : Array, shape (NUM_TRIES, 4)

@@ -7,6 +7,7 @@ from jax import Array
 from probcat.densities import sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.moves.base import (
     EXTENDED,
+    NUM_MORE,
     NUM_SHAPE,
     NUM_TRIES,
     NUM_UNIFORMS,
@@ -49,8 +50,11 @@ def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
     Samplers of a prior may be long to compile, so there is one of each.
     """
     key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
+    uniform = jax.random.uniform(key_uniform, (number, NUM_UNIFORMS))
+    more = jnp.zeros((number, NUM_MORE), jnp.float32)
     shapes = jnp.zeros((number, NUM_TRIES, NUM_SHAPE), jnp.float32)
     if with_shapes:
+        more = jax.random.uniform(jax.random.fold_in(rng_key, 2), more.shape)
         shapes = sample_shape(prior, key_shape, shapes.shape[:2])
     colours = normal = jnp.zeros((number, 0), jnp.float32)
     if prior.num_colours:
@@ -58,7 +62,7 @@ def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
         colours = sample_colour_prior(prior, key_colour, (number,))
         normal = jax.random.normal(key_normal, colours.shape)
     return Draws(
-        1.0 - jax.random.uniform(key_uniform, (number, NUM_UNIFORMS)),
+        1.0 - jnp.concatenate([uniform, more], axis=1),
         sample_flux_prior(prior, key_flux, (number, 2)),
         shapes,
         colours,
