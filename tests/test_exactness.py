@@ -12,6 +12,8 @@ from probcat.moves import MOVES
 # About 20 p values a test and 20 tests: a false alarm of the whole file has probability 1e-4.
 LEAST_P = 1e-4 / (20 * 20)
 SCHEDULES = {name: ([name] * 8, 0) for name in MOVES}
+LONG = {"refit_stars", "refit_star"}
+"""Fits take long: without data these are for slow tests, and among all moves for others."""
 SCHEDULES["hmc"] = ([], 1)
 SCHEDULES["all"] = (list(MOVES), 1)
 
@@ -35,8 +37,15 @@ def run_moves(name, weight, num_chains):
     return compare_with_prior(end, scene, layout)
 
 
-@pytest.mark.parametrize("weight", [0.0, 0.07], ids=["prior_only", "with_data"])
-@pytest.mark.parametrize("name", list(SCHEDULES))
+def cases():
+    """Every move alone and all together, without and with data."""
+    for name in SCHEDULES:
+        for weight, label in ((0.0, "prior_only"), (0.07, "with_data")):
+            marks = [pytest.mark.slow] if name in LONG and weight == 0.0 else []
+            yield pytest.param(name, weight, id=f"{name}-{label}", marks=marks)
+
+
+@pytest.mark.parametrize(("name", "weight"), list(cases()))
 def test_move_leaves_the_joint_unchanged(name, weight):
     p_values = run_moves(name, weight, num_chains=600)
     assert min(p_values.values()) > LEAST_P, p_values
