@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
-REFITS = ("refit_stars", "refit_star")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
 PER_PEAK, UNEVEN = 4.0, 1.7
@@ -63,9 +62,10 @@ class SamplerSettings:
         Moves of points per visit of a window.
     extended_moves : int
         Repeats per visit of every move that involves extended sources.
-    refits : int
-        Fits per visit of a galaxy against two sources. One doubles the time of a draw, tells bright
-        close pairs from galaxies, and finds more pieces of galaxies that are no Sersic profiles.
+    refit_stars, refit_star : int
+        Fits per draw, in a placement of windows of their own, of a galaxy against two stars, and
+        of a galaxy against a galaxy and a star. The former tell bright close pairs from galaxies;
+        the latter also find more pieces of galaxies that are no Sersic profiles.
     leapfrog_steps : int
         Of the joint Hamiltonian move at the end of a visit.
     first_temperature : float
@@ -98,7 +98,8 @@ class SamplerSettings:
     resplit: int = 4
     companion: int = 6
     extended_moves: int = 6
-    refits: int = 0
+    refit_stars: int = 0
+    refit_star: int = 0
     leapfrog_steps: int = 5
     first_temperature: float = 0.0
     tempered_share: float = -1.0
@@ -124,7 +125,8 @@ class SamplerSettings:
             "resplit",
             "companion",
             "extended_moves",
-            "refits",
+            "refit_stars",
+            "refit_star",
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
@@ -261,12 +263,16 @@ def _plans(
     few = MANY if own.margin == SEAM else few
     moves = EXTENDED_ALONE * settings.extended_moves
     if prior.has_points:
-        moves += WITH_POINTS * settings.extended_moves + REFITS * settings.refits
+        moves += WITH_POINTS * settings.extended_moves
     if prior.has_points and not apart:
         # Companions of any host include those of points.
         moves += tuple(name for name in point_moves if name != "companion_point")
     passes = settings.extended_passes if apart else settings.passes
     plans.append((own, own.plan(moves, passes, few, float(large_size))))
+    refits = ("refit_stars",) * settings.refit_stars + ("refit_star",) * settings.refit_star
+    if prior.has_points and refits:
+        # Fits cost as much as the rest of a visit: one pass, and nothing else there.
+        plans.append((own, replace(own.plan(refits, 1, few, float(large_size)), num_hmc=0)))
     if np.isfinite(large_size):
         # Few sources are large: one pass of windows that hold their whole light.
         own = windows(LARGE_INTERIOR, large)
