@@ -33,6 +33,8 @@ PRIOR = {
 }
 RADIUS, MAG_GAP, BORDER = 0.75, 0.5, 2.5
 EDGES = np.arange(15.0, 24.0)
+BRIGHT = (15.0, 18.0)
+"""Where chi-square is far above its noise if the PSF is wrong, magnitudes."""
 FRAME_ORIGIN, PSF_RADIUS = (310, 630), 12
 """Pixel of the frame that is the cutout's first, and the half side of the cutout's own PSF."""
 
@@ -189,20 +191,26 @@ def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
     magnitudes = magnitude(catalog["flux"])
     found = Sources(catalog["x"], catalog["y"], magnitudes, catalog["prob_exist"])
     offset = measure_offset(found, truth, radius=1.0, mag_gap=0.5, brighter_than=19.0)
-    scores = score_detection(
-        found,
-        truth.shift(*offset),
-        radius=RADIUS,
-        mag_gap=MAG_GAP,
-        edges=EDGES,
-        shape=image.shape,
-        border=BORDER,
-    )
+
+    def score(edges: np.ndarray) -> Any:
+        return score_detection(
+            found,
+            truth.shift(*offset),
+            radius=RADIUS,
+            mag_gap=MAG_GAP,
+            edges=edges,
+            shape=image.shape,
+            border=BORDER,
+        )
+
+    scores, bright = score(EDGES), score(np.array(BRIGHT))
     click.echo(str(scores))
     return {
         "magnitude_edges": EDGES.tolist(),
         "completeness": np.round(scores.completeness, 3).tolist(),
         "false_discovery_rate": np.round(scores.false_discovery_rate, 3).tolist(),
+        "bright_edges": list(BRIGHT),
+        "bright_false_discovery_rate": round(float(bright.false_discovery_rate[0]), 3),
     }
 
 
