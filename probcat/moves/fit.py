@@ -109,19 +109,22 @@ def fit(
         hessian = gram + jnp.diag(1.0 / width**2)
         return _Step(place, value, hessian, moved.T @ left - off / width)
 
-    def step(carry: tuple[_Step, Array], _: None) -> tuple[tuple[_Step, Array], None]:
-        here, damping = carry
+    def step(carry: tuple[_Step, Array, Array], _: None) -> tuple[tuple[_Step, Array, Array], None]:
+        here, damping, place = carry
+        there = at(place)
+        better = there.misfit < here.misfit
+        here = jax.tree.map(lambda new, old: jnp.where(better, new, old), there, here)
+        damping = damping * jnp.where(better, EASE, TIGHTEN)
         scale = jax.lax.rsqrt(jnp.diagonal(here.hessian))
         matrix = here.hessian * scale[:, None] * scale[None, :]
         factor = jnp.linalg.cholesky(matrix + (RIDGE + damping) * jnp.eye(scale.shape[0]))
         move = scale * _solve(factor, scale * here.slope)
-        there = at(here.place + jnp.clip(move, -width, width))
-        better = there.misfit < here.misfit
-        here = jax.tree.map(lambda new, old: jnp.where(better, new, old), there, here)
-        return (here, damping * jnp.where(better, EASE, TIGHTEN)), None
+        return (here, damping, here.place + jnp.clip(move, -width, width)), None
 
-    first = (at(start), jnp.float32(FIRST_DAMPING))
-    (last, _), _ = jax.lax.scan(step, first, None, length=num_steps)
+    # The first step only looks at the start: written once, what renders compiles once.
+    nothing = _Step(start, jnp.float32(jnp.inf), jnp.diag(1.0 / width**2), jnp.zeros_like(start))
+    first = (nothing, jnp.float32(FIRST_DAMPING / EASE), start)
+    (last, _, _), _ = jax.lax.scan(step, first, None, length=num_steps + 1)
     sigma = jax.lax.rsqrt(jnp.diagonal(last.hessian))
     matrix = last.hessian * sigma[:, None] * sigma[None, :]
     factor = jnp.linalg.cholesky(matrix + RIDGE * jnp.eye(sigma.shape[0]))
