@@ -98,7 +98,7 @@ class SamplerSettings:
     resplit: int = 4
     companion: int = 6
     extended_moves: int = 6
-    refit_stars: int = 0
+    refit_stars: int = 2
     refit_star: int = 0
     leapfrog_steps: int = 5
     first_temperature: float = 0.0
