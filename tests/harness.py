@@ -22,6 +22,7 @@ from probcat.densities import sample_colour_prior, sample_flux_prior, sample_sha
 from probcat.frames import Link, build_frames, frame_origin, least_margin
 from probcat.kernel import CatalogKernel
 from probcat.layout import Layout, PassPlan
+from probcat.moves import MOVES
 from probcat.nuisances import background_priors, calibrated, plane_noise
 from probcat.prior import Prior
 from probcat.psf import PSF
@@ -32,6 +33,8 @@ from probcat.state import initial_state
 from probcat.variance import variance
 from probcat.windows import Sources
 
+DRAW_MOVES = tuple(name for name in MOVES if name != "refit_star")
+"""All together: those of a draw with default settings. The other one takes long to compile."""
 EXTENDED_RADIUS = 8
 SHAPE = (18, 20)
 

@@ -5,7 +5,15 @@ import sys
 import jax
 import numpy as np
 import pytest
-from harness import advance, compare_with_prior, exact_state, make_layout, make_prior, make_scene
+from harness import (
+    DRAW_MOVES,
+    advance,
+    compare_with_prior,
+    exact_state,
+    make_layout,
+    make_prior,
+    make_scene,
+)
 
 from probcat.moves import MOVES
 
@@ -15,7 +23,7 @@ SCHEDULES = {name: ([name] * 8, 0) for name in MOVES}
 LONG = {"refit_stars", "refit_star"}
 """Fits take long: fewer chains here, and without data only in slow tests."""
 SCHEDULES["hmc"] = ([], 1)
-SCHEDULES["all"] = (list(MOVES), 1)
+SCHEDULES["all"] = (DRAW_MOVES, 1)
 
 
 def run_moves(name, weight, num_chains):

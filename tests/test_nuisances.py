@@ -6,6 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from harness import (
+    DRAW_MOVES,
     advance,
     compare_with_prior,
     exact_state,
@@ -16,7 +17,6 @@ from harness import (
     render_chain,
 )
 
-from probcat.moves import MOVES
 from probcat.nuisances import plane_noise
 from probcat.variance import log_density, log_gain, score, variance
 
@@ -42,7 +42,7 @@ def check_joint(layout, scene, passes=4):
     "weight", [WEIGHT, pytest.param(0.0, marks=pytest.mark.slow)], ids=["with_data", "prior_only"]
 )
 def test_noise_of_the_model_leaves_the_joint_unchanged(weight):
-    layout = make_layout(list(MOVES), 1, num_chains=400)
+    layout = make_layout(DRAW_MOVES, 1, num_chains=400)
     prior = make_prior(**NOISE, **WIDTH, background_model=("plane",))
     scene = make_scene(layout, prior, weight, photon=PHOTON)
     start, end = check_joint(layout, scene)

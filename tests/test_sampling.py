@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
+from harness import DRAW_MOVES, EXTENDED_RADIUS, make_layout, make_prior, make_scene
 from numpyro.infer import MCMC
 from scipy import stats
 
@@ -14,7 +14,6 @@ from probcat import PSF, Image, InputError, Prior, sample, simulate_image
 from probcat.blocks import num_compilations
 from probcat.checkpoint import Checkpoint
 from probcat.kernel import CatalogKernel, fresh_residual
-from probcat.moves import MOVES
 from probcat.planning import SamplerSettings
 from probcat.state import initial_state
 
@@ -149,7 +148,7 @@ def test_prior_only_follows_the_prior(blend):
 
 
 def test_running_residual_equals_a_fresh_render():
-    layout = make_layout(list(MOVES) * 3, 1, num_chains=3, passes=1)
+    layout = make_layout(DRAW_MOVES * 3, 1, num_chains=3, passes=1)
     scene = make_scene(layout, make_prior(), 0.07)
     truth = 40.0 * jax.random.normal(jax.random.key(1), scene.data[0].shape)
     scene = scene._replace(data=(jnp.where(scene.weight[0] > 0, jnp.abs(truth), 0.0),))
@@ -168,8 +167,8 @@ def test_running_residual_equals_a_fresh_render():
 
         return jax.lax.scan(body, state, keys)[0]
 
-    # 450 visits of 21 moves and a trajectory a chain: 10,000 steps.
-    state = run(state, jax.random.split(jax.random.key(3), 450))
+    # 280 visits of 36 moves and a trajectory a chain: 10,000 steps.
+    state = run(state, jax.random.split(jax.random.key(3), 280))
     assert float(state.draw.points.active.sum()) > 3
     for chain in range(3):
         draw = jax.tree.map(lambda values, chain=chain: values[chain], state.draw)
