@@ -66,7 +66,7 @@ class PartsPrior:
     extent: float = 1.5
     double: float = 0.2
     centring: float = 0.15
-    blur: float = 0.1
+    blur: float = 0.2
 
 
 def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:

@@ -7,7 +7,7 @@ from probcat.errors import InputError
 from probcat.points import PointTables
 from probcat.psf_samples import TAPER, taper
 
-DEGREES = range(3, 10)
+DEGREES = range(3, 13)
 FWHM = 2.3548
 """Of a Gaussian of unit standard deviation."""
 # Sub-pixel offsets at which errors are looked for. No degree has its nodes at all of them.

@@ -21,9 +21,12 @@ from probcat.nuisances import calibrated, plane_noise
 from probcat.rendering import render_one
 from probcat.scene import Scene
 from probcat.state import Draw
-from probcat.variance import log_gain, variance
+from probcat.variance import information, log_gain, score
 
 LEAST_SCALE = 0.1
+LEAST_SHARE = 0.01
+"""Of a Newton step that is gone every other time, between this and one: far from the mode, as
+after the tempered part of the warm-up, a whole one is hardly ever accepted."""
 WIDEST = 0.15
 """Greatest relative change of the width of a PSF."""
 
@@ -111,14 +114,18 @@ def _gain(scene: Scene, draw: Draw, lower: Array, upper: Array, light: Array, in
     return draw.temperature * total(jnp.where(weight > 0.0, gain, 0.0))
 
 
-def _weight(scene: Scene, draw: Draw, residual: Array, light: Array, index: int) -> Array:
-    """Inverse variances of one image in the state with this residual, tempered."""
+def _pull(
+    scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+) -> tuple[Array, Array]:
+    """Slope of the tempered log likelihood by the light in every pixel, and its information."""
     weight = scene.weight[index]
+    pull = weight * residual
     if scene.variance:
-        # Fixed weights would be far off where the PSF's error turns out larger than thought.
-        noise = plane_noise(scene, draw, light, index)
-        weight = jnp.where(weight > 0.0, 1.0 / variance(noise, residual), 0.0)
-    return weight * draw.temperature
+        # Bright stars may count more by the variance that their light makes than by its fit.
+        noise, good = plane_noise(scene, draw, light, index), weight > 0.0
+        pull = jnp.where(good, score(noise, residual), 0.0)
+        weight = jnp.where(good, information(noise, residual), 0.0)
+    return pull * draw.temperature, weight * draw.temperature
 
 
 def _move_by_newton(
@@ -131,22 +138,30 @@ def _move_by_newton(
 ) -> tuple[Draw, Array]:
     """Propose the components of a parameter from a Gaussian about a Newton step."""
     index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
-    key_normal, key_accept = jax.random.split(rng_key)
+    key_normal, key_accept, key_share = jax.random.split(rng_key, 3)
+    share = LEAST_SHARE ** jnp.maximum(jax.random.uniform(key_share, minval=-1.0), 0.0)
     values = getattr(draw, parameter.name)
     current = jnp.atleast_1d(values[index])
     spread = 1.0 / prior.scale**2
 
     def newton(value: Array, residual: Array) -> tuple[Array, Array]:
-        """Mean step and root of the precision of the Gaussian proposed from a state."""
+        """Mean and root of the precision of the Gaussian proposed from a state.
+
+        Any share of a step leaves a Gaussian as it is, with as much of its variance added as
+        the step takes off.
+        """
         slopes = parameter.slopes(light - residual)
-        weight = _weight(scene, draw, residual, light, index)
+        pulls, weight = _pull(scene, draw, residual, light, index)
         across = [[total(weight * one * other) for other in slopes] for one in slopes]
-        pull = jnp.stack([total(weight * residual * slope) for slope in slopes])
+        pull = jnp.stack([total(pulls * slope) for slope in slopes])
         precision = jnp.stack([jnp.stack(row) for row in across])
         precision += spread * jnp.eye(len(slopes), dtype=jnp.float32)
         root = jnp.linalg.cholesky(precision)
         pull -= (value - prior.loc) * spread
-        return jax.scipy.linalg.cho_solve((root, True), pull), root
+        step = jax.scipy.linalg.cho_solve((root, True), pull)
+        # A step that leads out of bounds would never be tried to any end.
+        step = jnp.clip(value + step, parameter.smallest, parameter.largest) - value
+        return share * step, root / jnp.sqrt(share * (2.0 - share))
 
     def log_density(step: Array, mean: Array, root: Array) -> Array:
         turned = root.T @ (step - mean)

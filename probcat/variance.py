@@ -75,3 +75,11 @@ def score(noise: Noise, residual: Array) -> Array:
     spread = noise.base + (noise.photon + noise.floor * light) * light
     slope = jnp.where(light > 0.0, noise.photon + 2.0 * noise.floor * light, 0.0)
     return (residual + 0.5 * slope * (residual**2 / spread - 1.0)) / spread
+
+
+def information(noise: Noise, residual: Array) -> Array:
+    """Fisher information on the light in every pixel, of its mean and of its variance."""
+    light = source_light(noise, residual)
+    spread = noise.base + (noise.photon + noise.floor * light) * light
+    slope = jnp.where(light > 0.0, noise.photon + 2.0 * noise.floor * light, 0.0)
+    return (1.0 + 0.5 * slope**2 / spread) / spread
