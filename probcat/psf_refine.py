@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from probcat.image import Image
     from probcat.psf import PSF
 
+DOUBTED = {**UNCERTAIN_PSF, "psf_error_scatter": 0.03}
+"""A PSF that wants refining is less certain than others: else bright stars are split in two."""
 FAINTEST = 50.0
 """Signal-to-noise ratio of the stars that the PSF is fitted to."""
 FEWEST = 3
@@ -69,13 +71,17 @@ def refine_psf(
     rounds: int = 1,
     rng_key: Any = 0,
     num_chains: int = 4,
-    num_warmup: int = 60,
+    num_warmup: int = 100,
     num_samples: int = 40,
     settings: SamplerSettings | None = None,
     progress: bool = True,
     **parameters: Any,
 ) -> list[Image]:
     """Sample catalogs with PSFs of uncertain error and width, and correct the PSFs by them.
+
+    That is for PSFs that are known to a few percent. Where they are farther off, catalogs split
+    bright stars, and a PSF that follows them becomes worse: compare the number of stars that
+    the notes of the result give with what the image shows. More rounds than one seldom help.
 
     Parameters
     ----------
@@ -108,7 +114,7 @@ def refine_psf(
     for number in range(rounds):
         samples = sample(
             images,
-            Prior.from_image(images, **{**UNCERTAIN_PSF, **parameters}),
+            Prior.from_image(images, **{**DOUBTED, **parameters}),
             rng_key=jax.random.fold_in(key, number),
             num_chains=num_chains,
             num_warmup=num_warmup,

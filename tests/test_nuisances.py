@@ -17,6 +17,7 @@ from harness import (
     render_chain,
 )
 
+from probcat.moves import MOVES
 from probcat.nuisances import plane_noise
 from probcat.variance import log_density, log_gain, score, variance
 
@@ -51,7 +52,9 @@ def test_noise_of_the_model_leaves_the_joint_unchanged(weight):
         moved = np.asarray(getattr(end.draw, name) != getattr(start.draw, name))
         assert moved.mean() > 0.5, name
     tried, accepted = np.moveaxis(np.asarray(end.draw.moves).sum(axis=(0, 2)), -1, 0)
-    assert accepted.sum(axis=1)[tried.sum(axis=1) > 0].min() > 0
+    # Refits are seldom accepted without data; they are tested alone elsewhere.
+    counted = (tried.sum(axis=1) > 0) & (np.array(MOVES) != "refit_stars")
+    assert accepted.sum(axis=1)[counted].min() > 0
 
 
 @pytest.mark.slow

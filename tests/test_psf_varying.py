@@ -237,7 +237,7 @@ def test_moves_leave_the_joint_unchanged(moved):
 @pytest.mark.slow
 def test_all_moves_leave_the_joint_unchanged():
     layout = make_layout(list(MOVES), 1, 1000)
-    scene = make_scene(layout, make_prior(), 0.07, make_varying_psf())
+    scene = make_scene(layout, make_prior(), 0.07, psf=make_varying_psf())
     start = exact_state(jax.random.key(51), scene, layout)
     end = advance(jax.random.key(52), start, scene, layout, 6, with_globals=True)
     p_values = compare_with_prior(end, scene, layout)
