@@ -16,9 +16,9 @@ a = s / (1 + (2 h / FWHM)^2), as the irregularities of a galaxy are shared out t
 the PSF resolves it into. The second term is for a second component, there with probability t, of
 any share of the light of both, at a distance of about w = c h, or of what the PSF lets be told. Of
 two extended components the brighter is the galaxy; a point may outshine the galaxy that it is the
-nucleus of. The defaults of n and s suit galaxies of COSMOS seen from the ground
-(`benchmarks.objects`, by whose Brier scores and calibration they were chosen, on blends with more
-faint galaxies than it has now); smooth ones have no parts.
+nucleus of. The defaults suit galaxies of COSMOS seen from the ground (`benchmarks.objects`, by
+whose Brier scores and calibration they were chosen, n and s on blends with more faint galaxies
+than it has now); smooth ones have no parts.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class PartsPrior:
     number: float = 0.5
     share: float = 0.08
     extent: float = 1.5
-    double: float = 0.2
+    double: float = 0.05
     centring: float = 0.15
     blur: float = 0.2
 
