@@ -19,7 +19,7 @@ from harness import (
 
 from probcat.moves import MOVES
 from probcat.nuisances import plane_noise
-from probcat.variance import log_density, log_gain, score, variance
+from probcat.variance import information, log_density, log_gain, score, variance
 
 # About 40 p values a test and 8 tests.
 LEAST_P = 1e-4 / (40 * 8)
@@ -118,6 +118,27 @@ def test_log_gain_and_score_are_those_of_the_density():
         found, expected = score(noise, upper), slope / (2.0 * step)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
         assert float(jnp.min(variance(noise, upper) / noise.base)) >= 1.0
+
+
+def test_information_is_the_mean_square_of_the_score():
+    layout = make_layout([], 0, num_chains=1)
+    scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
+    state = exact_state(jax.random.key(3), scene, layout)
+    draw = jax.tree.map(lambda values: values[0], state.draw)
+    noise = plane_noise(scene, draw, state.light[0][0], 0)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(9)
+    with jax.enable_x64(True):
+        noise = jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), noise)
+        source = jnp.asarray(np.random.default_rng(1).exponential(30.0, noise.base.shape))
+        noise = noise._replace(light=source)
+        spread = jnp.sqrt(variance(noise, jnp.zeros_like(source)))
+        mean = jnp.zeros_like(source)
+        for node, weight in zip(nodes, weights / weights.sum(), strict=True):
+            residual = float(node) * spread
+            seen = noise._replace(light=source + residual)
+            mean = mean + float(weight) * score(seen, residual) ** 2
+        expected = information(noise, jnp.zeros_like(source))
+        np.testing.assert_allclose(mean, expected, rtol=1e-9)
 
 
 def test_photon_noise_of_the_model_from_gain_and_read_noise():
