@@ -71,15 +71,19 @@ def log_density(noise: Noise, residual: Array) -> Array:
 
 def score(noise: Noise, residual: Array) -> Array:
     """Differentiate the log likelihood of every pixel by the light in it."""
-    light = source_light(noise, residual)
-    spread = noise.base + (noise.photon + noise.floor * light) * light
-    slope = jnp.where(light > 0.0, noise.photon + 2.0 * noise.floor * light, 0.0)
+    spread, slope = _variance_and_slope(noise, residual)
     return (residual + 0.5 * slope * (residual**2 / spread - 1.0)) / spread
 
 
 def information(noise: Noise, residual: Array) -> Array:
     """Fisher information on the light in every pixel, of its mean and of its variance."""
+    spread, slope = _variance_and_slope(noise, residual)
+    return (1.0 + 0.5 * slope**2 / spread) / spread
+
+
+def _variance_and_slope(noise: Noise, residual: Array) -> tuple[Array, Array]:
+    """Variance of every pixel, and its derivative by the light."""
     light = source_light(noise, residual)
     spread = noise.base + (noise.photon + noise.floor * light) * light
     slope = jnp.where(light > 0.0, noise.photon + 2.0 * noise.floor * light, 0.0)
-    return (1.0 + 0.5 * slope**2 / spread) / spread
+    return spread, slope

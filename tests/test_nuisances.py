@@ -101,15 +101,20 @@ def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
         assert error.max() < 1e-3 / np.sqrt(WEIGHT)
 
 
+def noise_and_residual():
+    """Noise of an image that depends on the model, and a residual, in double precision."""
+    with jax.enable_x64(False):
+        layout = make_layout([], 0, num_chains=3)
+        scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
+        state = exact_state(jax.random.key(3), scene, layout)
+        draw = jax.tree.map(lambda values: values[0], state.draw)
+        planes = plane_noise(scene, draw, state.light[0][0], 0), state.residual[0][0]
+    return jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), planes)
+
+
 def test_log_gain_and_score_are_those_of_the_density():
-    layout = make_layout([], 0, num_chains=3)
-    scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
-    state = exact_state(jax.random.key(3), scene, layout)
-    draw = jax.tree.map(lambda values: values[0], state.draw)
-    noise = plane_noise(scene, draw, state.light[0][0], 0)
     with jax.enable_x64(True):
-        noise = jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), noise)
-        lower = jnp.asarray(np.asarray(state.residual[0][0]), jnp.float64)
+        noise, lower = noise_and_residual()
         rng = np.random.default_rng(1)
         upper = lower - jnp.asarray(rng.exponential(30.0, lower.shape))
         gain = log_density(noise, upper) - log_density(noise, lower)
@@ -122,14 +127,9 @@ def test_log_gain_and_score_are_those_of_the_density():
 
 
 def test_information_is_the_mean_square_of_the_score():
-    layout = make_layout([], 0, num_chains=1)
-    scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
-    state = exact_state(jax.random.key(3), scene, layout)
-    draw = jax.tree.map(lambda values: values[0], state.draw)
-    noise = plane_noise(scene, draw, state.light[0][0], 0)
     nodes, weights = np.polynomial.hermite_e.hermegauss(9)
     with jax.enable_x64(True):
-        noise = jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), noise)
+        noise, _ = noise_and_residual()
         source = jnp.asarray(np.random.default_rng(1).exponential(30.0, noise.base.shape))
         noise = noise._replace(light=source)
         spread = jnp.sqrt(variance(noise, jnp.zeros_like(source)))
