@@ -14,8 +14,8 @@ from benchmarks.common import convergence, data_path, device_name, report, timed
 from benchmarks.crowded import simulate_bands
 from benchmarks.fits import NUISANCES
 from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
-from probcat.blocks import use_all_cores
-from probcat.prior_parameters import UNCERTAIN_PSF
+from probcat.model.prior.parameters import UNCERTAIN_PSF
+from probcat.sampler.compiled_block import use_all_cores
 
 HST_LIMIT = 22.33
 """Truth of the matching of Liu et al. (2023): 1,000 HST electrons, in r."""
@@ -76,8 +76,9 @@ def _measure(
     images: list[Any], seconds: float, psf_floor: bool, refine: int, seed: int
 ) -> dict[str, Any]:
     from probcat import Prior, condense, refine_psf
-    from probcat.draws import to_samples
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.collect import to_samples
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     uncertain = UNCERTAIN_PSF if psf_floor else {}
     if refine:

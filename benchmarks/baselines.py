@@ -39,8 +39,8 @@ class Segments:
 
 def detection_image(images: Sequence[Any]) -> np.ndarray:
     """Sum of all bands less their sky, each in its noise; of unit noise itself."""
-    from probcat.assign import pixel_noise
-    from probcat.noise import sky_level
+    from probcat.numerics.robust import sky_level
+    from probcat.pixels.assign import pixel_noise
 
     planes = [
         (image.clean_data - sky_level(image.clean_data, image.weight > 0)) / pixel_noise(image)

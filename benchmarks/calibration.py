@@ -32,8 +32,8 @@ from benchmarks.ranks import (
     rank,
     uniformity,
 )
-from probcat.blocks import num_compilations, use_all_cores
-from probcat.sampling import Run
+from probcat.sampler.compiled_block import num_compilations, use_all_cores
+from probcat.sampler.sample import Run
 
 DIAGNOSED = ("num_sources", "num_extended", "total_flux", "log_likelihood")
 

@@ -36,7 +36,7 @@ def convergence(values: np.ndarray) -> tuple[float, float]:
     """R-hat and bulk effective sample size of an array (chain, draw)."""
     import xarray as xr
 
-    from probcat.diagnostics import import_arviz
+    from probcat.samples.diagnostics import import_arviz
 
     arviz = import_arviz()
     coords = {"chain": np.arange(values.shape[0]), "draw": np.arange(values.shape[1])}
@@ -57,13 +57,13 @@ def timed_draws(run: Any, seconds: float, most: float = float("inf")) -> dict[st
 
     Parameters
     ----------
-    run : probcat.sampling.Run
+    run : probcat.sampler.sample.Run
     seconds : float
         CPU-seconds after which no further block begins.
     most : float
         Blocks that are enough.
     """
-    from probcat.draws import to_arrays
+    from probcat.sampler.collect import to_arrays
 
     track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
     state = run.begin()

@@ -16,10 +16,11 @@ import numpy as np
 
 from benchmarks.common import data_path, device_name, report
 from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS
-from probcat.condensing import METHODS, CondensedCatalog, condense
-from probcat.image import Image
+from probcat.catalog.catalog import CondensedCatalog
+from probcat.catalog.condense import METHODS, condense
+from probcat.image.image import Image
 from probcat.metrics import DetectionScores, Sources, measure_offset, score_detection
-from probcat.samples import Samples
+from probcat.samples.samples import Samples
 
 MATCH = {"radius": RADIUS, "mag_gap": MAG_GAP, "edges": EDGES, "border": BORDER}
 
@@ -41,8 +42,9 @@ def main(
     directory: Path, truth: str, min_prob: float, max_draws: int, point: str, file: Path | None
 ) -> None:
     """Condense the samples of the run in DIRECTORY every way, and compare."""
-    from probcat.config import read_config
-    from probcat.pipeline import SAMPLES, read_input
+    from probcat.run.config import read_config
+    from probcat.run.files import SAMPLES
+    from probcat.run.inputs import read_input
 
     samples = Samples.from_netcdf(directory / SAMPLES)
     image = read_input(read_config(directory / "config.toml"))[0]

@@ -13,8 +13,8 @@ import click
 import numpy as np
 
 from benchmarks.common import device_name, peak_memory, report
-from probcat.condensing import METHODS, condense
-from probcat.samples import SHAPE_NAMES, Samples
+from probcat.catalog.condense import METHODS, condense
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 DENSITY = 0.13
 """Stars a pixel."""

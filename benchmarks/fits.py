@@ -58,8 +58,9 @@ def fit(
     num_chains, num_warmup, seed : int
     """
     from probcat import Prior
-    from probcat.draws import to_samples
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.collect import to_samples
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     clocks = [_clocks()]
     chosen = SamplerSettings(**settings)
@@ -142,10 +143,10 @@ def residuals(found: Fit, folder: Path | None = None, prefix: str = "") -> dict[
     prefix : str
         What their names begin with.
     """
-    from probcat.frames import image_labels
+    from probcat.image.alignment import image_labels
+    from probcat.pixels.model_image import posterior_model
     from probcat.plots import plot_residual
-    from probcat.posterior import posterior_model
-    from probcat.views import views
+    from probcat.samples.per_image import views
 
     labels = image_labels(found.images) if len(found.images) > 1 else [found.images[0].band]
     chi2 = {}

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
 from benchmarks.fits import describe, fit, residuals
-from probcat.blocks import use_all_cores
+from probcat.sampler.compiled_block import use_all_cores
 
 BANDS = "igrzy"
 """The deepest comes first."""

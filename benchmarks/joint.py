@@ -24,7 +24,7 @@ import numpy as np
 
 from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
 from benchmarks.fits import Fit, describe, fit, residuals
-from probcat.blocks import use_all_cores
+from probcat.sampler.compiled_block import use_all_cores
 
 HSC_PLANES = "grizy"
 ORDER = "igrzy"
@@ -135,11 +135,11 @@ def main(
 
 def read_hsc(psf_radius: int) -> list[Any]:
     """Images of HSC, the deepest band first, their PSFs cut to a half side in pixels."""
-    from probcat.io import read_image
+    from probcat.image.image import Image
 
     path, psf = data_path("hsc_hst/Cut_HSC.fits"), data_path("hsc_hst/PSF_HSC.fits")
     options = {"psf": psf, "psf_radius": psf_radius}
-    return [read_image(path, band, plane=HSC_PLANES.index(band), **options) for band in ORDER]
+    return [Image.read(path, band, plane=HSC_PLANES.index(band), **options) for band in ORDER]
 
 
 def read_hst(psf_radius: int, side: int) -> Any:
@@ -147,10 +147,10 @@ def read_hst(psf_radius: int, side: int) -> Any:
     from scipy.ndimage import uniform_filter
 
     from probcat import PSF, Image
-    from probcat.io import read_image, read_psf
+    from probcat.psf.readers.fits import read_psf
 
     samples, _ = read_psf(data_path("hsc_hst/PSF_HST.fits"))
-    whole = read_image(data_path("hsc_hst/Cut_HST.fits"), HST_BAND, psf=PSF.from_pixels(samples))
+    whole = Image.read(data_path("hsc_hst/Cut_HST.fits"), HST_BAND, psf=PSF.from_pixels(samples))
     middle = samples.shape[0] // 2
     kept = slice(max(middle - psf_radius, 0), middle + psf_radius + 1)
     if side == 1:
@@ -186,7 +186,7 @@ def with_block_noise(image: Any) -> Any:
 def size_prior(first: Any, image: Any) -> dict[str, float]:
     """Parameters of the default prior of half-light radii, in pixels of another image."""
     from probcat import Prior
-    from probcat.frames import link_images
+    from probcat.image.alignment import link_images
 
     scale = link_images([first, image])[1].scale
     given = Prior.from_image(first).to_config()
@@ -205,7 +205,7 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
     from scipy.ndimage import label
 
     from probcat import assign_pixels
-    from probcat.views import views
+    from probcat.samples.per_image import views
 
     sure = np.flatnonzero(catalog["prob_exist"] > 0.5)
     if not sure.size:
@@ -227,7 +227,7 @@ def _objects(
     catalog: Any, images: list[Any], hsc: list[Any], blend: np.ndarray | None
 ) -> dict[str, Any]:
     """Objects of more than even odds, in the whole image and in the top blend."""
-    from probcat.frames import link_images
+    from probcat.image.alignment import link_images
 
     sure = catalog["prob_exist"] > 0.5
     results: dict[str, Any] = {"objects": int(sure.sum())}

@@ -20,9 +20,9 @@ from benchmarks.common import (
     report,
     timed_draws,
 )
-from probcat.blocks import use_all_cores
-from probcat.common import true_weight
-from probcat.prior_parameters import UNCERTAIN_PSF
+from probcat.model.prior.parameters import UNCERTAIN_PSF
+from probcat.sampler.compiled_block import use_all_cores
+from probcat.sampler.updates.shared import true_weight
 
 PRIOR = {
     "flux_min": 250.0,
@@ -69,7 +69,8 @@ def main(
     """Sample M2 in r for some CPU-seconds, and print speed, mixing and accuracy."""
     use_all_cores()
     from probcat import Image, Prior
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r", **psf_options(psf))
     known = {name: value for name, value in PRIOR.items() if name != "background" or not sky}
@@ -173,8 +174,8 @@ def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
     from astropy.table import Table
 
     from probcat import condense
-    from probcat.draws import to_samples
     from probcat.metrics import Sources, measure_offset, score_detection
+    from probcat.sampler.collect import to_samples
 
     image = run.images[0]
     half = len(track["blocks"]) // 2

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.common import data_path, device_name, report
 from benchmarks.m2 import PRIOR
-from probcat.blocks import use_all_cores
+from probcat.sampler.compiled_block import use_all_cores
 
 CELL = 10.0
 REPEATS = 24
@@ -32,7 +32,8 @@ def main(num_chains: int, num_warmup: int, file: Path | None) -> None:
     """Run every move alone from the same catalogs."""
     use_all_cores()
     from probcat import Image, Prior
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
     prior = Prior.from_image(image, **PRIOR)
@@ -74,7 +75,7 @@ def _measure(run: Any, state: Any, name: str, variance: float) -> dict[str, Any]
     if name == "hmc":
         found["accepted"] = round(float(np.mean(draws.hmc_acceptance)), 4)
         return found
-    from probcat.state import MOVE_NAMES
+    from probcat.sampler.state import MOVE_NAMES
 
     counts = np.asarray(draws.moves)[:, :, MOVE_NAMES.index(name)].sum(axis=(0, 1, 3))
     found["accepted"] = round(float(counts[:, 1].sum() / counts[:, 0].sum()), 4)

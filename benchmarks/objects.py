@@ -31,7 +31,7 @@ from benchmarks.common import (
     peak_memory,
     report,
 )
-from probcat.blocks import num_compilations, use_all_cores
+from probcat.sampler.compiled_block import num_compilations, use_all_cores
 
 RADIUS, MAG_GAP = 0.5 * FWHM, 1.0
 BINS = 10
@@ -118,7 +118,8 @@ def make_layout(blend: Blend, settings: dict[str, Any]) -> Any:
 def _run(blend: Blend, settings: dict[str, Any], number: int) -> Any:
     """Prepare to sample a blend with the default prior."""
     from probcat import Prior
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     counts = (settings["num_chains"], settings["num_warmup"], settings["num_samples"])
     key = jax.random.fold_in(jax.random.key(settings["seed"]), number)

@@ -14,8 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from benchmarks.common import convergence, device_name, report
-from probcat.blocks import num_compilations, use_all_cores
-from probcat.prior_parameters import UNCERTAIN_PSF
+from probcat.model.prior.parameters import UNCERTAIN_PSF
+from probcat.sampler.compiled_block import num_compilations, use_all_cores
 
 SHAPE = (32, 32)
 FWHM, BETA, SIZE = 3.5, 3.0, 21
@@ -125,7 +125,8 @@ def _sample(
 ) -> tuple[Any, Any]:
     """Sample one trial in the layout of the first, so that all share one program."""
     from probcat import Prior
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     prior = Prior.from_image(image, extended_fraction=0.0, **options)
     # The record of the parameters is part of what a program is compiled for.

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from benchmarks.common import device_name, peak_memory, report
-from probcat.blocks import use_all_cores
+from probcat.sampler.compiled_block import use_all_cores
 
 DENSITY = 0.05
 """Stars per square pixel."""
@@ -59,7 +59,8 @@ def _field(side: int) -> Any:
 
 def _measure(side: int, num_chains: int) -> dict[str, float]:
     from probcat import Prior
-    from probcat.sampling import Run, SamplerSettings
+    from probcat.sampler.sample import Run
+    from probcat.sampler.settings import SamplerSettings
 
     image = _field(side).image
     prior = Prior.from_image(image, flux_min=250.0, extended_fraction=0.0)

@@ -15,16 +15,18 @@ import numpy as np
 import numpyro.distributions as dist
 
 from probcat import PSF, Image, Prior
-from probcat.defaults import log_normal_within
-from probcat.densities import sample_colour_prior
-from probcat.frames import frame_origin, image_labels, link_images
-from probcat.layout import Layout
-from probcat.planning import SamplerSettings, build_layout
-from probcat.prior import power_law
-from probcat.rendering import render
-from probcat.sampling import Run
-from probcat.simulate import SHAPE_NAMES, draw_sources
-from probcat.windows import Sources
+from probcat.image.alignment import image_labels, link_images
+from probcat.model.prior.defaults import log_normal_within
+from probcat.model.prior.densities import sample_colour_prior
+from probcat.model.prior.prior import SHAPE_NAMES, power_law
+from probcat.model.simulate import draw_sources
+from probcat.sampler.geometry.frames import frame_origin
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.geometry.plan import build_layout
+from probcat.sampler.geometry.tiling import Sources
+from probcat.sampler.sample import Run
+from probcat.sampler.scene.render import render
+from probcat.sampler.settings import SamplerSettings
 
 SHAPE = (14, 25)
 """Rows and columns of the first image; one window for all kinds of sources covers them."""

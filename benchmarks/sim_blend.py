@@ -33,7 +33,7 @@ from benchmarks.baselines import (
 from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
 from benchmarks.fits import describe, fit, residuals
 from benchmarks.scarlet import fit_scarlet
-from probcat.blocks import use_all_cores
+from probcat.sampler.compiled_block import use_all_cores
 
 FILE = "sim_blend/sim_blend.fits"
 BANDS = "irzgyu"
@@ -71,7 +71,7 @@ def main(
 ) -> None:
     """Sample the blend; score masks and shares of light beside those of other programs."""
     use_all_cores()
-    from probcat.io import read_truth
+    from probcat.metrics.truth_files import read_truth
 
     path = data_path(FILE)
     images = read_images(path, bands)
@@ -120,19 +120,20 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
     Parameters
     ----------
     found : benchmarks.fits.Fit
-    truth : probcat.truth.Truth
+    truth : probcat.metrics.truth.Truth
 
     Returns
     -------
     dict
         `prob_exist` and `is_star` as found of every true object, 0 and NaN where none is
-        matched, and the scores of `probcat.compare`.
+        matched, and the scores of `probcat.metrics.compare`.
     """
     from probcat import assign_pixels, condense
-    from probcat.compare import Found, score_found
-    from probcat.compare_sources import match_objects
-    from probcat.results import catalog_table
-    from probcat.views import views
+    from probcat.metrics.compare import score_found
+    from probcat.metrics.score_pixels import Found
+    from probcat.metrics.score_sources import match_objects
+    from probcat.run.results import catalog_table
+    from probcat.samples.per_image import views
 
     catalog = condense(found.samples)
     assignments = [
@@ -160,7 +161,7 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
 def baselines(images: Sequence[Any], truth: Any) -> dict[str, dict[str, Any]]:
     """Scores of other programs: hard labels, shares built on their detections, and scarlet2."""
     from probcat.metrics import Sources
-    from probcat.noise import sky_level
+    from probcat.numerics.robust import sky_level
 
     detection = detection_image(images)
     fwhm = float(images[0].psf.fwhm)
@@ -182,9 +183,9 @@ def baselines(images: Sequence[Any], truth: Any) -> dict[str, dict[str, Any]]:
 
 def _scarlet(images: Sequence[Any], truth: Any) -> dict[str, dict[str, Any]]:
     """Scores of scarlet2, with boxes of its choice and wide ones; none without it."""
-    from probcat.assign import pixel_noise
-    from probcat.compare_pixels import true_masks
     from probcat.metrics import Sources, true_shares
+    from probcat.metrics.score_pixels import true_masks
+    from probcat.pixels.assign import pixel_noise
 
     if find_spec("scarlet2") is None:
         click.echo("scarlet2 is not installed and left out")
@@ -210,9 +211,9 @@ def _score_program(
     pair: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
 ) -> dict[str, Any]:
     """Scores of masks and shares in every band, and of masks against those of any band."""
-    from probcat.assign import pixel_noise
-    from probcat.compare_pixels import light_scores, mask_scores, true_masks
     from probcat.metrics import Sources, match_sources
+    from probcat.metrics.score_pixels import light_scores, mask_scores, true_masks
+    from probcat.pixels.assign import pixel_noise
 
     radius = 0.5 * float(images[0].psf.fwhm)
     near = match_sources(found, Sources(truth.x, truth.y), radius)

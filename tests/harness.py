@@ -16,22 +16,24 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import stats
 
-from probcat.common import fit, update_all
-from probcat.defaults import log_normal_within
-from probcat.densities import sample_colour_prior, sample_flux_prior, sample_shape
-from probcat.frames import Link, build_frames, frame_origin, least_margin
-from probcat.kernel import CatalogKernel
-from probcat.layout import Layout, PassPlan
-from probcat.moves import MOVES
-from probcat.nuisances import background_priors, calibrated, plane_noise
-from probcat.prior import Prior
-from probcat.psf import PSF
-from probcat.psf_varying import VaryingPSF
-from probcat.rendering import render
-from probcat.scene import Plane, build_scene
-from probcat.state import initial_state
-from probcat.variance import variance
-from probcat.windows import Sources
+from probcat.image.alignment import Link
+from probcat.model.pixel_noise import variance
+from probcat.model.prior.defaults import log_normal_within
+from probcat.model.prior.densities import sample_colour_prior, sample_flux_prior, sample_shape
+from probcat.model.prior.prior import Prior
+from probcat.psf.psf import PSF
+from probcat.psf.varying import VaryingPSF
+from probcat.sampler.geometry.frames import build_frames, frame_origin, least_margin
+from probcat.sampler.geometry.layout import Layout, PassPlan
+from probcat.sampler.geometry.tiling import Sources
+from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.moves import MOVES
+from probcat.sampler.scene.calibration import background_priors, calibrated, plane_noise
+from probcat.sampler.scene.plane import Plane
+from probcat.sampler.scene.render import render
+from probcat.sampler.scene.scene import build_scene
+from probcat.sampler.state import initial_state
+from probcat.sampler.updates.shared import fit, update_all
 
 DRAW_MOVES = tuple(name for name in MOVES if name != "refit_star")
 """All together: those of a draw with default settings. The other one takes long to compile."""

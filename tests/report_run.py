@@ -7,11 +7,11 @@ import numpy as np
 from astropy.wcs import WCS
 
 from probcat import PSF, Prior, simulate_image
-from probcat.condensing import condense
-from probcat.config import RunConfig, write_config
-from probcat.io import write_image
-from probcat.results import write_results
-from probcat.samples import SHAPE_NAMES, Samples
+from probcat.catalog.condense import condense
+from probcat.image.fits_output import write_image
+from probcat.run.config import RunConfig, write_config
+from probcat.run.results import write_results
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 SHAPE = (36, 44)
 # A star, a galaxy beside it, a star apart, and a faint one that one chain of two holds.
@@ -40,7 +40,7 @@ def make_run(directory, monkeypatch, bands=("g", "r")):
     samples = _make_samples(images, bands)
     samples.to_netcdf(directory / "samples.nc")
     with monkeypatch.context() as patch:
-        patch.setattr("probcat.results.write_figures", lambda *arguments: None)
+        patch.setattr("probcat.run.results.write_figures", lambda *arguments: None)
         patch.setattr(Figure, "savefig", lambda *arguments, **options: None)
         write_results(Samples.from_netcdf(directory / "samples.nc"), images, config, directory)
     return directory

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from test_condensing import samples_from_draws
 
-from probcat.condensing import condense
+from probcat.catalog.condense import condense
+from probcat.catalog.fits import read_catalog, write_catalog
 from probcat.errors import InputError
-from probcat.io import read_catalog, write_catalog
 
 
 def around(rng, x, y, flux, error=0.02):

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from probcat import PSF, InputError, SamplerSettings, simulate_image
-from probcat.annealing import (
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.warmup.tempering import (
     SHARE,
     SHARE_OF_STARS,
     START_SIGNAL,
@@ -14,8 +16,6 @@ from probcat.annealing import (
     share_of_warmup,
     start_temperature,
 )
-from probcat.kernel import CatalogKernel
-from probcat.layout import Layout
 
 
 def star(flux, seed=1):

@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from astropy.wcs import WCS
 
-from probcat.assign import Assignment, assign_pixels
-from probcat.coco import encode_mask
-from probcat.combination import combine
-from probcat.condensing import CondensedCatalog, condense
+from probcat.catalog.catalog import CondensedCatalog
+from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.io import read_assignment, write_assignment
-from probcat.ownership import FOOTPRINT_SIGMA, KINDS, LIT_SIGMA, accumulate
-from probcat.posterior import posterior_model
-from probcat.samples import SHAPE_NAMES, Samples
+from probcat.pixels.accumulate import FOOTPRINT_SIGMA, KINDS, LIT_SIGMA, accumulate
+from probcat.pixels.assign import assign_pixels
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.combine_bands import combine
+from probcat.pixels.fits import read_assignment, write_assignment
+from probcat.pixels.model_image import posterior_model
+from probcat.pixels.run_lengths import encode_mask
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 
 class GaussianRenderer(NamedTuple):

@@ -12,8 +12,8 @@ from click.testing import CliRunner
 from scipy import stats
 
 from probcat import PSF, Image
-from probcat.frames import image_labels
-from probcat.simulate import render_light
+from probcat.image.alignment import image_labels
+from probcat.model.simulate import render_light
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from test_condensing import samples_from_draws
 
-from probcat.assign import Assignment
-from probcat.blending import blend_columns, find_footprints, positions
-from probcat.condensing import condense
-from probcat.flags import Flag, flag_cards, flag_pixels, flag_run
-from probcat.io.masks import saturated_plane
-from probcat.ownership import KINDS
+from probcat.catalog.condense import condense
+from probcat.image.masks import saturated_plane
+from probcat.pixels.accumulate import KINDS
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.blends import blend_columns, find_footprints, positions
+from probcat.pixels.flags import Flag, flag_cards, flag_pixels, flag_run
 
 SHAPE, SIZE = (20, 60), 9
 
@@ -147,8 +147,8 @@ def test_saturated_pixels_of_a_mask(header, dtype, expected):
 def test_image_remembers_which_pixels_are_saturated(tmp_path):
     from astropy.io import fits
 
-    from probcat.image import Image
-    from probcat.psf import PSF
+    from probcat.image.image import Image
+    from probcat.psf.psf import PSF
 
     rng = np.random.default_rng(0)
     data = rng.normal(10.0, 1.0, (30, 30)).astype(np.float32)

@@ -12,11 +12,11 @@ from astropy.io import fits
 from click.testing import CliRunner
 
 import probcat
-from probcat.cli import main
-from probcat.io import write_image
-from probcat.psf import PSF
-from probcat.samples import FLOAT_NAMES, Samples
-from probcat.simulate import simulate_image
+from probcat.image.fits_output import write_image
+from probcat.model.simulate import simulate_image
+from probcat.psf.psf import PSF
+from probcat.run.cli import main
+from probcat.samples.samples import FLOAT_NAMES, Samples
 
 OUTPUTS = ["assignment.fits", "catalog.fits", "config.toml", "model.fits", "samples.nc"]
 TRUTH = {"x": [10.0, 21.5, 14.0], "y": [12.0, 8.25, 24.0], "flux": [900.0, 600.0, 400.0]}
@@ -61,14 +61,14 @@ def calls(monkeypatch):
         stats = {"tried_birth_death_up": tried, "accepted_birth_death_up": accepted}
         return Samples(sources, scalars, stats)
 
-    monkeypatch.setattr("probcat.sampling.sample", sample)
+    monkeypatch.setattr("probcat.sampler.sample.sample", sample)
     return calls
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Leave out the figures, which take longer than all the rest."""
-    monkeypatch.setattr("probcat.results.write_figures", lambda *arguments: None)
+    monkeypatch.setattr("probcat.run.results.write_figures", lambda *arguments: None)
 
 
 def probcat_command(*arguments):
@@ -185,20 +185,20 @@ def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, no_figures,
 
 
 def test_interruption_says_how_to_go_on(image_path, calls, no_figures, tmp_path, monkeypatch):
-    import probcat.sampling
+    import probcat.sampler.sample
 
-    quick = probcat.sampling.sample
+    quick = probcat.sampler.sample.sample
     out = tmp_path / "out"
 
     def stop(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("probcat.sampling.sample", stop)
+    monkeypatch.setattr("probcat.sampler.sample.sample", stop)
     result = probcat_command("run", image_path, "--out", out, "--num-samples", 15)
     assert result.exit_code == 130
     assert f"probcat run --out {out} --resume" in result.output
     assert "not finished" in probcat_command("info", out).output
-    monkeypatch.setattr("probcat.sampling.sample", quick)
+    monkeypatch.setattr("probcat.sampler.sample.sample", quick)
     assert probcat_command("run", "--out", out, "--resume", "--seed", 1).exit_code == 2
     result = probcat_command("run", "--out", out, "--resume")
     assert result.exit_code == 0, result.output
@@ -266,7 +266,7 @@ def test_help_and_version():
 
 def test_importing_the_package_loads_nothing_heavy():
     code = (
-        "import sys, probcat, probcat.cli\n"
+        "import sys, probcat, probcat.run.cli\n"
         "heavy = {'jax', 'numpyro', 'astropy', 'arviz', 'matplotlib', 'scipy', 'xarray'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -295,8 +295,8 @@ def test_every_public_name_exists():
 
 KILLED = """
 import os, sys
-from probcat.checkpoint import Checkpoint
-from probcat.cli import main
+from probcat.sampler.checkpoint import Checkpoint
+from probcat.run.cli import main
 save, calls = Checkpoint.save, []
 def save_and_die(self, *arguments):
     save(self, *arguments)
@@ -332,7 +332,7 @@ def test_killed_run_goes_on_in_a_new_process_bit_for_bit(image_path, tmp_path):
         return subprocess.run(command, env=environment, capture_output=True, text=True)
 
     start = [image_path, "--config", tmp_path / "quick.toml"]
-    plain = "import sys; from probcat.cli import main; main(sys.argv[1:])"
+    plain = "import sys; from probcat.run.cli import main; main(sys.argv[1:])"
     assert run(KILLED, "1", *start, "--out", killed).returncode == 9
     assert not (killed / "samples.nc").exists()
     done = run(plain, "2", "--out", killed, "--resume")

@@ -12,15 +12,20 @@ from astropy.table import Table
 from astropy.wcs import WCS
 from click.testing import CliRunner
 
-from probcat.assignment import Assignment
-from probcat.cli import main
-from probcat.compare import Found, compare, score_found
-from probcat.config import RunConfig, write_config
+from probcat.catalog.fits import write_catalog
 from probcat.errors import InputError
-from probcat.io import read_truth, write_assignment, write_catalog, write_image
-from probcat.psf import PSF
-from probcat.simulate import simulate_image
-from probcat.truth import Truth, truth_from_light, truth_from_masks
+from probcat.image.fits_output import write_image
+from probcat.metrics.compare import score_found
+from probcat.metrics.score_pixels import Found
+from probcat.metrics.truth import Truth, truth_from_light, truth_from_masks
+from probcat.metrics.truth_files import read_truth
+from probcat.model.simulate import simulate_image
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.fits import write_assignment
+from probcat.psf.psf import PSF
+from probcat.run.cli import main
+from probcat.run.compare import compare
+from probcat.run.config import RunConfig, write_config
 
 SHAPE = (26, 30)
 SOURCES = {"x": [8.0, 21.5, 14.0], "y": [12.0, 8.25, 18.0], "flux": [900.0, 600.0, 400.0]}

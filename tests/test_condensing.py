@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from probcat.condensing import condense
+from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.matching import auction
-from probcat.samples import SHAPE_NAMES, Samples
+from probcat.numerics.auction import auction
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 METHODS = ("mixture", "greedy")
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from probcat.diagnostics import diagnose, label_free
-from probcat.samples import FLOAT_NAMES, Samples
+from probcat.samples.diagnostics import diagnose, label_free
+from probcat.samples.samples import FLOAT_NAMES, Samples
 
 
 def samples_with(log_likelihood, num_active=None, seed=0):

@@ -15,7 +15,7 @@ from harness import (
     make_scene,
 )
 
-from probcat.moves import MOVES
+from probcat.sampler.moves import MOVES
 
 # About 20 p values a test and 20 tests: a false alarm of the whole file has probability 1e-4.
 LEAST_P = 1e-4 / (20 * 20)
@@ -85,7 +85,7 @@ def test_one_kind_of_sources(fraction):
 def test_harness_finds_a_wrong_move(monkeypatch):
     """A missing factor of two in one ratio is found, so the tests above can fail."""
     # The package's name of the module is its function.
-    module = sys.modules["probcat.moves.birth_death"]
+    module = sys.modules["probcat.sampler.moves.birth_death"]
     right = module.log_flux_density
     monkeypatch.setattr(
         module, "log_flux_density", lambda *arguments: right(*arguments) + np.float32(0.69)

@@ -6,9 +6,10 @@ import numpy as np
 from harness import make_layout, make_prior, make_scene
 
 from probcat import PSF, Prior, sample, simulate_image
-from probcat.exchange import coldest, exchange, ladder
-from probcat.planning import SamplerSettings
-from probcat.state import MOVE_NAMES, initial_state
+from probcat.sampler.geometry.layout import ladder
+from probcat.sampler.replica_exchange import coldest, exchange
+from probcat.sampler.settings import SamplerSettings
+from probcat.sampler.state import MOVE_NAMES, initial_state
 
 
 def pairs(num_pairs, beta, log_likelihood):

@@ -10,12 +10,13 @@ from astropy.wcs import WCS
 from click.testing import CliRunner
 from test_condensing import samples_from_draws
 
-from probcat.cli import main
-from probcat.condensing import condense
+from probcat.catalog.condense import condense
+from probcat.catalog.export import FORMATS
+from probcat.catalog.fits import write_catalog
 from probcat.errors import InputError
-from probcat.export import FORMATS, export_run
-from probcat.flags import flag_cards
-from probcat.io import write_catalog
+from probcat.pixels.flags import flag_cards
+from probcat.run.cli import main
+from probcat.run.export import export_run
 
 READERS = {
     "ecsv": "ascii.ecsv",

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from probcat import sersic
-from probcat.extended import VALID, extended_image, extended_tables, repeated_image
-from probcat.psf import PSF
+from probcat.model import sersic
+from probcat.model.extended_sources import VALID, extended_image, extended_tables, repeated_image
+from probcat.psf.psf import PSF
 
 CIRCLE, MODERATE, FLAT = (0.0, 0.0), (0.25, -0.2), (-0.3, 0.6)
 REAL = {"sdss": ("m2/m2_r.fits", "PSF", 5), "hsc": ("hsc_cosmos/hsc_cosmos_35.fits", "PSF_I", 1)}

@@ -7,11 +7,11 @@ import pytest
 from test_windows import make_image
 
 from probcat import InputError, Prior, SamplerSettings
-from probcat.checkpoint import flatten_state, restore_state
-from probcat.draws import to_arrays
-from probcat.first_image import SEVERAL, SHARE, draws_alone, prior_alone
-from probcat.kernel import fresh_residual
-from probcat.sampling import Run
+from probcat.sampler.checkpoint import flatten_state, restore_state
+from probcat.sampler.collect import to_arrays
+from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.sample import Run
+from probcat.sampler.warmup.first_image import SEVERAL, SHARE, draws_alone, prior_alone
 
 BLOCK = 3
 

@@ -7,14 +7,15 @@ import numpyro.distributions as dist
 from harness import compare_with_prior, exact_state, make_prior
 
 from probcat import PSF, Image, Prior, SamplerSettings
-from probcat.defaults import log_normal_within
-from probcat.ellipses import semi_major
-from probcat.footprints import SMALL_IMAGE, footprints, large_footprint
-from probcat.frames import link_images
-from probcat.kernel import CatalogKernel
-from probcat.layout import Layout, PassPlan
-from probcat.rendering import extended_stamps
-from probcat.scene import Plane, build_scene
+from probcat.image.alignment import link_images
+from probcat.model.prior.defaults import log_normal_within
+from probcat.numerics.shape_matrices import semi_major
+from probcat.sampler.geometry.layout import Layout, PassPlan
+from probcat.sampler.geometry.stamp_sizes import SMALL_IMAGE, footprints, large_footprint
+from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.scene.plane import Plane
+from probcat.sampler.scene.render import extended_stamps
+from probcat.sampler.scene.scene import build_scene
 
 SMALL, LARGE, LIMIT = 5, 9, 1.8
 SHAPE = (18, 20)

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from probcat import PSF, Image, Prior
-from probcat.moves import groups, hmc
-from probcat.moves.base import EXTENDED, POINT, Window
-from probcat.moves.images import patch, unstack
-from probcat.moves.search import score_map
-from probcat.moves.trajectory import Coordinates, Trajectory
-from probcat.sampling import Run, SamplerSettings
+from probcat.sampler.moves import hmc
+from probcat.sampler.moves.hmc_mass import Coordinates, Trajectory
+from probcat.sampler.proposals.matched_filter import score_map
+from probcat.sampler.sample import Run
+from probcat.sampler.settings import SamplerSettings
+from probcat.sampler.window import batching as groups
+from probcat.sampler.window.light import patch, unstack
+from probcat.sampler.window.structures import EXTENDED, POINT, Window
 
 WIDTHS = {"r": 2.2, "i": 1.7, "z": 2.9}
 SOURCES = {

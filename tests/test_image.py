@@ -7,10 +7,11 @@ from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, Variance
 from astropy.wcs import WCS
 
 from probcat.errors import InputError
-from probcat.image import Image
-from probcat.io import write_image
-from probcat.noise import build_variance, sky_sigma
-from probcat.psf import PSF
+from probcat.image.fits_output import write_image
+from probcat.image.image import Image
+from probcat.image.variance import build_variance
+from probcat.numerics.robust import sky_sigma
+from probcat.psf.psf import PSF
 
 SHAPE = (32, 40)
 

@@ -9,13 +9,15 @@ from astropy.table import Column, Table
 from astropy.wcs import WCS
 
 import probcat
-from probcat.assign import Assignment
-from probcat.config import RunConfig, read_config, write_config
+from probcat.catalog.fits import read_catalog, write_catalog
 from probcat.errors import InputError
-from probcat.image import Image
-from probcat.io import read_catalog, read_psf, write_assignment, write_catalog, write_model
-from probcat.posterior import PosteriorModel
-from probcat.psf import PSF
+from probcat.image.image import Image
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.fits import write_assignment, write_model
+from probcat.pixels.model_image import PosteriorModel
+from probcat.psf.psf import PSF
+from probcat.psf.readers.fits import read_psf
+from probcat.run.config import RunConfig, read_config, write_config
 
 
 def make_table(flux_unit="adu"):

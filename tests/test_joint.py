@@ -18,12 +18,12 @@ from harness import (
 )
 
 from probcat import PSF, InputError, Prior, condense, sample, simulate_image
-from probcat.colours import guess_colours
-from probcat.frames import image_labels, link_images
-from probcat.kernel import fresh_residual
-from probcat.moves import MOVES
-from probcat.posterior import posterior_model
-from probcat.views import views
+from probcat.image.alignment import image_labels, link_images
+from probcat.model.prior.colour_guess import guess_colours
+from probcat.pixels.model_image import posterior_model
+from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.moves import MOVES
+from probcat.samples.per_image import views
 
 LEAST_P = 1e-6
 PRIOR = {

@@ -17,9 +17,9 @@ from harness import (
     render_chain,
 )
 
-from probcat.moves import MOVES
-from probcat.nuisances import plane_noise
-from probcat.variance import information, log_density, log_gain, score, variance
+from probcat.model.pixel_noise import information, log_density, log_gain, score, variance
+from probcat.sampler.moves import MOVES
+from probcat.sampler.scene.calibration import plane_noise
 
 # About 40 p values a test and 8 tests.
 LEAST_P = 1e-4 / (40 * 8)

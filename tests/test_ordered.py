@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 
-from probcat.ordered import Ordered
+from probcat.numerics.stable_pytree import Ordered
 
 # What is compiled for a small scene of stars and galaxies, and what it is called with.
 LOWERED = """
@@ -19,10 +19,10 @@ import jax
 import numpy as np
 
 from probcat import blocks
-from probcat.image import Image
-from probcat.planning import SamplerSettings
-from probcat.prior import Prior
-from probcat.sampling import Run
+from probcat.image.image import Image
+from probcat.sampler.geometry.plan import SamplerSettings
+from probcat.model.prior.prior import Prior
+from probcat.sampler.sample import Run
 
 grid = np.arange(15) - 7.0
 psf = np.exp(-np.hypot(grid, grid[:, None]) ** 2 / 4.0)

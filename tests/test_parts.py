@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from test_condensing import samples_from_draws
 
-from probcat.condensing import condense
+from probcat.catalog.condense import condense
+from probcat.catalog.galaxy_parts import PartsPrior, find_parts, fold_parts, part_density
 from probcat.errors import InputError
-from probcat.parts import PartsPrior, find_parts, fold_parts, part_density
-from probcat.samples import Samples
+from probcat.samples.samples import Samples
 
 GALAXY = (20.0, 20.0, 5000.0, 2.0)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from probcat import PSF, Image
-from probcat.crowding import count_peaks
-from probcat.frames import Link
-from probcat.planning import _windows
+from probcat.image.alignment import Link
+from probcat.image.peaks import count_peaks
+from probcat.sampler.geometry.plan import _windows
 
 SHAPE = (60, 70)
 SIGMA = 2.0

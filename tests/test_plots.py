@@ -5,11 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from probcat.assign import Assignment
-from probcat.blends import find_brightest_blend
-from probcat.condensing import condense
+from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.ownership import KINDS
+from probcat.pixels.accumulate import KINDS
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.blends import find_brightest_blend
+from probcat.pixels.model_image import PosteriorModel
 from probcat.plots import (
     plot_assignment,
     plot_corner,
@@ -18,8 +19,7 @@ from probcat.plots import (
     plot_scene,
     plot_trace,
 )
-from probcat.posterior import PosteriorModel
-from probcat.samples import SHAPE_NAMES, Samples
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 SHAPE = (30, 40)
 

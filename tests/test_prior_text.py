@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from probcat import PSF, Prior, simulate_image
-from probcat.prior_text import describe_images, describe_prior
+from probcat.model.prior.describe import describe_images, describe_prior
 
 SOURCES = {"x": [10.0, 21.5], "y": [12.0, 8.25], "flux": [900.0, 600.0]}
 

@@ -8,10 +8,10 @@ import pytest
 from astropy.io import fits
 
 from probcat.errors import InputError
-from probcat.extended import extended_image, extended_tables
-from probcat.points import point_patch, point_stamps
-from probcat.psf import PSF
-from probcat.registration import width_slopes
+from probcat.model.extended_sources import extended_image, extended_tables
+from probcat.model.point_sources import point_patch, point_stamps
+from probcat.psf.psf import PSF
+from probcat.sampler.updates.per_image import width_slopes
 
 # File, extension, cut, oversampling, greatest rank allowed at tolerance 2e-3. Measured: 4, 4, 8.
 REAL = {

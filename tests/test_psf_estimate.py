@@ -10,10 +10,10 @@ from astropy.table import Table
 from astropy.wcs import WCS
 
 from probcat import PSF, Image, InputError, simulate_image
-from probcat.io import write_image
-from probcat.io.star_list import read_stars
-from probcat.psf_estimate import estimate_psf
-from probcat.psf_stars import Field, find_peaks, fit_sources
+from probcat.image.fits_output import write_image
+from probcat.image.star_list import read_stars
+from probcat.psf.from_stars.estimate import estimate_psf
+from probcat.psf.from_stars.photometry import Field, find_peaks, fit_sources
 
 NOISE = 5.0
 

@@ -9,8 +9,9 @@ from astropy.nddata import NDData
 from photutils.psf import GriddedPSFModel, ImagePSF
 
 from probcat import Image, InputError
-from probcat.io import psf_from_photutils, read_image, read_psf
-from probcat.io.several import read_images
+from probcat.image.several import read_images
+from probcat.psf.readers.fits import read_psf
+from probcat.psf.readers.photutils_models import psf_from_photutils
 
 FRAME = (300, 400)
 SAMP, SIZE = 0.62, 41
@@ -97,9 +98,9 @@ def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
     hdu.writeto(tmp_path / "cut.fits")
     frame, _ = read_psf(tmp_path / "image.psf")
     place = {"psf": str(tmp_path / "image.psf")}
-    given = read_image(tmp_path / "plain.fits", psf_origin=[200, 100], **place)
-    by_header = read_image(tmp_path / "cut.fits", **place)
-    corner = read_image(tmp_path / "cut.fits", psf_origin=[0, 0], **place)
+    given = Image.read(tmp_path / "plain.fits", psf_origin=[200, 100], **place)
+    by_header = Image.read(tmp_path / "cut.fits", **place)
+    corner = Image.read(tmp_path / "cut.fits", psf_origin=[0, 0], **place)
     truth = frame.at(210.0, 130.0).pixels
     for image in (given, by_header):
         found = image.psf.at(10.0, 30.0).pixels
@@ -117,7 +118,7 @@ def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
         np.testing.assert_allclose(image.psf.pixels, given.psf.pixels)
     for wrong in (3, [1.0], ["a", 2], "12"):
         with pytest.raises(InputError, match=r"plain\.fits: psf_origin = .* must be two numbers"):
-            read_image(tmp_path / "plain.fits", psf_origin=wrong, **place)
+            Image.read(tmp_path / "plain.fits", psf_origin=wrong, **place)
 
 
 @pytest.mark.parametrize(
@@ -212,14 +213,14 @@ def test_psfield_needs_a_band(data_path):
     for band in (None, "y", "gr"):
         with pytest.raises(InputError, match=r"bands u, g, r, i, z; the image's is"):
             read_psf(path, band=band)
-    image = read_image(data_path("m2/m2_r.fits"), psf=path, psf_origin=[310, 630])
+    image = Image.read(data_path("m2/m2_r.fits"), psf=path, psf_origin=[310, 630])
     np.testing.assert_allclose(
         image.psf.at(10.0, 20.0).pixels,
         read_psf(path, band="r")[0].at(320.0, 650.0).pixels,
         atol=3e-4 * image.psf.peak,
     )
     place = {"psf": path, "psf_origin": [310, 630], "psf_radius": 12}
-    cut = read_image(data_path("m2/m2_r.fits"), **place).psf
+    cut = Image.read(data_path("m2/m2_r.fits"), **place).psf
     assert cut.radius == 12
     assert cut.variation is not None
     pixels = np.arange(-5.0, 6.0)

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from probcat import PSF, Image, InputError, Samples, VaryingPSF, refine_psf
-from probcat.cli import main
-from probcat.io import write_image
-from probcat.io.psf_stack import with_psfs, write_psfs
-from probcat.psf_refine import correct_psf
+from probcat.image.fits_output import write_image
+from probcat.run.cli import main
+from probcat.run.refine_psf import correct_psf
+from probcat.run.refined_psfs import with_psfs, write_psfs
 
 SHAPE, NOISE, LEVEL = (64, 70), 3.0, 50.0
 GRID = np.arange(-6.0, 6.01, 0.25)
@@ -156,7 +156,7 @@ def test_the_command_refines_first_and_goes_on_with_that_psf(tmp_path, monkeypat
         return [replace(image, psf=better) for image in images]
 
     if not real:
-        monkeypatch.setattr("probcat.psf_refine.refine_psf", stand_in)
+        monkeypatch.setattr("probcat.run.refine_psf.refine_psf", stand_in)
     config = tmp_path / "stars.toml"
     config.write_text("[prior]\nextended_fraction = 0.0\n", encoding="utf-8")
     out = tmp_path / "out"

@@ -21,20 +21,20 @@ from harness import (
 )
 
 from probcat import Image, InputError, VaryingPSF
-from probcat.extended import extended_image, extended_tables
-from probcat.kernel import fresh_residual
-from probcat.moves import MOVES
-from probcat.moves.base import FLUX, POINT
-from probcat.moves.groups import group_images
-from probcat.moves.images import patch, unstack
-from probcat.points import point_patch, points_image
-from probcat.render import Renderer
-from probcat.rendering import render, render_points
-from probcat.simulate import render_light
-from probcat.state import initial_state
-from probcat.variation import bilinear, polynomial, weights
-from probcat.visits import _cut_all, _prepare
-from probcat.windows import Sources, add, draw_tiling, release, with_frames
+from probcat.model.extended_sources import extended_image, extended_tables
+from probcat.model.point_sources import point_patch, points_image
+from probcat.model.renderer import Renderer
+from probcat.model.simulate import render_light
+from probcat.psf.position_weights import bilinear, polynomial, weights
+from probcat.sampler.geometry.tiling import Sources, add, draw_tiling, release, with_frames
+from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.moves import MOVES
+from probcat.sampler.scene.render import render, render_points
+from probcat.sampler.state import initial_state
+from probcat.sampler.sweep import _cut_all, _prepare
+from probcat.sampler.window.batching import group_images
+from probcat.sampler.window.light import patch, unstack
+from probcat.sampler.window.structures import FLUX, POINT
 
 # 30 p values at most: a false alarm has probability 1e-5.
 LEAST_P = 1e-5 / 30

@@ -7,11 +7,11 @@ import numpyro.distributions as dist
 import pytest
 
 from probcat import PSF, Image, Prior, sample
-from probcat.defaults import log_normal_within
-from probcat.densities import sample_shape
-from probcat.planning import SamplerSettings
-from probcat.points import point_patch
-from probcat.render import Renderer
+from probcat.model.point_sources import point_patch
+from probcat.model.prior.defaults import log_normal_within
+from probcat.model.prior.densities import sample_shape
+from probcat.model.renderer import Renderer
+from probcat.sampler.settings import SamplerSettings
 
 SIDE, NOISE, LOW, HIGH = 7, 1.0, 8.0, 80.0
 PER_PIXEL = 4

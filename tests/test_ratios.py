@@ -17,15 +17,15 @@ import numpy as np
 import pytest
 from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
 
-from probcat import kernel
-from probcat import visits as passes
-from probcat.densities import from_shape
-from probcat.moves import MOVES
-from probcat.moves.base import EXTENDED, FLUX, POINT
-from probcat.moves.decision import draw
-from probcat.moves.groups import group_images
-from probcat.moves.proposals import choose_uniformly
-from probcat.state import initial_state
+from probcat.model.prior.densities import from_shape
+from probcat.sampler import kernel
+from probcat.sampler import sweep as passes
+from probcat.sampler.moves import MOVES
+from probcat.sampler.moves.accept import draw
+from probcat.sampler.proposals.fluxes import choose_uniformly
+from probcat.sampler.state import initial_state
+from probcat.sampler.window.batching import group_images
+from probcat.sampler.window.structures import EXTENDED, FLUX, POINT
 
 NUM_WINDOWS = 5
 NUM_FORWARD = 512
@@ -178,7 +178,9 @@ KEEPS_NUMBER = {"resplit"}
 
 def replaced(patch, name, function):
     """Put a function in the place of one in every module of moves that uses it."""
-    for module in [sys.modules[key] for key in sys.modules if key.startswith("probcat.moves.")]:
+    for module in [
+        sys.modules[key] for key in sys.modules if key.startswith("probcat.sampler.moves.")
+    ]:
         if hasattr(module, name):
             patch.setattr(module, name, function)
 
@@ -364,7 +366,7 @@ def check(name, visits):
 def test_a_wrong_ratio_is_found(visits, monkeypatch):
     """A source that counts among its own partners, one way only, makes the test fail."""
     # The package's name of the module is its function.
-    module = sys.modules["probcat.moves.split_merge"]
+    module = sys.modules["probcat.sampler.moves.split_merge"]
     right = module.log_partner
     monkeypatch.setattr(
         module,

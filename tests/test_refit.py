@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from harness import advance, exact_state, make_layout, make_prior, make_scene, render_chain
 
-from probcat.windows import Sources
+from probcat.sampler.geometry.tiling import Sources
 
 CHAINS = 12
 STARS = [(9.1, 8.6, 1500.0), (10.7, 9.3, 1000.0)]

@@ -15,26 +15,20 @@ from astropy.table import Table
 from click.testing import CliRunner
 from report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
-from probcat.assign import Assignment
-from probcat.cli import main
-from probcat.config import read_config, write_config
 from probcat.errors import InputError
-from probcat.io import read_assignment
-from probcat.ownership import KINDS
-from probcat.pipeline import _clear
-from probcat.report import REPORT, render_page, write_report
-from probcat.report.columns import order_columns
-from probcat.report.contents import read_contents
-from probcat.report.data import draws_to_keep, page_data
-from probcat.report.packing import (
-    LEVELS,
-    pack,
-    pack_stamps,
-    quantise,
-    shrink,
-    shrink_factor,
-)
-from probcat.report.sky import sky_polynomial
+from probcat.pixels.accumulate import KINDS
+from probcat.pixels.assignment import Assignment
+from probcat.pixels.fits import read_assignment
+from probcat.run.cli import main
+from probcat.run.config import read_config, write_config
+from probcat.run.files import REPORT
+from probcat.run.pipeline import _clear
+from probcat.run.report.columns import order_columns
+from probcat.run.report.contents import read_contents
+from probcat.run.report.data import draws_to_keep, page_data
+from probcat.run.report.packing import LEVELS, pack, pack_stamps, quantise, shrink, shrink_factor
+from probcat.run.report.page import render_page, write_report
+from probcat.run.report.sky import sky_polynomial
 
 # Bokeh itself is about 2.1 MB.
 MOST_BYTES = 2_600_000

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from report_run import EXTENDED, SHIFT, X, Y, make_run, without_objects
 
-from probcat.report import render_page, write_report
-from probcat.report.contents import read_contents
+from probcat.run.report.contents import read_contents
+from probcat.run.report.page import render_page, write_report
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SIZE = {"width": 1500, "height": 1100}
@@ -191,7 +191,7 @@ def test_layers_images_and_traces_can_be_switched(page):
     page.wait_for_function(f"({shown}).join() == 'residual'")
     before = page.evaluate("probcat.pixels.data[500]")
     page.locator("select").first.select_option(label="r")
-    page.wait_for_function("probcat.image == 1")
+    page.wait_for_function("probcat.image.image == 1")
     assert page.evaluate("probcat.pixels.data[500]") != before
     marks = np.array(
         page.evaluate("[probcat.models.markers.data.x, probcat.models.markers.data.y]")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from probcat.errors import InputError
-from probcat.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
+from probcat.samples.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
 
 
 def make_samples(seed=0, chains=2, draws=5, capacity=8):
@@ -59,7 +59,7 @@ def test_file_round_trip_is_exact(tmp_path):
 
 
 def test_arviz_reads_the_file(tmp_path):
-    from probcat.diagnostics import import_arviz
+    from probcat.samples.diagnostics import import_arviz
 
     az = import_arviz()
     samples = make_samples(draws=50)

@@ -11,11 +11,11 @@ from numpyro.infer import MCMC
 from scipy import stats
 
 from probcat import PSF, Image, InputError, Prior, sample, simulate_image
-from probcat.blocks import num_compilations
-from probcat.checkpoint import Checkpoint
-from probcat.kernel import CatalogKernel, fresh_residual
-from probcat.planning import SamplerSettings
-from probcat.state import initial_state
+from probcat.sampler.checkpoint import Checkpoint
+from probcat.sampler.compiled_block import num_compilations
+from probcat.sampler.kernel import CatalogKernel, fresh_residual
+from probcat.sampler.settings import SamplerSettings
+from probcat.sampler.state import initial_state
 
 SETTINGS = SamplerSettings(
     passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, block=3
@@ -91,7 +91,8 @@ def test_killed_run_goes_on_to_the_same_draws(blend, points, tmp_path, monkeypat
 
 
 def test_full_arrays_grow_and_are_reported(blend, points, monkeypatch):
-    from probcat import planning, sampling
+    from probcat.sampler import sample as sampling
+    from probcat.sampler.geometry import plan as planning
 
     build = planning.build_layout
 

@@ -11,10 +11,12 @@ from astropy.wcs import WCS
 from click.testing import CliRunner
 
 from probcat import PSF, Image, InputError, simulate_image
-from probcat.cli import main
-from probcat.frames import LARGEST_MISFIT, link_images
-from probcat.io import read_catalog, read_images, write_image
-from probcat.samples import Samples
+from probcat.catalog.fits import read_catalog
+from probcat.image.alignment import LARGEST_MISFIT, link_images
+from probcat.image.fits_output import write_image
+from probcat.image.several import read_images
+from probcat.run.cli import main
+from probcat.samples.samples import Samples
 
 STARS = {"x": np.array([8.0, 13.5, 17.0]), "y": np.array([9.0, 15.25, 6.5])}
 FLUX = {"g": 700.0, "r": 900.0, "i": 1100.0}
@@ -95,7 +97,7 @@ def files(tmp_path, monkeypatch):
 def no_figures(monkeypatch):
     from matplotlib.figure import Figure
 
-    monkeypatch.setattr("probcat.results.write_figures", lambda *arguments: None)
+    monkeypatch.setattr("probcat.run.results.write_figures", lambda *arguments: None)
     monkeypatch.setattr(Figure, "savefig", lambda *arguments, **options: None)
 
 
@@ -140,7 +142,7 @@ def test_files_families_and_lists_of_options_run_to_the_end(files, no_figures, m
                 assert (files / out / f"{name}.fits").stat().st_size > 0
             # Maps of the others would compile anew, and show nothing else.
             monkeypatch.setattr(
-                "probcat.results._write_image_results", lambda *arguments: {"flags": 0}
+                "probcat.run.results._write_image_results", lambda *arguments: {"flags": 0}
             )
     one, other = (
         Samples.from_netcdf(files / out / "samples.nc").sources for out in ("files", "family")
@@ -231,7 +233,7 @@ def test_bad_input_is_refused_before_sampling(arguments, message, files, monkeyp
     def sample(*arguments, **options):
         raise AssertionError("sampled")
 
-    monkeypatch.setattr("probcat.sampling.sample", sample)
+    monkeypatch.setattr("probcat.sampler.sample.sample", sample)
     for new, change in (
         ("far", move_far),
         ("lost", drop_wcs),

@@ -6,9 +6,9 @@ import numpyro.distributions as dist
 import pytest
 
 from probcat.errors import InputError
-from probcat.prior import Prior
-from probcat.psf import PSF
-from probcat.simulate import draw_sources, render_light, simulate_image
+from probcat.model.prior.prior import Prior
+from probcat.model.simulate import draw_sources, render_light, simulate_image
+from probcat.psf.psf import PSF
 
 PSF_ = PSF.moffat(3.0, 3.5)
 

@@ -6,11 +6,11 @@ import pytest
 from astropy.wcs import WCS
 
 from probcat import PSF, Image, Prior, SamplerSettings
-from probcat.kernel import fresh_residual
-from probcat.layout import Layout, PassPlan
-from probcat.planning import SEAM
-from probcat.sampling import Run
-from probcat.windows import draw_tiling
+from probcat.sampler.geometry.layout import Layout, PassPlan
+from probcat.sampler.geometry.plan import SEAM
+from probcat.sampler.geometry.tiling import draw_tiling
+from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.sample import Run
 
 DRAWS = 600
 

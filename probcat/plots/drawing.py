@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from probcat.assign import Assignment
-    from probcat.image import Image
+    from probcat.image.image import Image
+    from probcat.pixels.assignment import Assignment
 
 POINT_DIAMETER = 1.0
 _GREY = np.array([0.35, 0.35, 0.35])

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from probcat.assign import Assignment
-    from probcat.condensing import CondensedCatalog
-    from probcat.image import Image
-    from probcat.posterior import PosteriorModel
-    from probcat.samples import Samples
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.image.image import Image
+    from probcat.pixels.assignment import Assignment
+    from probcat.pixels.model_image import PosteriorModel
+    from probcat.samples.samples import Samples
 
 _LEAST_HALF_SIDE = 8
 
@@ -39,7 +39,7 @@ def plot_object(
     object_id : int
     samples : Samples
         In the pixels and the unit of `image`; of several images its own view
-        (`probcat.views.views`).
+        (`probcat.samples.per_image.views`).
     catalog : CondensedCatalog
         Condensed from these samples.
     assignment : Assignment

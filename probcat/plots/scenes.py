@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from probcat.assign import Assignment
-    from probcat.condensing import CondensedCatalog
-    from probcat.image import Image
-    from probcat.posterior import PosteriorModel
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.image.image import Image
+    from probcat.pixels.assignment import Assignment
+    from probcat.pixels.model_image import PosteriorModel
 
 
 def plot_scene(

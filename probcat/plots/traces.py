@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probcat.blends import find_brightest_blend
-from probcat.diagnostics import import_arviz
 from probcat.errors import InputError
+from probcat.pixels.blends import find_brightest_blend
 from probcat.plots.drawing import new_figure, take_axes
+from probcat.samples.diagnostics import import_arviz
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from probcat.assign import Assignment
-    from probcat.condensing import CondensedCatalog
-    from probcat.samples import Samples
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.pixels.assignment import Assignment
+    from probcat.samples.samples import Samples
 
 _TRACES = {
     "num_sources": "number of sources",

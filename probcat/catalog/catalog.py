@@ -1,0 +1,236 @@
+"""Objects and the sampled sources that each consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probcat.catalog.alternatives import Alternative, configurations
+from probcat.catalog.galaxy_parts import fold_parts
+from probcat.catalog.table import alternatives_table, objects_table
+from probcat.errors import InputError
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.wcs import WCS
+
+    from probcat.samples.samples import Samples
+
+
+@dataclass(frozen=True)
+class CondensedCatalog:
+    """Objects, the brightest first, and the sampled sources that each consists of.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, shape (n,)
+        `object_id` (from 1), `num_members`, `prob_exist` (share of the draws with a member),
+        `prob_star` (share of the members that are points); and for each of x, y, flux,
+        half_light_radius, ellipticity_1, ellipticity_2 and sersic_n its mean under its own
+        name, its standard deviation as `<name>_err`, and its 16, 50 and 84 % points as
+        `<name>_q16`, `<name>_q50`, `<name>_q84`. With several bands `flux_<band>` likewise.
+        Shape properties are those of the extended members, NaN without any. Covariances of
+        x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
+        light. `alternative_group` is the brightest object of those that stand in for one
+        another (0 of an object in no such group), `num_alternatives` the number of their
+        configurations with a probability of at least 0.05. `num_parts` is the mean number of
+        parts of a draw that holds the object. Pixels and the samples' unit of flux.
+    members : ndarray of int32, shape (chain, draw, source)
+        Row of the object that each sampled source is a member of, -1 for none. A row occurs at
+        most once in a draw.
+    num_unassigned : float
+        Mean number of sources a draw that are members of no object.
+    attrs : mapping
+        How the objects were found: `method`, `radius`, `min_prob`, `parts`, `num_samples`.
+    hosts : ndarray of int32, shape (chain, draw, source), optional
+        Of sources that are parts of a galaxy its position on the source axis, else -1. Fluxes
+        of objects have those of their parts in them.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    members: np.ndarray
+    num_unassigned: float
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+    hosts: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.columns["object_id"])
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name]
+
+    def row(self, object_id: int) -> int:
+        """Row of an object.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        row = np.flatnonzero(self.columns["object_id"] == object_id)
+        if not row.size:
+            raise InputError(f"no object {object_id}: the catalog holds 1 to {len(self)}")
+        return int(row[0])
+
+    @property
+    def owners(self) -> np.ndarray:
+        """Row of the object that each source's light belongs to, parts included; -1 for none."""
+        if self.hosts is None:
+            return self.members
+        host = np.take_along_axis(self.members, np.maximum(self.hosts, 0), axis=-1)
+        return np.where(self.hosts >= 0, host, self.members)
+
+    def whole(self, samples: Samples) -> Samples:
+        """Give the samples with the light of parts added to their galaxies.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples that were condensed.
+
+        Returns
+        -------
+        Samples
+            Parts are inactive.
+        """
+        return samples if self.hosts is None else fold_parts(samples, self.hosts)
+
+    def posterior(self, samples: Samples, object_id: int) -> dict[str, np.ndarray]:
+        """Draws of one object, so that any function of it has a posterior.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples that were condensed.
+        object_id : int
+
+        Returns
+        -------
+        dict of str to ndarray, shape (num_members,)
+            Its properties, and `chain` and `draw`, in the draws that hold it. Fluxes have those
+            of its parts in them.
+
+        Raises
+        ------
+        InputError
+            If there is no such object, or these are other samples.
+        """
+        if samples.sources["active"].shape != self.members.shape:
+            raise InputError("these are not the samples that the catalog was condensed from")
+        chain, draw, source = np.nonzero(self.members == self.row(object_id))
+        sources = self.whole(samples).sources
+        found = {name: values[chain, draw, source] for name, values in sources.items()}
+        return {"chain": chain, "draw": draw, **found}
+
+    @property
+    def covariance_names(self) -> tuple[str, ...]:
+        """Quantities that `covariance` is of: x, y and all fluxes."""
+        further = (
+            name.removeprefix("x_").removesuffix("_cov")
+            for name in self.columns
+            if name.startswith("x_") and name.endswith("_cov")
+        )
+        return ("x", *further)
+
+    def covariance(self, object_id: int) -> np.ndarray:
+        """Posterior covariance of position and fluxes of an object.
+
+        Parameters
+        ----------
+        object_id : int
+
+        Returns
+        -------
+        ndarray, shape (k, k)
+            Of the quantities `covariance_names`, in their units.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        row, names = self.row(object_id), self.covariance_names
+        matrix = np.diag([self[f"{name}_err"][row] ** 2 for name in names])
+        for i, one in enumerate(names):
+            for j, other in enumerate(names[i + 1 :], start=i + 1):
+                matrix[i, j] = matrix[j, i] = self[f"{one}_{other}_cov"][row]
+        return matrix
+
+    def alternatives(self, object_id: int) -> list[Alternative]:
+        """Explanations of the light that an object is part of, the most probable first.
+
+        Parameters
+        ----------
+        object_id : int
+
+        Returns
+        -------
+        list of Alternative
+            For every configuration of the object's group which objects are there, its
+            posterior probability, and the draws that hold it. Probabilities sum to one. An
+            object in no group is there, or is not.
+
+        Raises
+        ------
+        InputError
+            If there is no such object.
+        """
+        row = self.row(object_id)
+        group = self["alternative_group"]
+        rows = np.flatnonzero(group == group[row]) if group[row] else np.array([row])
+        draws = [np.flatnonzero((self.members == each).any(axis=-1)) for each in rows]
+        return configurations(draws, self["object_id"][rows].tolist(), self.members.shape[:2])
+
+    def alternatives_table(self, min_prob: float = 0.01) -> Table:
+        """Give the configurations of all groups as an astropy table.
+
+        Parameters
+        ----------
+        min_prob : float
+            Less probable ones are left out.
+
+        Returns
+        -------
+        astropy.table.Table
+            Columns `alternative_group`, `configuration` (from 1 in every group, the most
+            probable first), `prob`, and `object_ids`, numbers separated by spaces.
+        """
+        return alternatives_table(self.columns, self.members, min_prob)
+
+    def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
+        """Copy with columns added or replaced, each of shape (n,)."""
+        return replace(self, columns={**self.columns, **columns})
+
+    def to_table(
+        self,
+        wcs: WCS | None = None,
+        zero_point: float | None = None,
+        band: str = "",
+        unit: str = "",
+        zero_points: Mapping[str, float] | None = None,
+    ) -> Table:
+        """Give the objects as an astropy table with units.
+
+        Parameters
+        ----------
+        wcs : astropy.wcs.WCS, optional
+            Adds `ra` and `dec`, degrees.
+        zero_point : float, optional
+            Magnitude of one unit of flux; adds `mag_<band>` and `mag_<band>_err`.
+        band : str
+            Ends the names of fluxes and magnitudes: `flux_r`.
+        unit : str
+            Unit of flux.
+        zero_points : mapping of str to float, optional
+            Those of further bands, by band.
+
+        Returns
+        -------
+        astropy.table.Table
+            One row an object. `meta` holds how they were found, under FITS keywords.
+        """
+        attrs = {**self.attrs, "num_unassigned": self.num_unassigned}
+        return objects_table(self.columns, attrs, wcs, zero_point, band, unit, zero_points or {})

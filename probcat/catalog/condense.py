@@ -1,0 +1,150 @@
+"""From samples of unordered catalogs to one catalog of objects."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from probcat.catalog.alternatives import Presence, group_columns
+from probcat.catalog.catalog import CondensedCatalog
+from probcat.catalog.galaxy_parts import find_parts, fold_parts
+from probcat.catalog.link import link, link_greedily
+from probcat.catalog.mixture import Points, Scales
+from probcat.catalog.statistics import chain_disagreement, covariances, describe
+from probcat.errors import InputError
+from probcat.samples.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
+
+__all__ = ["METHODS", "CondensedCatalog", "condense"]
+
+METHODS = ("mixture", "greedy")
+_DEFAULT_RADIUS = 0.75
+# Position scatter of faint sources and of blends goes with the width of the PSF.
+_RADIUS_PER_FWHM = 0.3
+# Sources closer than this many radii (three quarters of the PSF's width) may be one or two.
+_ALTERNATIVE_RADII = 2.5
+
+
+def condense(
+    samples: Samples,
+    *,
+    method: str = "mixture",
+    radius: float | None = None,
+    min_prob: float = 0.05,
+    parts: bool = True,
+) -> CondensedCatalog:
+    """Condense samples of unordered catalogs to objects.
+
+    Parameters
+    ----------
+    samples : Samples
+        At least one draw.
+    method : {"mixture", "greedy"}
+        "mixture" fits a mixture of objects and matches every draw to it one to one; "greedy"
+        is PCAT's scheme, for comparison. See `probcat.catalog.link`.
+        In several bands objects are told apart by their colours too.
+    radius : float, optional
+        Sources of different draws within it may be the same at first sight, pixels; members
+        may be twice as far from their object where its own scatter allows ("mixture"). By
+        default 0.3 of the PSF's full width at half maximum if the samples' attributes give
+        `psf_fwhm`, else 0.75.
+    min_prob : float
+        Objects that exist with a smaller probability are dropped; their sources count as
+        unassigned.
+    parts : bool
+        Whether a source may be part of a galaxy, see `probcat.catalog.galaxy_parts`: its light is then the
+        galaxy's, and it is no object. Catalogs of points have no parts.
+
+    Returns
+    -------
+    CondensedCatalog
+
+    Raises
+    ------
+    InputError
+        If the method is unknown, the radius is not positive, min_prob is not in [0, 1], or
+        parts is neither true nor false.
+    """
+    if radius is None:
+        fwhm = samples.attrs.get("psf_fwhm")
+        radius = _DEFAULT_RADIUS if fwhm is None else _RADIUS_PER_FWHM * float(fwhm)
+    if not (radius > 0 and np.isfinite(radius)):
+        raise InputError(f"the linking radius must be positive, got {radius}")
+    if not 0 <= min_prob <= 1:
+        raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
+    if not isinstance(parts, bool):
+        raise InputError(f"parts must be true or false, got {parts!r}")
+    hosts = find_parts(samples) if parts else None
+    samples = samples if hosts is None else fold_parts(samples, hosts)
+    num_samples = samples.num_chains * samples.num_draws
+    flat = samples.flatten()
+    log_flux = _log(flat["flux"])
+    others = [_log(flat[name]) - log_flux for name in samples.band_fluxes]
+    place = [flat[name].astype(np.float64) for name in ("x", "y")]
+    features = np.stack([*place, log_flux, *others], axis=1)
+    points = Points(features, flat["sample"], flat["extended"].astype(bool), num_samples)
+    if method == "mixture":
+        label = link(points, Scales(radius, num_colours=len(others)), min_prob)
+    elif method == "greedy":
+        label = link_greedily(points, radius, min_prob)
+    else:
+        raise InputError(f'unknown method {method!r}: use "mixture" or "greedy"')
+    about = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
+    catalog = _collect(samples, flat, label, about)
+    return catalog if hosts is None else _with_parts(catalog, hosts)
+
+
+def _with_parts(catalog: CondensedCatalog, hosts: np.ndarray) -> CondensedCatalog:
+    """Note which galaxies the parts are of, and how many an object has where it exists."""
+    catalog = replace(catalog, hosts=hosts)
+    owner = catalog.owners[hosts >= 0]
+    count = np.bincount(owner[owner >= 0], minlength=len(catalog))
+    return catalog.with_columns({"num_parts": count / np.maximum(catalog["num_members"], 1)})
+
+
+def _collect(
+    samples: Samples, flat: dict[str, np.ndarray], label: np.ndarray, attrs: dict[str, Any]
+) -> CondensedCatalog:
+    """Sort objects by flux and describe each by its members."""
+    num_samples = samples.num_chains * samples.num_draws
+    size = int(label.max(initial=-1)) + 1
+    member = label >= 0
+    total = np.bincount(label[member], flat["flux"][member], minlength=size)
+    count = np.bincount(label[member], minlength=size)
+    rank = np.empty(size, dtype=np.int64)
+    rank[np.argsort(-total / np.maximum(count, 1), kind="stable")] = np.arange(size)
+    label = np.where(member, rank[label] if size else label, -1)
+    index, extended = label[member], flat["extended"][member].astype(bool)
+    count = np.bincount(index, minlength=size)
+    columns = {
+        "object_id": np.arange(1, size + 1),
+        "num_members": count,
+        "prob_exist": count / max(num_samples, 1),
+        "prob_star": 1.0 - np.bincount(index, extended, minlength=size) / np.maximum(count, 1),
+    }
+    values = {name: flat[name][member].astype(np.float64) for name in flat if name != "sample"}
+    for name in (*FLOAT_NAMES, *samples.band_fluxes):
+        use = extended if name in SHAPE_NAMES else np.ones(len(index), dtype=bool)
+        columns.update(describe(name, index[use], values[name][use], size))
+    joint = ("x", "y", "flux", *samples.band_fluxes)
+    columns |= covariances({name: values[name] for name in joint}, index, size)
+    chain, draw = np.divmod(flat["sample"][member], max(samples.num_draws, 1))
+    sizes = (size, samples.num_chains, samples.num_draws)
+    columns["rhat"] = chain_disagreement(index, chain, draw, values["flux"], sizes)
+    members = np.full(samples.sources["active"].shape, -1, dtype=np.int32)
+    members[np.asarray(samples.sources["active"], dtype=bool)] = label
+    position = np.stack([columns["x"], columns["y"]], axis=1)
+    # Shapes count where an object is more often extended than not.
+    radii = np.where(columns["prob_star"] < 0.5, columns["half_light_radius"], 0.0)
+    presence = Presence.from_members(
+        index, flat["sample"][member], values["flux"], num_samples, (position, radii)
+    )
+    columns |= group_columns(presence, _ALTERNATIVE_RADII * attrs["radius"])
+    stray = float((~member).sum() / max(num_samples, 1))
+    return CondensedCatalog(columns, members, stray, {**attrs, "num_samples": num_samples})
+
+
+def _log(flux: np.ndarray) -> np.ndarray:
+    """Natural logarithm in double precision, finite where a flux vanishes in single."""
+    return np.log(np.maximum(flux.astype(np.float64), np.finfo(np.float32).tiny))

@@ -1,0 +1,221 @@
+"""The columns of a condensed catalog as astronomers expect them, with units and descriptions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probcat.catalog.alternatives import configurations, draws_by_row
+from probcat.catalog.statistics import SUFFIXES
+from probcat.samples.samples import SHAPE_NAMES
+
+if TYPE_CHECKING:
+    from astropy.table import Table
+    from astropy.wcs import WCS
+
+# FITS header keywords have at most eight characters.
+_FITS_KEYWORDS = {
+    "method": "CONDENSE",
+    "radius": "LINKRAD",
+    "min_prob": "MINPROB",
+    "num_samples": "NSAMPLES",
+    "num_unassigned": "NSTRAY",
+    "parts": "PARTS",
+}
+_DESCRIPTIONS = {
+    "x": "column, 0-based, pixel centres at integers",
+    "y": "row, 0-based, pixel centres at integers",
+    "prob_exist": "share of the draws with it",
+    "prob_star": "share of its members that are points",
+    "num_members": "draws that hold it",
+    "num_parts": "mean number of further sources that are parts of it",
+    "alternative_group": "brightest object of its alternatives, 0: none",
+    "num_alternatives": "configurations of its group, prob >= 0.05",
+    "parent_id": "brightest object of its blend",
+    "blendedness": "share of others' light in its footprint",
+    "ra_err": "on the sky, times cos(dec)",
+    "half_light_radius": "geometric mean of the semi-axes",
+    "half_light_radius_sky": "geometric mean of the semi-axes",
+    "position_angle": "major axis, east of north",
+    "rhat": "split R-hat of its light",
+    "flags": "bit mask, see the FLAG keywords",
+}
+_PLAIN = ("prob_exist", "prob_star", "num_members")
+_LINKS = ("num_parts", "alternative_group", "num_alternatives", "parent_id", "blendedness")
+_QUALITY = ("rhat", "flags")
+
+
+def objects_table(
+    catalog: Mapping[str, np.ndarray],
+    attrs: Mapping[str, Any],
+    wcs: WCS | None,
+    zero_point: float | None,
+    band: str,
+    unit: str,
+    zero_points: Mapping[str, float],
+) -> Table:
+    """Give objects as a table; see `probcat.CondensedCatalog.to_table`."""
+    from astropy.table import Column, Table
+    from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
+
+    table = Table(meta={_FITS_KEYWORDS.get(key, key): value for key, value in attrs.items()})
+    light = _flux_unit(unit)
+    fluxes = ["flux", *further_fluxes(catalog)]
+    called = {"flux": f"flux_{band}" if band else "flux"}
+    joint = ("x", "y", *fluxes)
+    unit_of = dict.fromkeys(fluxes, light) | dict.fromkeys(("x", "y"), "pix")
+    unit_of["half_light_radius"] = "pix"
+
+    def add(name: str, values: np.ndarray, column_unit: Any = "") -> None:
+        text = describe_column(name)
+        table[name] = Column(np.asarray(values), unit=column_unit or None, description=text)
+
+    add("object_id", catalog["object_id"])
+    for name in ("x", "y"):
+        add(name, catalog[name], "pix")
+        add(f"{name}_err", catalog[f"{name}_err"], "pix")
+    if wcs is not None:
+        derivative = sky_derivative(wcs, catalog["x"], catalog["y"])
+        for name, values in _sky(catalog, wcs, derivative).items():
+            add(name, values, "" if name.endswith("corr") else "deg")
+        table.meta["RADESYS"] = wcs_to_celestial_frame(wcs).name.upper()
+        table.meta["PIXSCALE"] = 3600.0 * float(np.sqrt(proj_plane_pixel_area(wcs.celestial)))
+    points = {"flux": zero_point} | {f"flux_{key}": value for key, value in zero_points.items()}
+    for name in fluxes:
+        new = called.setdefault(name, name)
+        add(new, catalog[name], light)
+        add(f"{new}_err", catalog[f"{name}_err"], light)
+        point = points.get(name)
+        if point is not None:
+            mag = new.replace("flux", "mag", 1)
+            add(mag, point - 2.5 * np.log10(catalog[name]), "mag")
+            error = 2.5 / np.log(10.0) * catalog[f"{name}_err"] / catalog[name]
+            add(f"{mag}_err", error, "mag")
+    for name in (*_PLAIN, *(one for one in (*_LINKS, *_QUALITY) if one in catalog)):
+        add(name, catalog[name])
+    for name in SHAPE_NAMES:
+        add(name, catalog[name], unit_of.get(name, ""))
+        add(f"{name}_err", catalog[f"{name}_err"], unit_of.get(name, ""))
+    if wcs is not None:
+        radius, angle = _sky_shape(catalog, derivative)
+        add("half_light_radius_sky", radius, "arcsec")
+        add("position_angle", angle, "deg")
+    for name in (*joint, *SHAPE_NAMES):
+        for end in SUFFIXES:
+            add(f"{called.get(name, name)}_{end}", catalog[f"{name}_{end}"], unit_of.get(name, ""))
+    for i, one in enumerate(joint):
+        for other in joint[i + 1 :]:
+            both = f"{called.get(one, one)}_{called.get(other, other)}_cov"
+            add(both, catalog[f"{one}_{other}_cov"], _product(unit_of[one], unit_of[other]))
+    return table
+
+
+def alternatives_table(
+    catalog: Mapping[str, np.ndarray], members: np.ndarray, min_prob: float
+) -> Table:
+    """Give configurations as a table; see `probcat.CondensedCatalog.alternatives_table`."""
+    from astropy.table import Table
+
+    group = catalog["alternative_group"]
+    held = draws_by_row(members, len(group))
+    rows = []
+    for first in np.unique(group[group > 0]):
+        rows_of_group = np.flatnonzero(group == first)
+        draws = [held[row] for row in rows_of_group]
+        ids = catalog["object_id"][rows_of_group].tolist()
+        found = configurations(draws, ids, members.shape[:2])
+        for number, each in enumerate(found, start=1):
+            if each.probability >= min_prob:
+                rows.append((first, number, each.probability, " ".join(map(str, each.object_ids))))
+    names = ("alternative_group", "configuration", "prob", "object_ids")
+    return Table(rows=rows or None, names=names, dtype=(int, int, float, str))
+
+
+def further_fluxes(columns: Mapping[str, np.ndarray]) -> list[str]:
+    """Names of the fluxes in the bands beyond the first, such as `flux_i`."""
+    fluxes = [name for name in columns if name.startswith("flux_")]
+    return [name for name in fluxes if not re.search(r"_(err|q\d\d|cov)$", name)]
+
+
+def describe_column(name: str) -> str:
+    """Say what a column of the catalog holds, or nothing where its name does."""
+    return _DESCRIPTIONS.get(name, "")
+
+
+def sky_derivative(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Give the derivative of the sky by the pixels, shape (n, 2, 2), degrees a pixel.
+
+    The first row is along right ascension on the sky (times cos(dec)), the second along
+    declination.
+    """
+    _, dec = wcs.pixel_to_world_values(x, y)
+    derivative = np.empty((len(x), 2, 2))
+    for axis, (dx, dy) in enumerate(((0.5, 0.0), (0.0, 0.5))):
+        high, low = (wcs.pixel_to_world_values(x + s * dx, y + s * dy) for s in (1.0, -1.0))
+        # Right ascension may pass through 360 degrees.
+        turn = (high[0] - low[0] + 180.0) % 360.0 - 180.0
+        derivative[:, 0, axis] = turn * np.cos(np.deg2rad(dec))
+        derivative[:, 1, axis] = high[1] - low[1]
+    return derivative
+
+
+def _sky(
+    catalog: Mapping[str, np.ndarray], wcs: WCS, derivative: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Celestial positions, their errors on the sky, and the correlation of these.
+
+    The error in right ascension is one on the sky, times cos(dec), as in Gaia's catalogs.
+    """
+    x, y = catalog["x"], catalog["y"]
+    ra, dec = wcs.pixel_to_world_values(x, y)
+    covariance = np.empty((len(x), 2, 2))
+    covariance[:, 0, 0], covariance[:, 1, 1] = catalog["x_err"] ** 2, catalog["y_err"] ** 2
+    covariance[:, 0, 1] = covariance[:, 1, 0] = catalog["x_y_cov"]
+    on_sky = np.einsum("nij,njk,nlk->nil", derivative, covariance, derivative)
+    error = np.sqrt(np.diagonal(on_sky, axis1=1, axis2=2))
+    product = error.prod(axis=1)
+    correlation = np.divide(on_sky[:, 0, 1], product, out=np.zeros(len(x)), where=product > 0)
+    errors = {"ra_err": error[:, 0], "dec_err": error[:, 1], "ra_dec_corr": correlation}
+    return {"ra": ra, "dec": dec, **errors}
+
+
+def _sky_shape(
+    catalog: Mapping[str, np.ndarray], derivative: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Half-light radius in arcseconds, and angle of the major axis in degrees, east of north."""
+    g1, g2 = catalog["ellipticity_1"], catalog["ellipticity_2"]
+    norm = g1**2 + g2**2
+    shape = np.stack([1.0 + norm + 2.0 * g1, 2.0 * g2, 2.0 * g2, 1.0 + norm - 2.0 * g1], axis=-1)
+    # East is the direction of rising right ascension, the first axis here.
+    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape.reshape(-1, 2, 2), derivative)
+    angle = 0.5 * np.arctan2(2.0 * on_sky[:, 0, 1], on_sky[:, 1, 1] - on_sky[:, 0, 0])
+    scale = 3600.0 * np.sqrt(np.abs(np.linalg.det(derivative)))
+    return catalog["half_light_radius"] * scale, np.degrees(angle) % 180.0
+
+
+def _flux_unit(name: str) -> Any:
+    """Read a unit as FITS headers write it ("ADU"); one that astropy does not know is kept."""
+    from astropy import units
+
+    if not name:
+        return ""
+    try:
+        return units.Unit(name.lower() if name.lower() in ("adu", "dn") else name)
+    except ValueError:
+        return units.Unit(name, parse_strict="silent")
+
+
+def _product(one: Any, other: Any) -> Any:
+    """Give the unit of a covariance; that of an unknown unit is only named."""
+    from astropy import units
+
+    parts = [units.Unit(each, parse_strict="silent") for each in (one, other) if each != ""]
+    if not parts:
+        return ""
+    unknown = [isinstance(part, units.UnrecognizedUnit) for part in parts]
+    if any(unknown):
+        return units.Unit(" ".join(map(str, parts)), parse_strict="silent")
+    return parts[0] * parts[1] if len(parts) == 2 else parts[0]

@@ -1,0 +1,179 @@
+"""Which bits of a mask make a pixel bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.files.headers import find_number
+
+# The planes of Rubin/LSST and HSC masks that spoil a pixel; the others (DETECTED, INTRP,
+# REJECTED, CLIPPED, INEXACT_PSF, ...) tell its history, and the pixel can be used.
+BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "SUSPECT", "NO_DATA", "UNMASKEDNAN")
+# The first bits of HSC's masks, for files that lost the MP_* keywords (Bosch+18, table 2).
+HSC_PLANES = {
+    "BAD": 0,
+    "SAT": 1,
+    "INTRP": 2,
+    "CR": 3,
+    "EDGE": 4,
+    "DETECTED": 5,
+    "DETECTED_NEGATIVE": 6,
+    "SUSPECT": 7,
+    "NO_DATA": 8,
+}
+
+
+def bad_pixels(
+    mask: np.ndarray,
+    header: Mapping[str, Any],
+    mask_bits: Sequence[int | str] | None = None,
+    where: str = "image",
+) -> tuple[np.ndarray, str]:
+    """Turn a mask of flags into bad or good.
+
+    A mask of 0 and 1, of truth values or of 8 bits is bad where it is not 0. Wider integers
+    are bit flags: the planes `BAD_PLANES` are bad, by the ``MP_<plane>`` keywords of the
+    header or else by HSC's order (`HSC_PLANES`).
+
+    Parameters
+    ----------
+    mask : ndarray, shape (ny, nx)
+        Flags.
+    header : mapping
+        Header of the mask's extension.
+    mask_bits : sequence of int or str, optional
+        Bits (0 is the lowest) or planes to take as bad instead; empty for none.
+    where : str
+        Name of the mask, for messages.
+
+    Returns
+    -------
+    bad : ndarray of bool, shape (ny, nx)
+        True where a pixel must not be used.
+    note : str
+        What was taken as bad, in one line.
+
+    Raises
+    ------
+    InputError
+        If a bit or plane does not exist, or the mask does not hold whole numbers.
+    """
+    if mask.dtype.kind == "f" and np.all(mask == np.trunc(mask)):
+        mask = mask.astype(np.int64)
+    if mask.dtype.kind not in "iub":
+        raise InputError(f"{where}: a mask must hold whole numbers or truth values")
+    narrow = mask.dtype.kind == "b" or mask.dtype.itemsize == 1
+    named = {
+        key[3:].strip().upper(): int(value)
+        for key, value in header.items()
+        if key.upper().startswith("MP_") and isinstance(value, int)
+    }
+    planes, origin = (named, "MP_ keywords") if named else (HSC_PLANES, "HSC's bit order")
+    if mask_bits is None:
+        if not named and (narrow or (mask.min() >= 0 and mask.max() <= 1)):
+            return mask != 0, "mask: every pixel that is not 0 taken as bad"
+        bits = {name: planes[name] for name in BAD_PLANES if name in planes}
+    else:
+        if narrow and not named:
+            planes, origin = {}, "no MP_ keywords name its bits"
+        bits = dict(_resolve(bit, planes, origin, where) for bit in mask_bits)
+        _check_bits(bits, mask, named, where)
+        origin = "as asked"
+    flags = mask.astype(np.int64)
+    bad = np.zeros(mask.shape, bool)
+    counts = []
+    for name, bit in bits.items():
+        plane = (flags >> bit) & 1 > 0
+        bad |= plane
+        counts.append(f"{name} (bit {bit}: {int(plane.sum())} px)")
+    return bad, f"mask: taken as bad ({origin}): {', '.join(counts) or 'no bit'}"
+
+
+def saturated_plane(mask: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
+    """Find pixels that a mask of bit flags calls saturated, bool (ny, nx).
+
+    The bit is that of ``MP_SAT``, or HSC's in a mask of wide integers without such keywords.
+    """
+    wide = mask.dtype.kind in "iu" and mask.dtype.itemsize > 1 and mask.max(initial=0) > 1
+    named = any(key.upper().startswith("MP_") for key in header)
+    bit = header.get("MP_SAT", None if named or not wide else HSC_PLANES["SAT"])
+    if bit is None or mask.dtype.kind == "b":
+        return np.zeros(mask.shape, dtype=bool)
+    return (mask.astype(np.int64) >> int(bit)) & 1 > 0
+
+
+def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str) -> tuple[str, int]:
+    """Give the name and number of a bit that the user asked for."""
+    if isinstance(bit, str) and not bit.strip().isdigit():
+        name = bit.strip().upper()
+        if name not in planes:
+            raise InputError(
+                f"{where}: no mask plane {bit!r} ({origin}); known: "
+                f"{', '.join(planes) or 'none, give bits by number'}"
+            )
+        return name, planes[name]
+    number = int(bit)
+    if not 0 <= number < 63:
+        raise InputError(f"{where}: mask bit {bit!r}; bits are numbered from 0 to 62")
+    names = [name for name, value in planes.items() if value == number]
+    return (names[0] if names else f"bit {number}"), number
+
+
+def _check_bits(
+    bits: Mapping[str, int], mask: np.ndarray, named: Mapping[str, int], where: str
+) -> None:
+    """Refuse bits that the mask cannot hold, or that no keyword names and no pixel has."""
+    width = 1 if mask.dtype.kind == "b" else 8 * mask.dtype.itemsize
+    flags = int(np.bitwise_or.reduce(mask.astype(np.int64), axis=None))
+    for bit in bits.values():
+        unnamed = bool(named) and bit not in named.values() and not (flags >> bit) & 1
+        if bit >= width or unnamed:
+            held = [f"{name} ({value})" for name, value in named.items()]
+            held = held or [str(number) for number in range(width) if (flags >> number) & 1]
+            raise InputError(
+                f"{where}: no mask bit {bit}; it has {', '.join(held) or 'no bit set'}"
+            )
+
+
+def saturated_pixels(
+    data: np.ndarray, header: Mapping[str, Any], saturation: float | None, where: str = "image"
+) -> tuple[np.ndarray, str]:
+    """Find pixels at or above the saturation level.
+
+    Parameters
+    ----------
+    data : ndarray, shape (ny, nx)
+        Pixels.
+    header : mapping
+        Its ``SATURATE`` is the level where none is given.
+    saturation : float, optional
+        The level, in the unit of the pixels; infinite for none.
+    where : str
+        Name of the image, for messages.
+
+    Returns
+    -------
+    bad : ndarray of bool, shape (ny, nx)
+        True where a pixel is saturated.
+    note : str
+        How many there are, in one line; empty without a level.
+
+    Raises
+    ------
+    InputError
+        If the level is not above zero.
+    """
+    origin = "as asked"
+    if saturation is None:
+        saturation, origin = find_number(header, ("SATURATE",)), "SATURATE of the header"
+        if saturation is None or not saturation > 0:
+            return np.zeros(data.shape, bool), ""
+    if not saturation > 0:
+        raise InputError(f"{where}: saturation {saturation!r}; it must be above zero")
+    with np.errstate(invalid="ignore"):
+        bad = data >= saturation
+    return bad, f"saturation: {int(bad.sum())} pixels at or above {saturation:g} ({origin}) masked"

@@ -1,0 +1,113 @@
+"""Score what a run found against a truth."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.metrics.score_pixels import Found, score_light_of, score_masks_of
+from probcat.metrics.score_sources import SURE, match_objects, score_sources
+from probcat.metrics.truth import Truth
+
+# Of the PSF's full width at half maximum: two sources that close are hardly told apart.
+_RADIUS_PER_FWHM = 0.5
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores by topic.
+
+    Parameters
+    ----------
+    scores : mapping of str to mapping
+        By topic and name. Topics are those that the truth allows: `detection`,
+        `by_magnitude`, `existence`, `type`, `position`, `flux_<band>`, `masks_<image>`,
+        `light_<image>`.
+    about : mapping
+        What was compared, and how.
+    """
+
+    scores: Mapping[str, Mapping[str, Any]]
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give all as JSON can hold it; what is not finite becomes None."""
+        return {"about": _plain(self.about), "scores": _plain(self.scores)}
+
+    def write_json(self, path: str | Path) -> None:
+        """Write `to_dict` into a file."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+
+    def __str__(self) -> str:
+        lines = [f"{name}: {value}" for name, value in self.about.items()]
+        for topic, values in self.scores.items():
+            lines += ["", topic.replace("_", " ")]
+            rows = values.get("rows") if topic == "by_magnitude" else None
+            if rows is not None:
+                lines += [f"  {row}" for row in rows]
+                continue
+            lines += [f"  {name.replace('_', ' '):<28} {_shown(v)}" for name, v in values.items()]
+        return "\n".join(lines)
+
+
+def score_found(
+    found: Found,
+    truth: Truth,
+    *,
+    radius: float | None = None,
+    mag_gap: float | None = None,
+    threshold: float = 0.5,
+) -> Comparison:
+    """Score what was found, see `compare`.
+
+    Raises
+    ------
+    InputError
+        If the truth does not fit the images, or an option is out of range.
+    """
+    image = found.images[0]
+    radius = _RADIUS_PER_FWHM * float(image.psf.fwhm) if radius is None else radius
+    for name, value in (("radius", radius), ("mag_gap", mag_gap)):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise InputError(f"{name} must be positive, got {value}")
+    if not 0 <= threshold < 1:
+        raise InputError(f"threshold must be at least 0 and less than 1, got {threshold}")
+    matched = match_objects(found.table, truth, found.images, radius, mag_gap)
+    scores = score_sources(matched, found.images)
+    if truth.masks is not None:
+        scores |= score_masks_of(found.assignments, found.labels, truth.masks, threshold)
+    if truth.light:
+        scores |= score_light_of(found, truth, matched.pairs, threshold)
+    about = {
+        "truth": truth.source,
+        "radius": radius,
+        "mag_gap": mag_gap,
+        "threshold": threshold,
+        "sure": f"objects of prob_exist above {SURE:g}",
+    }
+    return Comparison(scores, {name: value for name, value in about.items() if value is not None})
+
+
+def _plain(value: Any) -> Any:
+    """Make what JSON can hold."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple | np.ndarray):
+        return [_plain(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if math.isfinite(value) else None
+    return int(value) if isinstance(value, np.integer) else value
+
+
+def _shown(value: Any) -> str:
+    """Print a score."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,3 @@
+"""Names of the background models."""
+
+LEVEL, PLANE, MESH = MODELS = ("level", "plane", "mesh")

@@ -1,0 +1,343 @@
+r"""Extended sources: Sersic profiles convolved with the PSF in Fourier space.
+
+A source is a sheared Sersic profile, written as a sum of Gaussians (`probcat.model.sersic`). Its
+transform on a periodic grid of pixels is
+
+.. math:: F(k) = H(k) e^{-2\pi i k x} \sum_j a_j(n) \exp(-2 \pi^2 \sigma_j^2 k^T S k)
+
+with the transfer function H of the PSF and the shape matrix S. As the variances double from one
+Gaussian to the next, each is the square of the one before.
+
+Wide Gaussians would wrap around the grid. Those that only live in the lowest modes are replaced
+there by the least-squares fit of these modes to the isolated Gaussians within `VALID` of the
+source, a Fourier extension of the light into the rest of the grid.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from probcat.model import sersic
+from probcat.psf.position_weights import Variation, weights
+from probcat.psf.separable import spread
+
+# Half side, as a share of the grid, of the box around a source in which its image is right.
+VALID = 0.42
+# Side of a grid in half sides of the footprint: above 1 / VALID, for long thin sources.
+GRID = 2.75
+# Modes up to _MODES per axis are corrected, for Gaussians whose smaller standard deviation, as a
+# share of the grid, is beyond a soft threshold: these have died away at higher modes.
+_MODES = 4
+_WIDE = (0.07, 0.14)
+_NODES = 12
+_RIDGE = 1e-6
+# A chain of squares loses a factor 2 of precision at each step: start it afresh half-way.
+_CHAIN = 10
+_FLOOR = np.float32(1e-30)
+
+
+class ExtendedTables(NamedTuple):
+    """What is needed to draw extended sources on a periodic grid of P x P pixels.
+
+    Attributes
+    ----------
+    transfer : Array, shape (P, P // 2 + 1), complex64
+        Transfer function of the PSF.
+    forms, waves : Array, shapes (3, K), (2, K), float32
+        Monomials kx**2, 2 kx ky, ky**2 and 2 pi kx, 2 pi ky at the K = P (P // 2 + 1) modes,
+        in cycles per pixel.
+    amplitudes : Array, shape (M, J + 1), float32
+        Polynomial table of the Gaussian amplitudes, see `probcat.model.sersic.SersicMixture`.
+    fit_light, fit_modes : Array, shapes (B, nodes), (B, B), float32
+        Linear maps to the B lowest modes from light at the nodes and from modes.
+    damping : Array, shape (2, P, P // 2 + 1), float32
+        What a relative change of the PSF's width along x and y takes off its transfer function.
+    width : Array or None, shape (2,)
+        That change, as in `probcat.psf.point_tables.PointTables`.
+    variation : Variation or None
+        How the PSF varies over the image, if it does; `transfer` is that of its mean.
+    parts : Array or None, shape (K, 2, P, P // 2 + 1), float32
+        Real and imaginary parts of the transfer functions of its components.
+    """
+
+    transfer: Array
+    forms: Array
+    waves: Array
+    amplitudes: Array
+    fit_light: Array
+    fit_modes: Array
+    damping: Array
+    width: Array | None = None
+    variation: Variation | None = None
+    parts: Array | None = None
+
+    @property
+    def size(self) -> int:
+        """Side ``P`` of the grid in pixels."""
+        return self.transfer.shape[-2]
+
+    def at(self, place: Array | None) -> "ExtendedTables":
+        """Tables for a source at a position (x, y) in the image, where its PSF varies."""
+        if self.variation is None or self.parts is None:
+            return self
+        if place is None:
+            raise ValueError("a PSF that varies needs to know where the source is")
+        value = weights(self.variation, place)
+        flat = self.parts.reshape(len(value), -1)
+        parts = jnp.matmul(value, flat, precision="highest").reshape(self.parts.shape[1:])
+        return self._replace(
+            transfer=jax.lax.complex(parts[0], parts[1]), variation=None, parts=None
+        )
+
+
+def grid_size(radius):
+    """Side of a grid on which a footprint of that half side is right, fast to transform."""
+    size = int(np.ceil(GRID * radius))
+    while not _is_smooth(size):
+        size += 1
+    return size
+
+
+def _is_smooth(number):
+    for prime in (2, 3, 5):
+        while number % prime == 0:
+            number //= prime
+    return number == 1
+
+
+def extended_tables(psf, size):
+    """Tables for drawing extended sources.
+
+    Parameters
+    ----------
+    psf : probcat.psf.psf.PSF
+    size : int
+        Side of the periodic grid in pixels; a product of small primes is fast.
+
+    Returns
+    -------
+    ExtendedTables
+    """
+    nodes, modes = _nodes_and_modes()
+    every_mode = np.concatenate([modes, -modes[modes[:, 0] > 0]])
+    # Real even functions: nodes at plus and minus, cosines only.
+    cosines = np.cos(2.0 * np.pi * nodes @ every_mode.T)
+    normal = cosines.T @ cosines + _RIDGE * len(nodes) * np.eye(len(every_mode))
+    fit = np.linalg.solve(normal, cosines.T)[: len(modes)]
+    # The modes of negative x frequency follow from the others.
+    folded = cosines[:, : len(modes)] * np.where(modes[:, 0] > 0, 2.0, 1.0)
+    freq_y, freq_x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
+    freq_y, freq_x = freq_y.ravel(), freq_x.ravel()
+    variation, parts = psf.variation, None
+    if variation is not None:
+        transfers, variation = psf.transfer_parts(size), variation.single()
+        parts = _f32(np.stack([transfers.real, transfers.imag], axis=1))
+    return ExtendedTables(
+        transfer=jnp.asarray(psf.transfer(size)),
+        forms=_f32(np.stack([freq_x**2, 2.0 * freq_x * freq_y, freq_y**2])),
+        waves=_f32(2.0 * np.pi * np.stack([freq_x, freq_y])),
+        amplitudes=jnp.asarray(sersic.mixture().table, jnp.float32),
+        fit_light=jnp.asarray(fit, jnp.float32),
+        fit_modes=jnp.asarray(fit @ folded, jnp.float32),
+        damping=_f32(
+            spread(psf)
+            * (2.0 - 2.0 * np.cos(2.0 * np.pi * np.stack([freq_x, freq_y]))).reshape(2, size, -1)
+        ),
+        variation=variation,
+        parts=parts,
+    )
+
+
+def extended_image(tables, x, y, shape, profile=None):
+    """Image of an extended source of unit flux on the periodic grid.
+
+    Parameters
+    ----------
+    tables : ExtendedTables
+    x, y : Array, scalar
+        Position in pixels from pixel (0, 0) of the grid.
+    shape : Array, shape (4,)
+        Half-light radius (px), above 0; ellipticity_1, ellipticity_2 (reduced shear), of
+        length below 1; Sersic index, held within `sersic.N_MIN` and `sersic.N_MAX`.
+    profile : Array, optional
+        What `profile_transform` gives for that shape.
+
+    Returns
+    -------
+    Array, shape (P, P), float32
+        Right within ``VALID * P`` pixels of the source along each axis.
+    """
+    profile = profile_transform(tables, shape) if profile is None else profile
+    spectrum = _placed(profile, jnp.stack([_f32(x), _f32(y)]), tables)
+    return jnp.fft.irfft2(spectrum, s=(tables.size, tables.size))
+
+
+def repeated_image(tables, x, y, shape, size, profile=None):
+    """`extended_image` as it repeats itself on a square of `size` pixels."""
+    image = extended_image(tables, x, y, shape, profile)
+    times = -(-size // tables.size)
+    return jnp.tile(image, (times, times))[:size, :size]
+
+
+def profile_transform(tables, shape):
+    """Transform (P, P // 2 + 1) of a source at pixel (0, 0), before the PSF blurs it."""
+    shape = _f32(shape)
+    quadratic = _quadratic(shape)
+    scale = np.float32(2.0 * np.pi**2 * sersic.mixture().variances[0])
+    # As matrix products with fixed arrays, these sums and their gradients are fast.
+    exponent = jnp.matmul(scale * jnp.stack(quadratic), tables.forms, precision="highest")
+    profile = _profile(exponent, shape[3], tables.amplitudes).reshape(tables.transfer.shape)
+    low = _low_modes(tables, shape, quadratic)
+    profile = profile.at[: _MODES + 1, : _MODES + 1].add(low[: _MODES + 1])
+    return profile.at[-_MODES:, : _MODES + 1].add(low[_MODES + 1 :])
+
+
+@jax.custom_jvp
+def _placed(profile, position, tables):
+    """Transform of the profile at a position, convolved with the PSF."""
+    real, imag = _response(position, tables)
+    return jax.lax.complex(profile * real, profile * imag)
+
+
+@_placed.defjvp
+def _placed_jvp(primals, tangents):
+    profile, position, tables = primals
+    profile_dot, position_dot, _ = tangents
+    real, imag = _response(position, tables)
+    turn = jnp.matmul(position_dot, tables.waves, precision="highest").reshape(profile.shape)
+    # d/dx exp(-i w x) = -i w exp(-i w x)
+    return jax.lax.complex(profile * real, profile * imag), jax.lax.complex(
+        profile_dot * real + turn * (profile * imag), profile_dot * imag - turn * (profile * real)
+    )
+
+
+def _response(position, tables):
+    """Transfer function of the PSF times the phase of the position: real and imaginary part."""
+    size = tables.size
+    angles = np.float32(-2.0 * np.pi) * jnp.concatenate(
+        [
+            np.fft.fftfreq(size).astype(np.float32) * position[1],
+            np.fft.rfftfreq(size).astype(np.float32) * position[0],
+        ]
+    )
+    # Written to memory, or XLA evaluates the sines and cosines again for every mode.
+    waves = jnp.zeros((2, len(angles)), jnp.float32)
+    waves = waves.at[0].set(jnp.cos(angles)).at[1].set(jnp.sin(angles))
+    cos_y, sin_y = waves[:, :size, None]
+    cos_x, sin_x = waves[:, None, size:]
+    cos, sin = cos_y * cos_x - sin_y * sin_x, sin_y * cos_x + cos_y * sin_x
+    real, imag = tables.transfer.real, tables.transfer.imag
+    if tables.width is not None:
+        along_x, along_y = (1.0 - w * d for w, d in zip(tables.width, tables.damping, strict=True))
+        real, imag = real * along_x * along_y, imag * along_x * along_y
+    return real * cos - imag * sin, real * sin + imag * cos
+
+
+def _f32(value):
+    return jnp.asarray(value, jnp.float32)
+
+
+def _quadratic(shape):
+    """Elements (xx, xy, yy) of the shape matrix S in px**2, determinant radius**4.
+
+    A circle of that radius after the area-preserving shear (1 - |g|**2)**-1/2 [[1+g1, g2],
+    [g2, 1-g1]].
+    """
+    radius, g1, g2 = shape[0], shape[1], shape[2]
+    norm = g1 * g1 + g2 * g2
+    scale = radius * radius / (1.0 - norm)
+    return scale * (1.0 + norm + 2.0 * g1), scale * 2.0 * g2, scale * (1.0 + norm - 2.0 * g1)
+
+
+def _form(quadratic, x, y):
+    xx, xy, yy = quadratic
+    return xx * (x * x) + 2.0 * xy * (x * y) + yy * (y * y)
+
+
+def _amplitudes(table, sersic_n):
+    """Amplitudes (J + 1,) of the Gaussians and of the central point."""
+    span = np.float32(2.0 / np.log(sersic.N_MAX / sersic.N_MIN))
+    sersic_n = jnp.clip(sersic_n, sersic.N_MIN, sersic.N_MAX)
+    v = jnp.log(sersic_n / np.float32(sersic.N_MIN)) * span - 1.0
+    value = table[-1]
+    for row in table[-2::-1]:
+        value = value * v + row
+    return value
+
+
+@jax.custom_jvp
+def _profile(exponent, sersic_n, table):
+    """Sum over j of ``a_j(n) exp(-2**j exponent)``, plus the central point's amplitude."""
+    amplitudes = _amplitudes(table, sersic_n)
+    total = amplitudes[-1]
+    for j, gaussian in _gaussians(exponent, table):
+        total = total + amplitudes[j] * gaussian
+    return total
+
+
+@_profile.defjvp
+def _profile_jvp(primals, tangents):
+    exponent, sersic_n, table = primals
+    exponent_dot, sersic_n_dot, _ = tangents
+    # Two more sums in the same sweep, instead of keeping every Gaussian for reverse mode.
+    amplitudes, by_n = jax.jvp(
+        lambda n: _amplitudes(table, n), (sersic_n,), (jnp.ones_like(sersic_n),)
+    )
+    total, slope_n = amplitudes[-1], by_n[-1]
+    slope = jnp.zeros_like(exponent)
+    for j, gaussian in _gaussians(exponent, table):
+        total = total + amplitudes[j] * gaussian
+        slope_n = slope_n + by_n[j] * gaussian
+        slope = slope - np.float32(2.0**j) * amplitudes[j] * gaussian
+    return total, slope * exponent_dot + slope_n * sersic_n_dot
+
+
+def _gaussians(exponent, table):
+    """Yield j and ``exp(-2**j exponent)``."""
+    for j in range(table.shape[1] - 1):
+        if j % _CHAIN == 0:
+            # Without a floor XLA turns products of exponentials back into exponentials of sums.
+            gaussian = jnp.maximum(jnp.exp(np.float32(-(2.0**j)) * exponent), _FLOOR)
+        else:
+            gaussian = gaussian * gaussian
+        yield j, gaussian
+
+
+@functools.cache
+def _nodes_and_modes():
+    """Nodes (x, y) in units of the grid, half of a symmetric set, and modes (x, y >= 0 first)."""
+    axis = VALID * np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
+    nodes = np.stack(np.meshgrid(axis[: _NODES // 2], axis), axis=-1).reshape(-1, 2)
+    order = np.concatenate([np.arange(_MODES + 1), np.arange(-_MODES, 0)])
+    modes = np.stack(np.meshgrid(np.arange(_MODES + 1), order), axis=-1).reshape(-1, 2)
+    return nodes, modes.astype(float)
+
+
+def _low_modes(tables, shape, quadratic):
+    """Correction (2 * _MODES + 1, _MODES + 1) of the lowest modes for wrapped light."""
+    size = np.float32(tables.size)
+    xx, xy, yy = quadratic
+    area = shape[0] * shape[0]
+    variances = sersic.mixture().variances.astype(np.float32)
+    shear = jnp.sqrt(shape[1] * shape[1] + shape[2] * shape[2] + np.float32(1e-12))
+    minor_axis = shape[0] * jnp.sqrt((1.0 - shear) / (1.0 + shear))
+    width = jnp.sqrt(variances) * (minor_axis / size)
+    depth = jnp.clip((width - _WIDE[0]) / (_WIDE[1] - _WIDE[0]), 0.0, 1.0)
+    weights = depth * depth * (3.0 - 2.0 * depth) * _amplitudes(tables.amplitudes, shape[3])[:-1]
+
+    nodes, modes = (points.astype(np.float32) for points in _nodes_and_modes())
+    inverse = (yy / (area * area), -xy / (area * area), xx / (area * area))
+    node_form = _form(inverse, *(size * nodes).T)
+    mode_form = _form(quadratic, *(modes / size).T)
+    peaks = size * size * weights / (np.float32(2.0 * np.pi) * variances * area)
+    # Both terms are large where the correction is small: no reduced precision here.
+    matmul = functools.partial(jnp.matmul, precision="highest")
+    decay = np.float32(2.0 * np.pi**2) * variances
+    light = matmul(peaks, jnp.exp(-0.5 * node_form[None, :] / variances[:, None]))
+    spectrum = matmul(weights, jnp.exp(-decay[:, None] * mode_form[None, :]))
+    correction = matmul(tables.fit_light, light) - matmul(tables.fit_modes, spectrum)
+    return correction.reshape(2 * _MODES + 1, _MODES + 1)

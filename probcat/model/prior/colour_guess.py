@@ -1,0 +1,92 @@
+"""Guess the colours of the sources of several images, for the default prior."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import map_coordinates, maximum_filter
+from scipy.signal import fftconvolve
+
+from probcat.image.alignment import Link
+
+if TYPE_CHECKING:
+    from probcat.image.image import Image
+
+BRIGHT, SEEN = 10.0, 3.0
+"""Signal-to-noise ratios of peaks that are used, in the first and in another band."""
+FEWEST, MOST = 8, 300
+WIDENED = 1.5
+"""The prior is wider than the colours of bright sources by this factor."""
+NARROWEST, WIDEST = 0.2, 1.5
+"""Limits of the prior's standard deviation, natural logarithm."""
+
+
+def guess_colours(
+    images: Sequence[Image], links: Sequence[Link], levels: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and scatter of the logarithm of flux ratios, from matched filters at bright peaks.
+
+    Parameters
+    ----------
+    images : sequence of Image
+    links : sequence of Link
+    levels : sequence of float
+        Guesses of the background of every image.
+
+    Returns
+    -------
+    mean, scatter : ndarray, shape (B - 1,)
+        For every band but the first. Where too few peaks are seen, the ratio of all light and
+        the widest scatter.
+    """
+    number = max(link.band for link in links) + 1
+    of_band = [next(i for i, link in enumerate(links) if link.band == b) for b in range(number)]
+    maps = [_filtered(images[i], levels[i]) for i in of_band]
+    flux, error = maps[0]
+    signal = flux / error
+    peak = (signal == maximum_filter(signal, 3)) & (signal > BRIGHT)
+    rows, cols = np.nonzero(peak)
+    order = np.argsort(-signal[rows, cols])[:MOST]
+    rows, cols = rows[order], cols[order]
+    mean, scatter = np.zeros(number - 1), np.full(number - 1, WIDEST)
+    for band in range(1, number):
+        affine = links[of_band[band]].affine
+        x = affine[0, 0] * cols + affine[0, 1] * rows + affine[0, 2]
+        y = affine[1, 0] * cols + affine[1, 1] * rows + affine[1, 2]
+        other, other_error = (
+            map_coordinates(plane, [y, x], order=1, cval=np.nan) for plane in maps[band]
+        )
+        good = np.isfinite(other) & (other > SEEN * other_error)
+        ratio = np.log(other[good] / flux[rows[good], cols[good]])
+        if len(ratio) >= FEWEST:
+            mean[band - 1] = np.median(ratio)
+            spread = 1.4826 * np.median(np.abs(ratio - mean[band - 1]))
+            scatter[band - 1] = np.clip(WIDENED * spread, NARROWEST, WIDEST)
+            continue
+        light = [
+            _all_light(images[of_band[b]], levels[of_band[b]], links[of_band[b]]) for b in (0, band)
+        ]
+        mean[band - 1] = np.log(light[1] / light[0])
+    return mean, scatter
+
+
+def _filtered(image: Image, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Flux of a point source at every pixel, and its error."""
+    reach = np.arange(-image.psf.radius, image.psf.radius + 1.0)
+    psf = image.psf.evaluate_grid(reach, reach)[::-1, ::-1]
+    weight = image.weight.astype(np.float64)
+    residual = np.where(weight > 0, image.clean_data - level, 0.0)
+    score = fftconvolve(weight * residual, psf, mode="same")
+    information = fftconvolve(weight, psf**2, mode="same")
+    information = np.maximum(information, 1e-6 * information.max())
+    return score / information, 1.0 / np.sqrt(information)
+
+
+def _all_light(image: Image, level: float, link: Link) -> float:
+    """Light above the background on a pixel of the first image; at least its own noise."""
+    good = image.weight > 0
+    noise = float(np.sqrt(np.sum(1.0 / image.weight[good])))
+    light = float(np.sum(image.clean_data[good] - level))
+    return max(light, noise) / link.gain * link.scale**2 / np.count_nonzero(good)

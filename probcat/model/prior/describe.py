@@ -1,0 +1,190 @@
+"""The default prior in a few lines, and where each part of it came from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from probcat.image.alignment import band_names, image_labels
+from probcat.model.background_names import LEVEL
+
+if TYPE_CHECKING:
+    from probcat.image.image import Image
+
+FROM_IMAGE = (
+    "flux_min",
+    "flux_max",
+    "half_light_radius_median",
+    "half_light_radius_min",
+    "half_light_radius_max",
+    "background_mean",
+    "background_scatter",
+    "colour_mean",
+    "colour_scatter",
+)
+"""Parameters that are taken from the images where they are not given."""
+
+
+def describe_prior(
+    parameters: Mapping[str, Any], given: Mapping[str, Any], images: Sequence[Image]
+) -> list[str]:
+    """Describe the prior of a run.
+
+    Parameters
+    ----------
+    parameters : mapping
+        All of them, as `probcat.Prior.to_config` gives them.
+    given : mapping
+        Those that the user gave.
+    images : sequence of Image
+        Give names and units.
+
+    Returns
+    -------
+    list of str
+        A line each on fluxes and numbers, on sizes, on backgrounds and colours, and on what
+        else of the images is sampled, if anything is.
+    """
+    parts = _Parts(parameters, given, len(images) > 1)
+    unit = images[0].unit or "image units"
+    lines = [
+        f"prior: {_fluxes(parts, unit)}; {_numbers(parts)}",
+        f"prior: {_sizes(parts)}",
+        f"prior: {_backgrounds(parts, images)}{_colours(parts, band_names(images))}",
+    ]
+    nuisances = _nuisances(parts, len(images) > 1)
+    return [*lines, f"prior: {nuisances}"] if nuisances else lines
+
+
+def describe_images(images: Sequence[Image]) -> list[str]:
+    """Say which of several images are taken as exposures of one band; no line for one image."""
+    if len(images) == 1:
+        return []
+    bands = []
+    for band in band_names(images):
+        names = ", ".join(image.name for image in images if image.band == band)
+        bands.append(f"{band or 'without a name'} ({names})")
+    count = f"{len(images)} images in {len(bands)} band{'s' if len(bands) > 1 else ''}"
+    return [f"{count}: {'; '.join(bands)}; positions are in pixels of the first"]
+
+
+class _Parts:
+    """Parameters as text, with where they came from."""
+
+    def __init__(
+        self, parameters: Mapping[str, Any], given: Mapping[str, Any], several: bool
+    ) -> None:
+        self.parameters, self.given = parameters, given
+        self.image = "from the images" if several else "from the image"
+
+    def get(self, name: str) -> Any:
+        return self.parameters.get(name)
+
+    def text(self, name: str) -> str:
+        return f"{self.parameters[name]:.4g}"
+
+    def values(self, name: str, number: int) -> list[float]:
+        """Give the values of a parameter that may have one for every image."""
+        value = self.parameters[name]
+        return list(value) if isinstance(value, list | tuple) else [value] * number
+
+    def origin(self, *names: str) -> str:
+        """Say where parameters came from; of a mixture, all of it."""
+        found = []
+        for name in names:
+            if self.given.get(name) is not None:
+                found.append("given")
+            else:
+                found.append(self.image if name in FROM_IMAGE else "default")
+        return f"({' and '.join(dict.fromkeys(found))})"
+
+
+def _fluxes(parts: _Parts, unit: str) -> str:
+    low, high = (parts.text(name) for name in ("flux_min", "flux_max"))
+    origins = [parts.origin(name) for name in ("flux_min", "flux_max")]
+    low += f" {origins[0]}" if origins[0] != origins[1] else ""
+    limits = f"flux {low} to {high} {unit} {origins[1]}"
+    if parts.get("flux_slope") is not None:
+        return f"{limits} ~ flux^-{parts.text('flux_slope')} {parts.origin('flux_slope')}"
+    slope = f"{parts.text('flux_slope_mean')} +- {parts.text('flux_slope_scatter')}"
+    origin = parts.origin("flux_slope_mean", "flux_slope_scatter")
+    return f"{limits} ~ flux^-s, s = {slope} {origin}"
+
+
+def _numbers(parts: _Parts) -> str:
+    if parts.get("num_sources") is not None:
+        return f"{parts.text('num_sources')} sources expected {parts.origin('num_sources')}"
+    return f"p(N) ~ exp(-{parts.text('parsimony')} N) for N sources {parts.origin('parsimony')}"
+
+
+def _sizes(parts: _Parts) -> str:
+    share = parts.get("extended_fraction")
+    if share == 0.0:
+        return f"point sources alone {parts.origin('extended_fraction')}"
+    names = [f"half_light_radius_{end}" for end in ("median", "scatter", "min", "max")]
+    median, scatter, low, high = (parts.get(name) for name in names)
+    radius = (
+        f"half-light radius {median:.3g} px within a factor {math.exp(scatter):.2g}, "
+        f"{low:.3g} to {high:.3g} px {parts.origin(names[0], *names[2:])}"
+    )
+    if share == 1.0:
+        return f"extended sources alone {parts.origin('extended_fraction')}; {radius}"
+    if share is not None:
+        return f"extended share {share:.3g} {parts.origin('extended_fraction')}; {radius}"
+    names = ["extended_fraction_a", "extended_fraction_b"]
+    beta = ", ".join(parts.text(name) for name in names)
+    return f"extended share ~ Beta({beta}) {parts.origin(*names)}; {radius}"
+
+
+def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
+    number = len(images)
+    labels = image_labels(images) if number > 1 else [""]
+    if parts.get("background") is not None:
+        levels = [f"{value:.4g}" for value in parts.values("background", number)]
+        origin = parts.origin("background")
+    else:
+        names = ("background_mean", "background_scatter")
+        pairs = zip(*(parts.values(name, number) for name in names), strict=True)
+        levels = [f"{mean:.4g} +- {scatter:.3g}" for mean, scatter in pairs]
+        origin = parts.origin(*names)
+    text = ", ".join(f"{a} {b}".strip() for a, b in zip(labels, levels, strict=True))
+    model = parts.get("background_model") or LEVEL
+    models = [model] if isinstance(model, str) else list(model)
+    shape = "" if set(models) == {LEVEL} else f", {'/'.join(models)} {parts.origin(_MODEL)}"
+    return f"background {text} per pixel {origin}{shape}"
+
+
+def _nuisances(parts: _Parts, several: bool) -> str:
+    """Say what of the images is sampled besides; exposures and offsets only of several."""
+    found = []
+    if parts.get("psf_error") is not None and parts.get("psf_error") > 0.0:
+        found.append(f"PSF error {parts.text('psf_error')} {parts.origin('psf_error')}")
+    for name, label, of_several in _SCATTERS:
+        scatter = parts.get(name)
+        fixed = name == "psf_error_scatter" and parts.get("psf_error") is not None
+        if scatter and not fixed and (several or not of_several):
+            found.append(f"{label} +- {scatter:.3g} {parts.origin(name)}")
+    return ", ".join(found)
+
+
+_MODEL = "background_model"
+_SCATTERS = (
+    ("psf_error_scatter", "PSF error 0", False),
+    ("psf_width_scatter", "PSF width 1", False),
+    ("noise_scale_scatter", "ln of noise scale 0", False),
+    ("offset_scatter", "offsets 0 px", True),
+    ("flux_scale_scatter", "flux scales 1", True),
+)
+
+
+def _colours(parts: _Parts, bands: Sequence[str]) -> str:
+    if len(bands) == 1:
+        return ""
+    names = ("colour_mean", "colour_scatter")
+    pairs = zip(*(parts.values(name, len(bands) - 1) for name in names), strict=True)
+    text = ", ".join(
+        f"{band}/{bands[0]} {mean:.2g} +- {scatter:.2g}"
+        for band, (mean, scatter) in zip(bands[1:], pairs, strict=True)
+    )
+    return f"; ln of flux ratios {text} {parts.origin(*names)}"

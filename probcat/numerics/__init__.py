@@ -1,0 +1,1 @@
+"""Pure mathematics: no images, no files. Imports numpy, scipy and jax only."""

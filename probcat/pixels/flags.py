@@ -1,0 +1,107 @@
+"""What may be wrong with an object, as bits of one number."""
+
+from __future__ import annotations
+
+import re
+from enum import IntFlag
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from probcat.samples.diagnostics import diagnose
+
+if TYPE_CHECKING:
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.image.image import Image
+    from probcat.pixels.blends import Footprints
+    from probcat.samples.samples import Samples
+
+_WORST_RHAT = 1.2
+
+
+class Flag(IntFlag):
+    """Bits of the column `flags`."""
+
+    EDGE = 1
+    MASKED = 2
+    SATURATED = 4
+    CAPACITY = 8
+    NOT_CONVERGED = 16
+    CHAINS_DISAGREE = 32
+
+
+MEANINGS = {
+    Flag.EDGE: "footprint at the edge of an image",
+    Flag.MASKED: "unusable pixel in the footprint",
+    Flag.SATURATED: "saturated pixel in the footprint",
+    Flag.CAPACITY: "run: arrays were full after warm-up",
+    Flag.NOT_CONVERGED: "run: not converged",
+    Flag.CHAINS_DISAGREE: f"R-hat of its light > {_WORST_RHAT:g}",
+}
+
+
+def flag_cards() -> dict[str, Any]:
+    """Give the meanings of the bits as FITS keywords, ``FLAG<number>`` from 0."""
+    return {
+        f"FLAG{flag.bit_length() - 1}": (flag.name, f"bit {int(flag)}: {meaning}")
+        for flag, meaning in MEANINGS.items()
+    }
+
+
+def flag_run(samples: Samples, catalog: CondensedCatalog) -> np.ndarray:
+    """Give the bits that come from the samples, int32 (objects,).
+
+    Parameters
+    ----------
+    samples : Samples
+        Their notes tell of arrays that were full; `probcat.samples.diagnostics.diagnose` of convergence.
+    catalog : CondensedCatalog
+        Gives `rhat`.
+
+    Returns
+    -------
+    ndarray of int32, shape (objects,)
+    """
+    bits = Flag(0)
+    warmup = int(samples.attrs.get("num_warmup", 0))
+    for note in samples.attrs.get("notes", []):
+        found = re.search(r"full after (\d+) draws", note)
+        if found and int(found[1]) >= warmup:
+            bits |= Flag.CAPACITY
+    if not diagnose(samples).converged:
+        bits |= Flag.NOT_CONVERGED
+    flags = np.full(len(catalog), int(bits), dtype=np.int32)
+    flags[catalog["rhat"] > _WORST_RHAT] |= int(Flag.CHAINS_DISAGREE)
+    return flags
+
+
+def flag_pixels(footprints: Footprints, image: Image, position: np.ndarray) -> np.ndarray:
+    """Give the bits that come from the pixels of one image, int32 (objects,).
+
+    Parameters
+    ----------
+    footprints : Footprints
+    image : Image
+    position : ndarray, shape (objects, 2)
+        x and y of the objects in the image; one whose centre is outside is at its edge.
+
+    Returns
+    -------
+    ndarray of int32, shape (objects,)
+    """
+    height, width = image.shape
+    rim = np.ones(image.shape, dtype=bool)
+    rim[1:-1, 1:-1] = False
+    x, y = position.T
+    outside = (x < -0.5) | (x > width - 0.5) | (y < -0.5) | (y > height - 0.5)
+    unusable = np.asarray(image.weight) <= 0
+    saturated = getattr(image, "saturated", None)
+    hits = {
+        Flag.EDGE: footprints.any_of(rim) | outside,
+        Flag.MASKED: footprints.any_of(unusable),
+        Flag.SATURATED: footprints.any_of(saturated) if saturated is not None else False,
+    }
+    flags = np.zeros(len(position), dtype=np.int32)
+    for flag, hit in hits.items():
+        flags[np.broadcast_to(hit, flags.shape)] |= int(flag)
+    return flags

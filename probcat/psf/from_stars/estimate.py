@@ -1,0 +1,248 @@
+"""An effective PSF from the stars of an image itself."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import warnings
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.psf.from_stars.denoise import without_noise
+from probcat.psf.from_stars.least_squares import Star, fit_samples, unit_psf
+from probcat.psf.from_stars.photometry import Field, Sources, find_peaks, fit_sources, light_of
+from probcat.psf.from_stars.select import BRIGHT, FEWEST, MOST, REACH, choose_stars, measure_size
+from probcat.psf.psf import PSF
+
+CLEAR = 20.0
+"""Signal-to-noise ratio of the peak pixel of sources whose sizes are measured."""
+NEEDED, WANTED = 2.5, 4.0
+"""Samples per FWHM that a PSF must have, and that it gets where there are stars enough."""
+STARS_PER_SAMPLE = 6
+"""Stars for every sample of a pixel, to be enough."""
+STARS_PER_CELL = 16
+"""The same for photutils' builder, which is slow and poor where samples have no pixel."""
+ROUNDS, BUILDER_STEPS = 3, 5
+FLOOR = 0.005
+"""Error of the PSF relative to it, so that not one star alone makes it."""
+CLIPPED, ROUGH = 5.0, 0.05
+"""Pixels that are off by so many standard deviations are left out, and the error of a PSF
+relative to it that is part of these."""
+SHOWN = 20
+"""Most stars that are listed."""
+
+
+class _Task(NamedTuple):
+    """What was asked for: photutils' tools, named stars if any, samples per pixel if set."""
+
+    tools: Any
+    named: np.ndarray | None
+    oversampling: int | None
+    where: str
+
+
+def estimate_psf(
+    data: Any,
+    variance: Any,
+    mask: Any = None,
+    *,
+    positions: Any = None,
+    oversampling: int | None = None,
+    where: str = "image",
+) -> PSF:
+    """Build an effective PSF from stars of the image.
+
+    Stars are bright, isolated and whole, or named. The light of all other peaks is fitted and
+    taken off; photutils' ``EPSFBuilder`` (Anderson & King 2000, PASP 112, 1360) then finds the
+    PSF together with the places of the stars, and weighted least squares for its samples, of
+    the band-limited interpolation that `probcat.PSF` uses, takes out what the builder's
+    smoothing did to it. What does not stand out of its noise is left away
+    (`probcat.psf.from_stars.denoise.without_noise`).
+
+    Parameters
+    ----------
+    data, variance : array_like, shape (ny, nx)
+        Pixels and their variance.
+    mask : array_like of bool, shape (ny, nx), optional
+        True where a pixel must not be used: those of saturated stars too.
+    positions : array_like, shape (n, 2), optional
+        Stars to use, (x, y) in pixels from 0; by default they are chosen.
+    oversampling : int, optional
+        Samples per pixel; by default from the width of the PSF and the number of stars.
+    where : str
+        Name of the image, for messages.
+
+    Returns
+    -------
+    PSF
+        Its notes say which stars were used.
+
+    Raises
+    ------
+    InputError
+        If photutils is missing, or too few stars can be used.
+    """
+    tools = _import_photutils(where)
+    pixels, noise = np.asarray(data, float), np.asarray(variance, float)
+    bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask, bool)
+    named = None if positions is None else _inside(positions, pixels.shape, where)
+    size = _typical_size(Field.from_image(pixels, noise, bad, REACH), named, where)
+    # Four FWHM to either side, and no wider than the image.
+    half = max(3, min(math.ceil(4.0 * size), (min(pixels.shape) - 1) // 2))
+    field = Field.from_image(pixels, noise, bad, half)
+    named = None if named is None else named + half
+    task = _Task(tools, named, oversampling, where)
+    stars, places, psf = _separate(field, PSF.moffat(size, 3.0), task)
+    psf = without_noise(psf)
+    note = _describe(stars, places, psf, None if named is None else len(named))
+    return replace(psf, notes=(note,), shift=(0.0, 0.0))
+
+
+def _import_photutils(where: str) -> Any:
+    try:
+        import photutils.psf
+    except ImportError:
+        raise InputError(
+            f"{where}: estimating a PSF needs photutils; pip install 'probcat[psf]', "
+            "or give the PSF with --psf FILE"
+        ) from None
+    return photutils.psf
+
+
+def _typical_size(field: Field, named: np.ndarray | None, where: str) -> float:
+    """Size in pixels of compact sources: the lower quartile, as blends and galaxies are larger."""
+    centres = find_peaks(field, threshold=CLEAR) if named is None else named + field.half
+    sizes: list[float] = []
+    for x, y in centres[: 3 * MOST]:
+        box = field.box(x, y)
+        sizes.append(measure_size(field.signal[box], field.good[box]))
+    found = np.array(sizes)[np.isfinite(sizes)]
+    if len(found) < FEWEST:
+        raise InputError(
+            f"{where}: {len(found)} bright, whole peaks are too few to estimate a PSF from; "
+            f"{FEWEST} are needed: give the PSF with --psf FILE"
+        )
+    return float(np.percentile(found, 25.0))
+
+
+def _inside(positions: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
+    """Named stars that lie in the image."""
+    found = np.asarray(positions, float)
+    if found.ndim != 2 or found.shape[1] != 2:
+        raise InputError(f"{where}: positions of stars have shape {found.shape}, not (n, 2)")
+    inside = np.all((found > -0.5) & (found < np.array(shape[::-1]) - 0.5), axis=1)
+    return found[inside]
+
+
+def _separate(field: Field, psf: PSF, task: _Task) -> tuple[list[Star], np.ndarray, PSF]:
+    """Take the light of all others off the stars, with ever better PSFs."""
+    named = task.named
+    centres = _bright(field, psf) if named is None else named
+    near = field.around(centres)
+    positions = find_peaks(near)
+    if named is not None:
+        positions = np.concatenate([named, _apart(positions, named, psf.fwhm)])
+    for number in range(ROUNDS):
+        sources, level, model = fit_sources(near, psf, positions)
+        residual = np.where(near.good, near.signal - level - model, 0.0)
+        count = None if named is None else len(named)
+        chosen = choose_stars(near, psf, sources, residual, count, task.where)
+        stars = [_alone(near, psf, sources, residual, one) for one in chosen]
+        samples = task.oversampling or _samples(psf.fwhm, len(stars))
+        if number == 0:
+            psf = _build(task, stars, samples)
+        psf = fit_samples(psf, stars, samples)
+        fresh = find_peaks(near, near.signal - residual)
+        positions = sources.position
+        positions = np.concatenate([positions, _apart(fresh, positions, 0.7 * psf.fwhm)])
+    return stars, sources.position[chosen] - field.half, psf
+
+
+def _bright(field: Field, psf: PSF) -> np.ndarray:
+    """Peaks that may serve as stars."""
+    peaks = find_peaks(field)
+    columns, rows = peaks.astype(int).T
+    flux = field.signal[rows, columns] / psf.peak
+    bright = flux > BRIGHT * field.sigma[rows, columns] * math.sqrt(psf.effective_area)
+    return peaks[bright][: 3 * MOST]
+
+
+def _apart(positions: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
+    """Those positions that are farther than a distance from all others."""
+    offset = positions[:, None] - others[None]
+    return positions[np.hypot(offset[..., 0], offset[..., 1]).min(axis=1) > distance]
+
+
+def _samples(fwhm: float, stars: int) -> int:
+    """Choose samples per pixel: enough for the width, and more where stars fill them."""
+    needed, wanted = (max(1, math.ceil(number / fwhm)) for number in (NEEDED, WANTED))
+    while wanted > needed and stars < STARS_PER_SAMPLE * wanted**2:
+        wanted -= 1
+    return wanted
+
+
+def _alone(field: Field, psf: PSF, sources: Sources, residual: np.ndarray, number: int) -> Star:
+    """Give the pixels of a star without all other light, and without a level of their own."""
+    x, y = sources.position[number]
+    box = field.box(x, y)
+    own = light_of(psf, sources, number, box)
+    offset = np.abs(np.arange(-field.half, field.half + 1))
+    border = (np.maximum.outer(offset, offset) > field.half - 2) & field.good[box]
+    level = np.median(residual[box][border]) if border.any() else 0.0
+    left, light = residual[box] - level, np.maximum(own, 0.0)
+    good = field.good[box] & (np.abs(left) < CLIPPED * np.hypot(field.sigma[box], ROUGH * light))
+    weight = np.where(good, 1.0 / np.hypot(field.sigma[box], FLOOR * light), 0.0)
+    data = np.where(field.good[box], left + own, 0.0)
+    return Star(data, weight, x - box[1].start, y - box[0].start, float(sources.flux[number]))
+
+
+def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
+    """Run photutils' builder."""
+    tools, cutouts = task.tools, []
+    # Without a flux it fills bad pixels first to measure one; before 3.0 it always does.
+    takes_flux = "flux" in inspect.signature(tools.EPSFStar).parameters
+    for star in stars:
+        options = {"flux": star.flux} if takes_flux else {}
+        centre = (star.x, star.y)
+        cutout = tools.EPSFStar(
+            star.data, weights=star.root_weight, cutout_center=centre, **options
+        )
+        cutout.flux = star.flux
+        cutouts.append(cutout)
+    while oversampling > 1 and len(stars) < STARS_PER_CELL * oversampling**2:
+        oversampling -= 1
+    builder = tools.EPSFBuilder(
+        oversampling=oversampling,
+        smoothing_kernel="quartic" if oversampling > 1 else None,
+        maxiters=BUILDER_STEPS,
+        progress_bar=False,
+    )
+    try:
+        with warnings.catch_warnings():
+            # It warns of single stars that it cannot fit, and does without them.
+            warnings.simplefilter("ignore")
+            built, _ = builder(tools.EPSFStars(cutouts))
+    except ValueError as error:
+        raise InputError(
+            f"{task.where}: no PSF can be built from {len(stars)} stars ({error}); "
+            "give it with --psf FILE"
+        ) from None
+    return unit_psf(np.asarray(built.data), oversampling)
+
+
+def _describe(stars: list[Star], places: np.ndarray, psf: PSF, named: int | None) -> str:
+    """One line on what was used."""
+    signal = [
+        star.flux * float(star.root_weight.max()) / math.sqrt(psf.effective_area) for star in stars
+    ]
+    shown = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in places[:SHOWN])
+    more = f" and {len(stars) - SHOWN} more" if len(stars) > SHOWN else ""
+    how = f"{len(stars)} chosen" if named is None else f"{len(stars)} of {named} named"
+    return (
+        f"estimated from {how} stars of S/N {min(signal):.0f} to {max(signal):.0f}, "
+        f"{psf.oversampling} samples per pixel, FWHM {psf.fwhm:.3g} px; stars at (x, y) = "
+        f"{shown}{more}"
+    )

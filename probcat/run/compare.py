@@ -1,0 +1,82 @@
+"""Score a finished run against a truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from probcat.errors import InputError
+from probcat.metrics.compare import Comparison, score_found
+from probcat.metrics.score_pixels import Found
+from probcat.metrics.truth import Truth
+
+
+def compare(
+    directory: str | Path,
+    truth: str | Path | Truth,
+    *,
+    radius: float | None = None,
+    mag_gap: float | None = None,
+    threshold: float = 0.5,
+) -> Comparison:
+    """Score a run against a truth.
+
+    Parameters
+    ----------
+    directory : path_like
+        Of a finished run.
+    truth : path_like or Truth
+        What is true, see `probcat.metrics.truth_files.read_truth`.
+    radius : float, optional
+        Largest distance of a match, pixels of the first image; by default half of the full
+        width at half maximum of its PSF.
+    mag_gap : float, optional
+        Largest difference of magnitudes of a match in the first band; by default any.
+    threshold : float
+        An object's mask is where its `footprint` exceeds this.
+
+    Returns
+    -------
+    Comparison
+
+    Raises
+    ------
+    InputError
+        If the directory holds no finished run, the truth cannot be read or does not fit the
+        images, or an option is out of range.
+    """
+    found = read_found(directory)
+    image = found.images[0]
+    if not isinstance(truth, Truth):
+        from probcat.metrics.truth_files import read_truth
+
+        truth = read_truth(truth, image.shape, image.wcs)
+    result = score_found(found, truth, radius=radius, mag_gap=mag_gap, threshold=threshold)
+    return Comparison(result.scores, {"run": str(directory), **result.about})
+
+
+def read_found(directory: str | Path) -> Found:
+    """Read catalog and maps of a finished run, and its images.
+
+    Raises
+    ------
+    InputError
+        If there is no such run, or something of it is missing.
+    """
+    from probcat.catalog.fits import read_catalog
+    from probcat.image.alignment import image_labels
+    from probcat.pixels.fits import read_assignment
+    from probcat.run.config import read_config
+    from probcat.run.files import ASSIGNMENT, CATALOG, CONFIG
+    from probcat.run.inputs import read_input
+
+    directory = Path(directory)
+    if not (directory / CONFIG).is_file():
+        raise InputError(f"{directory}: holds no run (no {CONFIG})")
+    if not (directory / CATALOG).is_file():
+        raise InputError(f"{directory}: holds no {CATALOG}; finish the run, or condense it")
+    images = read_input(read_config(directory / CONFIG))
+    labels = image_labels(images)
+    stem, suffix = ASSIGNMENT.split(".")
+    names = [f"{stem}_{label}.{suffix}" for label in labels] if len(images) > 1 else [ASSIGNMENT]
+    assignments = [read_assignment(directory / name) for name in names]
+    return Found(read_catalog(directory / CATALOG), images, labels, assignments)

@@ -1,0 +1,194 @@
+"""Static sizes of a run: the padded image, the windows, the slots.
+
+Everything here is hashable and known before compilation.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """One class of windows and what is done in them.
+
+    Attributes
+    ----------
+    interior : int
+        Side in pixels of the square whose sources may move.
+    margin : int
+        Footprint half side of what may move.
+    point_slots, extended_slots : int
+        Sources a window can hold.
+    schedule : tuple of str
+        Names of the moves of one visit, in order.
+    num_hmc : int
+        Hamiltonian trajectories at the end of a visit.
+    passes : int
+        Passes of this class per draw.
+    largest : float
+        Half-light radius along the major axis, in pixels, of the largest source whose footprint
+        fits.
+    """
+
+    interior: int
+    margin: int
+    point_slots: int
+    extended_slots: int
+    schedule: tuple[str, ...]
+    num_hmc: int
+    passes: int
+    largest: float = math.inf
+
+    @property
+    def size(self) -> int:
+        """Side of a window in pixels."""
+        return self.interior + 2 * self.margin
+
+    def num_windows(self, layout: "Layout", axis: int) -> int:
+        """Count the windows along an axis (0 is x)."""
+        return max(1, (layout.region_pixels(axis) + self.interior - 1) // self.size)
+
+    def overhang(self, layout: "Layout", axis: int) -> int:
+        """Count the pixels by which the first and last interior may leave the region.
+
+        Half an interior, so that the region's edge is not seldom reached and few windows are
+        idle; more where a train of windows needs it to slide by a whole window, and as much as
+        leaves nothing out where the interior is larger than the region.
+        """
+        length = layout.region_pixels(axis)
+        if self.interior >= length:
+            return self.interior - length
+        further = self.num_windows(layout, axis) - 1
+        spare = self.size * (further + 1) - length + self.interior - 1
+        needed = -(-spare // 2) if further else 0
+        return max(self.interior // 2, needed)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Sizes of an image beyond the first.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of its padded arrays, which cover all windows of the first image.
+    band : int
+        Its band; 0 is that of the first image.
+    sizes : tuple of int
+        Side in its pixels of a window of every plan.
+    radius : int
+        Half side in its pixels of the largest footprint of an extended source.
+    """
+
+    shape: tuple[int, int]
+    band: int
+    sizes: tuple[int, ...]
+    radius: int
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Sizes of a run.
+
+    Attributes
+    ----------
+    image_shape : tuple of int
+        (ny, nx) of the image.
+    pad : int
+        Empty pixels around the image in all padded arrays.
+    border : float
+        How far outside the image a source's centre may lie, in pixels.
+    point_capacity, extended_capacity : int
+        Sources a catalog can hold.
+    plans : tuple of PassPlan
+    num_leapfrog : int
+    num_chains : int
+        All that advance together, those of every temperature included.
+    ladder : tuple of float
+        Inverse temperatures of the chains of a group, the first one being 1.
+    frames : tuple of Frame
+        Of the images beyond the first.
+    """
+
+    image_shape: tuple[int, int]
+    pad: int
+    border: float
+    point_capacity: int
+    extended_capacity: int
+    plans: tuple[PassPlan, ...]
+    num_leapfrog: int
+    num_chains: int
+    ladder: tuple[float, ...] = (1.0,)
+    frames: tuple[Frame, ...] = ()
+
+    @property
+    def bands(self) -> tuple[int, ...]:
+        """Band of every image."""
+        return (0, *(frame.band for frame in self.frames))
+
+    @property
+    def padded_shapes(self) -> tuple[tuple[int, int], ...]:
+        """Shapes of the padded arrays of all images."""
+        return (self.padded_shape, *(frame.shape for frame in self.frames))
+
+    def window_sizes(self, number: int) -> tuple[int, ...]:
+        """Side of the windows of a plan in pixels of every image."""
+        return (self.plans[number].size, *(frame.sizes[number] for frame in self.frames))
+
+    @property
+    def padded_shape(self) -> tuple[int, int]:
+        """Shape of padded arrays."""
+        return (self.image_shape[0] + 2 * self.pad, self.image_shape[1] + 2 * self.pad)
+
+    def region_bounds(self, axis: int) -> tuple[float, float]:
+        """Where centres may lie along an axis (0 is x), in padded pixels."""
+        length = self.image_shape[1 - axis]
+        return (self.pad - 0.5 - self.border, self.pad + length - 0.5 + self.border)
+
+    def region_start(self, axis: int) -> int:
+        """First padded pixel that a centre can fall on."""
+        del axis
+        return self.pad - math.ceil(self.border)
+
+    def region_pixels(self, axis: int) -> int:
+        """Count the pixels along an axis that a centre can fall on."""
+        return self.image_shape[1 - axis] + 2 * math.ceil(self.border)
+
+    @property
+    def area(self) -> float:
+        """Area of the region in square pixels."""
+        sides = [upper - lower for lower, upper in map(self.region_bounds, (0, 1))]
+        return sides[0] * sides[1]
+
+    def grown(self, kind: int, windows: bool) -> "Layout":
+        """Layout with a larger catalog, or windows of more slots, for a kind of sources.
+
+        Catalogs double; slots, which cost time, grow by a quarter.
+
+        Parameters
+        ----------
+        kind : int
+            0 for points, 1 for extended sources.
+        windows : bool
+        """
+        name = ("point", "extended")[kind]
+        if not windows:
+            field = f"{name}_capacity"
+            return replace(self, **{field: 2 * getattr(self, field)})
+        field = f"{name}_slots"
+        plans = tuple(
+            replace(plan, **{field: round_up(1.25 * getattr(plan, field))})  # type: ignore[arg-type]
+            for plan in self.plans
+        )
+        return replace(self, plans=plans)
+
+
+def round_up(number: float) -> int:
+    """Next multiple of eight."""
+    return 8 * math.ceil(number / 8.0)
+
+
+def ladder(num_temperatures: int, hottest: float) -> tuple[float, ...]:
+    """Inverse temperatures from one to the hottest, in equal ratios."""
+    steps = max(num_temperatures - 1, 1)
+    return tuple(hottest ** (level / steps) for level in range(num_temperatures))

@@ -1,0 +1,280 @@
+"""Cut the plane into windows that do not touch; gather sources into them and back.
+
+Windows of one pass share no pixel, and what may move in a window keeps its whole
+footprint inside it, so that given everything else windows are independent.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.numerics.shape_matrices import semi_major
+from probcat.sampler.geometry.layout import Layout, PassPlan
+
+WALL = 1e-3
+FLUX, NUM_SHAPE = 2, 4
+
+
+class Sources(NamedTuple):
+    """Sources of one kind, positions split so that precision does not depend on place.
+
+    Attributes
+    ----------
+    pixel : Array, shape (..., N, 2), int32
+        Nearest pixel (column, row) of the padded image.
+    marks : Array, shape (..., N, 3 or 7), float32
+        Sub-pixel offsets (x, y), flux, and for extended sources the shape.  Flux 0
+        means an empty slot.
+    """
+
+    pixel: Array
+    marks: Array
+
+    @property
+    def active(self) -> Array:
+        """Which slots hold a source."""
+        return self.marks[..., FLUX] > 0.0
+
+
+class Tiling(NamedTuple):
+    """Placement of the windows of one pass.
+
+    Attributes
+    ----------
+    origin : Array, shape (num_windows, 2), int32
+        Padded pixel (column, row) of every window's first pixel.
+    lower, upper : Array, shape (num_windows, 2), float32
+        Where sources may be, in window pixels.
+    grid : Array, shape (2,), int32
+        Number of windows along x and y; windows are listed row by row.
+    corners : tuple of Array, shape (num_windows, 2), int32
+        First pixel of every window in every image; that of the first is `origin`.
+    shift : Array, shape (num_windows, I, 2), float32
+        Where a window's first pixel lies in its window of every image.
+    """
+
+    origin: Array
+    lower: Array
+    upper: Array
+    grid: Array
+    corners: tuple[Array, ...]
+    shift: Array
+
+
+class Membership(NamedTuple):
+    """Which global slots sit in which window.
+
+    Attributes
+    ----------
+    slot : Array, shape (num_windows, slots), int32
+        Global slot of every window slot; meaningless beyond `number`.
+    number : Array, shape (num_windows,), int32
+    order : Array, shape (N,), int32
+        Global slots sorted: members by window, other sources, empty slots.
+    num_active : Array, shape (), int32
+    """
+
+    slot: Array
+    number: Array
+    order: Array
+    num_active: Array
+
+
+def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
+    """Random placement of the windows.
+
+    The train of windows slides from where its first interior overhangs the region's start to
+    where its last one overhangs its end (`PassPlan.overhang`), so that every position is covered
+    with positive probability.
+    """
+    keys = jax.random.split(rng_key)
+    margin, interior, size = plan.margin, plan.interior, plan.size
+    starts, limits, counts = [], [], []
+    for axis in (0, 1):
+        count = plan.num_windows(layout, axis)
+        length = layout.region_pixels(axis)
+        overhang = plan.overhang(layout, axis)
+        slide = length + 2 * overhang - interior - size * (count - 1) + 1
+        shift = jax.random.randint(keys[axis], (), 0, slide)
+        first = layout.region_start(axis) - overhang + shift
+        starts.append(first - margin + size * jnp.arange(count, dtype=jnp.int32))
+        limits.append(layout.region_bounds(axis))
+        counts.append(count)
+    columns, rows = jnp.meshgrid(starts[0], starts[1])
+    origin = jnp.stack([columns.reshape(-1), rows.reshape(-1)], axis=1).astype(jnp.int32)
+    region = jnp.asarray(limits, dtype=jnp.float32)
+    place = origin.astype(jnp.float32)
+    lower = jnp.maximum(margin - 0.5 + WALL, region[None, :, 0] - place)
+    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[None, :, 1] - place)
+    grid, shift = jnp.asarray(counts, dtype=jnp.int32), jnp.zeros_like(lower)[:, None]
+    return Tiling(origin, lower, upper, grid, (origin,), shift)
+
+
+def with_frames(tiling: Tiling, maps: list[tuple[Array, Array]], sizes: tuple[int, ...]) -> Tiling:
+    """Place the windows in all images.
+
+    Parameters
+    ----------
+    tiling : Tiling
+    maps : list of (Array, Array)
+        Affine map, (2, 2) and (2,), from padded pixels of the first image to those of every
+        image.
+    sizes : tuple of int
+        Side of a window in pixels of every image.
+    """
+    corners, shifts = [tiling.origin], [jnp.zeros_like(tiling.lower)]
+    centre = 0.5 * (sizes[0] - 1)
+    origin = tiling.origin.astype(jnp.float32)
+    for (affine, offset), size in zip(maps[1:], sizes[1:], strict=True):
+
+        def seen(place: Array, affine: Array = affine, offset: Array = offset) -> Array:
+            return jnp.matmul(place, affine.T, precision="highest") + offset[None]
+
+        corner = jnp.floor(seen(origin + centre) - 0.5 * (size - 1) + 0.5)
+        corners.append(corner.astype(jnp.int32))
+        shifts.append(seen(origin) - corner)
+    return tiling._replace(corners=tuple(corners), shift=jnp.stack(shifts, axis=1))
+
+
+def cut(image: Array, corners: Array, size: int) -> Array:
+    """Cut windows out of a padded image, shape (num_windows, size, size)."""
+    return jax.vmap(
+        lambda corner: jax.lax.dynamic_slice(image, (corner[1], corner[0]), (size, size))
+    )(corners)
+
+
+def paste(image: Array, windows: Array, corners: Array) -> Array:
+    """Write windows back into a padded image."""
+
+    def write(index: Array, canvas: Array) -> Array:
+        corner = corners[index]
+        return jax.lax.dynamic_update_slice(canvas, windows[index], (corner[1], corner[0]))
+
+    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+
+
+def add(image: Array, windows: Array, corners: Array) -> Array:
+    """Add windows, which may overlap, to a padded image."""
+    size = windows.shape[-1]
+
+    def write(index: Array, canvas: Array) -> Array:
+        start = (corners[index, 1], corners[index, 0])
+        here = jax.lax.dynamic_slice(canvas, start, (size, size))
+        return jax.lax.dynamic_update_slice(canvas, here + windows[index], start)
+
+    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+
+
+def find_members(
+    sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
+) -> Membership:
+    """Which sources of one chain sit in the interior of which window.
+
+    Parameters
+    ----------
+    sources : Sources
+    tiling : Tiling
+    size, slots : int
+        Side of a window in pixels, and sources that it can hold.
+    largest : float
+        Half-light radius along the major axis, in pixels, beyond which extended sources stay
+        as they are.
+    """
+    num_windows = tiling.origin.shape[0]
+    capacity = sources.marks.shape[0]
+    cell = jnp.floor_divide(sources.pixel - tiling.origin[:1], size)
+    cell = jnp.clip(cell, 0, tiling.grid[None] - 1)
+    window = cell[:, 1] * tiling.grid[0] + cell[:, 0]
+    local = (sources.pixel - tiling.origin[window]).astype(jnp.float32)
+    local = local + sources.marks[:, :FLUX]
+    above = jnp.all(local >= tiling.lower[window], axis=-1)
+    below = jnp.all(local <= tiling.upper[window], axis=-1)
+    inside = above & below & sources.active
+    if math.isfinite(largest):
+        inside = inside & (semi_major(sources.marks[:, -NUM_SHAPE:]) <= largest)
+    group = jnp.where(inside, window, num_windows)
+    group = jnp.where(sources.active, group, num_windows + 1)
+    order = jnp.argsort(group).astype(jnp.int32)
+    count = jnp.zeros(num_windows, jnp.int32).at[window].add(inside.astype(jnp.int32))
+    start = jnp.cumsum(count) - count
+    slot = jnp.arange(slots, dtype=jnp.int32)
+    index = order[jnp.clip(start[:, None] + slot[None], 0, capacity - 1)]
+    return Membership(index, count, order, jnp.sum(sources.active, dtype=jnp.int32))
+
+
+def gather(sources: Sources, tiling: Tiling, members: Membership) -> Array:
+    """Members in window coordinates, shape (num_windows, slots, 3 or 7)."""
+    slots = members.slot.shape[1]
+    valid = jnp.arange(slots, dtype=jnp.int32)[None] < members.number[:, None]
+    marks = sources.marks[members.slot]
+    local = (sources.pixel[members.slot] - tiling.origin[:, None]).astype(jnp.float32)
+    marks = marks.at[..., :FLUX].add(local)
+    return jnp.where(valid[..., None], marks, 0.0)
+
+
+def scatter(
+    sources: Sources, tiling: Tiling, members: Membership, moved: Array
+) -> tuple[Sources, Array]:
+    """Write window sources back; new ones take empty slots.
+
+    Returns
+    -------
+    sources : Sources
+    full : Array, shape (2,), bool
+        Whether the catalog is full, and whether a window held more than its slots.
+    """
+    num_windows, slots = members.slot.shape
+    capacity = sources.marks.shape[0]
+    slot = jnp.arange(slots, dtype=jnp.int32)
+    old = slot[None] < members.number[:, None]
+    born = ~old & (moved[..., FLUX] > 0.0)
+    rank = jnp.cumsum(born.reshape(-1).astype(jnp.int32)).reshape(born.shape) - 1
+    place = members.num_active + rank
+    fresh = members.order[jnp.clip(place, 0, capacity - 1)]
+    target = jnp.where(old, members.slot, jnp.where(born, fresh, capacity))
+    target = jnp.where(born & (place >= capacity), capacity, target).reshape(-1)
+
+    nearest = jnp.round(moved[..., :FLUX])
+    marks = moved.at[..., :FLUX].add(-nearest)
+    pixel = nearest.astype(jnp.int32) + tiling.origin[:, None]
+    full = jnp.stack([jnp.any(born & (place >= capacity)), jnp.any(members.number > slots)])
+    return Sources(
+        sources.pixel.at[target].set(pixel.reshape(-1, 2), mode="drop"),
+        sources.marks.at[target].set(marks.reshape(num_windows * slots, -1), mode="drop"),
+    ), full
+
+
+class Held(NamedTuple):
+    """Sources of one kind in the windows of a pass.
+
+    Attributes
+    ----------
+    members : Membership or None
+        None where windows have no slots for the kind: it stays as it is.
+    marks : Array, shape (num_windows, slots, 3 or 7)
+        In window coordinates.
+    """
+
+    members: Membership | None
+    marks: Array
+
+
+def hold(
+    sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
+) -> Held:
+    """Take the sources of one kind that may move into the windows."""
+    if slots == 0:
+        columns = sources.marks.shape[-1]
+        return Held(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
+    members = find_members(sources, tiling, size, slots, largest)
+    return Held(members, gather(sources, tiling, members))
+
+
+def release(sources: Sources, tiling: Tiling, held: Held, moved: Array) -> tuple[Sources, Array]:
+    """Put moved sources back; also what was full, as `scatter` has it."""
+    if held.members is None:
+        return sources, jnp.zeros(2, bool)
+    return scatter(sources, tiling, held.members, moved)

@@ -1,0 +1,90 @@
+"""Random numbers of moves, the likelihood they are judged by, and the one accept step."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.model.pixel_noise import log_gain, score
+from probcat.model.prior.densities import sample_colour_prior, sample_flux_prior, sample_shape
+from probcat.model.prior.prior import Prior
+from probcat.sampler.moves.types import Outcome, Proposal
+from probcat.sampler.window.slots import all_fit, total
+from probcat.sampler.window.structures import (
+    EXTENDED,
+    NUM_MORE,
+    NUM_SHAPE,
+    NUM_TRIES,
+    NUM_UNIFORMS,
+    POINT,
+    SIGNAL_EDGES,
+    Draws,
+    Window,
+    WindowState,
+)
+
+
+def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
+    """Log likelihood of the upper minus that of the lower state.
+
+    Written as a product of difference and sum so that it stays exact in single
+    precision for sources of any brightness.
+    """
+    if window.noise is None:
+        return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
+    gain = jnp.where(window.weight > 0.0, log_gain(window.noise, lower, upper), 0.0)
+    return window.temperature * total(gain)
+
+
+def light_score(window: Window, residual: Array) -> Array:
+    """Differentiate the log likelihood by the light in every pixel."""
+    if window.noise is None:
+        return window.weight * residual
+    slope = jnp.where(window.weight > 0.0, score(window.noise, residual), 0.0)
+    return window.temperature * slope
+
+
+def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
+    """Randomness of a number of moves, with a leading axis of that length.
+
+    Samplers of a prior may be long to compile, so there is one of each.
+    """
+    key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
+    uniform = jax.random.uniform(key_uniform, (number, NUM_UNIFORMS))
+    more = jnp.zeros((number, NUM_MORE), jnp.float32)
+    shapes = jnp.zeros((number, NUM_TRIES, NUM_SHAPE), jnp.float32)
+    if with_shapes:
+        more = jax.random.uniform(jax.random.fold_in(rng_key, 2), more.shape)
+        shapes = sample_shape(prior, key_shape, shapes.shape[:2])
+    colours = normal = jnp.zeros((number, 0), jnp.float32)
+    if prior.num_colours:
+        key_colour, key_normal = jax.random.split(jax.random.fold_in(rng_key, 1))
+        colours = sample_colour_prior(prior, key_colour, (number,))
+        normal = jax.random.normal(key_normal, colours.shape)
+    return Draws(
+        1.0 - jnp.concatenate([uniform, more], axis=1),
+        sample_flux_prior(prior, key_flux, (number, 2)),
+        shapes,
+        colours,
+        normal,
+    )
+
+
+def decide(
+    uniform: Array, window: Window, state: WindowState, proposal: Proposal
+) -> tuple[WindowState, Outcome]:
+    """Metropolis-Hastings-Green step; the only place where anything is accepted."""
+    lower, upper = proposal.residual
+    log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
+    log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
+    fits = all_fit(window, proposal.sources[EXTENDED])
+    accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)
+    residual = jnp.where(proposal.upward, upper, lower)
+    state = state._replace(
+        residual=jnp.where(accepted, residual, state.residual),
+        points=jnp.where(accepted, proposal.sources[POINT], state.points),
+        extended=jnp.where(accepted, proposal.sources[EXTENDED], state.extended),
+    )
+    direction = jnp.stack([proposal.upward, ~proposal.upward])
+    tried = direction & proposal.possible
+    above = proposal.signal > jnp.asarray(SIGNAL_EDGES)
+    return state, Outcome(tried, tried & accepted, jnp.sum(above, dtype=jnp.int32))

@@ -1,0 +1,91 @@
+"""What every image has of its own: background, offset, flux scale, and its noise."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+from probcat.model.pixel_noise import Noise
+from probcat.sampler.scene.scene import Scene
+from probcat.sampler.window.structures import ImageModel
+
+
+def calibrated(scene: Scene, draw: Any) -> Scene:
+    """Scene as a draw of one chain has it: with its offsets, flux scales and PSFs."""
+    if not scene.calibrates:
+        return scene
+    images = scene.model.images
+    if scene.model.prior.psf_width is not None:
+        images = widened(images, draw.psf_width)
+    return scene._replace(
+        offsets=scene.offsets + draw.offset,
+        gain=scene.gain * draw.flux_scale,
+        model=replace(scene.model, images=images),
+    )
+
+
+def widened(images: tuple[ImageModel, ...], widths: Iterable[Array]) -> tuple[ImageModel, ...]:
+    """Images, or stacks of images, with PSFs of changed width.
+
+    Parameters
+    ----------
+    images : tuple of ImageModel
+    widths : iterable of Array, shape (2,) or (images, 2)
+        Relative changes along x and y of every image.
+    """
+    return tuple(
+        image._replace(
+            point_tables=image.point_tables._replace(width=own),
+            extended_tables=tuple(table._replace(width=own) for table in image.extended_tables),
+        )
+        for image, own in zip(images, widths, strict=True)
+    )
+
+
+def background_priors(scene: Scene) -> list[tuple[Array, Array | None]]:
+    """Mean and standard deviation of the coefficients of every image; None where fixed."""
+    found: list[tuple[Array, Array | None]] = []
+    for terms, level in zip(scene.background, scene.model.prior.backgrounds, strict=True):
+        number = terms.rows.shape[0]
+        if not isinstance(level, dist.Distribution):
+            found.append((jnp.full(number, level, jnp.float32), None))
+            continue
+        mean = jnp.broadcast_to(jnp.asarray(level.loc, jnp.float32), (number,))
+        if number == 3 and not level.batch_shape:
+            # The rises of a plane are about zero.
+            mean = mean * jnp.asarray([1.0, 0.0, 0.0], jnp.float32)
+        scale = jnp.broadcast_to(jnp.asarray(level.scale, jnp.float32), (number,))
+        found.append((mean, scale))
+    return found
+
+
+def background_images(scene: Scene, coefficients: Array) -> list[Array]:
+    """Background of every image for the coefficients of all, each (Hp, Wp)."""
+    images, first = [], 0
+    for terms in scene.background:
+        last = first + terms.rows.shape[0]
+        images.append(terms.image(coefficients[first:last]))
+        first = last
+    return images
+
+
+def window_calibration(scene: Scene, draw: Any, shift: Array) -> tuple[Array, Array]:
+    """Shifts (windows, I, 2) and gains (I,) of windows as a draw of one chain has them."""
+    if not scene.calibrates:
+        return shift, scene.gain
+    return shift + draw.offset[None], scene.gain * draw.flux_scale
+
+
+def plane_noise(scene: Scene, draw: Any, light: Array, index: int) -> Noise:
+    """Gather what the variances of one image are made of in a draw of one chain."""
+    square = draw.noise_scale[index] ** 2
+    base = scene.variance[index]
+    return Noise(
+        light=light,
+        base=jnp.where(base > 0.0, base * square, 1.0),
+        photon=square * scene.photon[index],
+        floor=draw.psf_error[index] ** 2,
+    )

@@ -1,0 +1,59 @@
+"""Fixed weights near those that the model's variances will have, for proposals.
+
+Proposals whose densities are known need weights that no move changes; the accept step uses
+the variances themselves.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpyro.distributions as dist
+from scipy.ndimage import uniform_filter
+
+from probcat.model.prior.prior import Prior
+
+if TYPE_CHECKING:
+    from probcat.sampler.scene.plane import Plane
+
+BRIGHT = 5.0
+"""Pixels that stand out of the noise by this factor are taken as they are, others smoothed."""
+
+
+def depends_on_model(planes: "Sequence[Plane]", prior: Prior) -> bool:
+    """Whether variances depend on the light of the model or on a sampled scale."""
+    sampled = prior.psf_error is not None or prior.noise_scale is not None
+    return sampled or any(plane.photon > 0.0 for plane in planes)
+
+
+def reference_weights(
+    planes: "Sequence[Plane]", prior: Prior, arrays: Sequence[tuple[np.ndarray, np.ndarray]]
+) -> list[np.ndarray]:
+    """Inverse variances of all images, with the data in the place of the model.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+    prior : Prior
+    arrays : sequence of (ndarray, ndarray)
+        Padded pixels and inverse variances without sources, of every image.
+    """
+    error = float(np.max(_typical(prior.psf_error, 0.0)))
+    scale = float(np.max(_typical(prior.noise_scale, 1.0)))
+    found = []
+    for plane, level, (data, weight) in zip(planes, prior.backgrounds, arrays, strict=True):
+        good = weight > 0.0
+        base = scale**2 / np.where(good, weight, 1.0)
+        light = np.where(good, data - np.ravel(_typical(level, 0.0))[0], 0.0)
+        share = np.maximum(uniform_filter(good.astype(float), 5), 1e-3)
+        smooth = uniform_filter(light, 5) / share
+        light = np.maximum(np.where(light > BRIGHT * np.sqrt(base), light, smooth), 0.0)
+        variance = base + scale**2 * plane.photon * light + (error * light) ** 2
+        found.append(np.where(good, 1.0 / variance, 0.0).astype(np.float32))
+    return found
+
+
+def _typical(value: Any, otherwise: float) -> Any:
+    if isinstance(value, dist.Distribution):
+        return np.asarray(value.mean)
+    return np.asarray(otherwise if value is None else value)

@@ -1,0 +1,95 @@
+"""How much images tell of sources: norms of PSFs and maps of precision, for proposals."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.ndimage import map_coordinates
+
+from probcat.model.point_sources import point_stamps
+from probcat.model.prior.prior import Prior
+from probcat.psf.point_tables import PointTables
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.window.structures import ImageModel
+
+if TYPE_CHECKING:
+    from probcat.sampler.scene.plane import Plane
+
+
+def proposal_norms(
+    planes: "Sequence[Plane]", layout: Layout, prior: Prior, precision: np.ndarray
+) -> dict[str, Any]:
+    """Give what sets the scales of proposals: norms of the PSF, averaged by information.
+
+    Derivatives are by the first image's pixels.
+    """
+    factor = np.ones(max(layout.bands) + 1)
+    if prior.num_colours:
+        factor[1:] = np.exp(2.0 * np.asarray(prior.colour_mean))
+    scale = np.array([abs(np.linalg.det(plane.affine[:, :2])) for plane in planes])
+    norm, slope, bend = np.array([_psf_norms(plane.psf) for plane in planes]).T
+    slope, bend = slope / norm * scale, bend / norm * scale**2
+    fwhm = np.array([plane.psf.fwhm for plane in planes]) / np.sqrt(scale)
+    band = np.array(layout.bands)
+    share = (factor * precision)[band] + 1e-30
+    share = share / share.sum()
+    number = max(layout.bands) + 1
+    band_slope = [np.average(slope[band == b], weights=share[band == b]) for b in range(number)]
+    return {
+        "fwhm": np.exp(np.sum(share * np.log(fwhm))),
+        "point_norm": norm[0],
+        "point_slope_norm": norm[0] * np.sum(share * slope),
+        "point_bend_norm": norm[0] * np.sum(share * bend),
+        "band_slope": np.array(band_slope),
+    }
+
+
+def _psf_norms(psf: Any) -> tuple[float, float, float]:
+    """Sum over pixels ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``."""
+    pixel, step = np.arange(-psf.radius, psf.radius + 1.0), 0.05
+    behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
+    slope = np.sum((0.5 * (ahead - behind) / step) ** 2)
+    bend = np.sum(((ahead - 2.0 * core + behind) / step**2) ** 2)
+    return float(np.sum(core**2)), float(slope), float(bend)
+
+
+def band_precision(
+    images: tuple[ImageModel, ...],
+    weights: tuple[Array, ...],
+    offsets: np.ndarray,
+    gain: np.ndarray,
+    layout: Layout,
+) -> Array:
+    """``sum w P^2`` of every band on the half-pixel grid of the first image's padded pixels."""
+    ny, nx = layout.padded_shape
+    total = np.zeros((max(layout.bands) + 1, 2 * ny, 2 * nx), np.float32)
+    x, y = np.meshgrid(0.5 * np.arange(2 * nx) - 0.25, 0.5 * np.arange(2 * ny) - 0.25)
+    for index, (image, weight, band) in enumerate(zip(images, weights, layout.bands, strict=True)):
+        own = precision_map(image.point_tables, weight)
+        if index > 0:
+            affine = np.asarray(image.affine, float)
+            column = affine[0, 0] * x + affine[0, 1] * y + offsets[index, 0]
+            row = affine[1, 0] * x + affine[1, 1] * y + offsets[index, 1]
+            at = [jnp.asarray(2.0 * v + 0.5, jnp.float32) for v in (row, column)]
+            own = map_coordinates(own, at, order=1)
+        total[band] += gain[index] ** 2 * np.asarray(own)
+    return jnp.asarray(total)
+
+
+def precision_map(tables: PointTables, weight: Array) -> Array:
+    """``sum w P^2`` on the half-pixel grid of a padded image, by correlation."""
+    ny, nx = weight.shape
+    size = (ny + 2 * tables.radius + 1, nx + 2 * tables.radius + 1)
+    image = jnp.fft.rfft2(weight, size)
+    quarter = jnp.float32(0.25)
+    result = jnp.zeros((ny, 2, nx, 2), jnp.float32)
+    for row, sign_y in enumerate((-1.0, 1.0)):
+        for column, sign_x in enumerate((-1.0, 1.0)):
+            stamp, _, _ = point_stamps(tables.mean, sign_x * quarter[None], sign_y * quarter[None])
+            kernel = jnp.fft.rfft2(stamp[0, ::-1, ::-1] ** 2, size)
+            full = jnp.fft.irfft2(image * kernel, size)
+            part = full[tables.radius :, tables.radius :][:ny, :nx]
+            result = result.at[:, row, :, column].set(jnp.maximum(part, 0.0))
+    return result.reshape(2 * ny, 2 * nx)

@@ -1,0 +1,241 @@
+"""Scene: images and prior in the form the sampler works on."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from probcat.model.background import Terms, background_terms
+from probcat.model.extended_sources import extended_tables, grid_size
+from probcat.model.prior.prior import Prior
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.proposals.matched_filter import build_search, search_at
+from probcat.sampler.scene.fixed_weights import depends_on_model, reference_weights
+from probcat.sampler.scene.flux_information import band_precision, proposal_norms
+from probcat.sampler.scene.plane import Plane
+from probcat.sampler.window.structures import ImageModel, Model, Search
+
+
+class Scene(NamedTuple):
+    """Arrays of a run, passed to the kernel as its only argument.
+
+    Attributes
+    ----------
+    data, weight : tuple of Array, shape (Hp, Wp)
+        Padded images and inverse variances; both zero where there is no information. Where
+        variances depend on the model, the weights are near what they will be, and serve
+        proposals.
+    variance : tuple of Array, shape (Hp, Wp)
+        Without sources, where variances depend on the model (zero where masked); else empty.
+    photon : Array, shape (I,)
+        Variance that one unit of light adds in every image.
+    background : tuple of Terms
+        Of every image.
+    search_precision : Array, shape (B, 2 Hp, 2 Wp)
+        ``sum w P^2`` of every band for a source at the centre of every half-pixel cell of the
+        first image.
+    model : Model
+    searches : tuple of tuple of Search
+        One for each class of windows and image.
+    offsets : Array, shape (I, 2)
+        Where the first image's padded pixel (0, 0) lies in the padded pixels of every image.
+    gain : Array, shape (I,)
+        Flux in the unit of an image for one unit of that of its band.
+    area : Array, shape ()
+        Area of the region in square pixels.
+    log_norm : Array, shape ()
+        Constant term of the log likelihood, where variances are given.
+    num_pixels : Array, shape ()
+        Pixels with weight.
+    first_temperature : Array, shape ()
+        Inverse temperature of the likelihood at the start of warm-up.
+    """
+
+    data: tuple[Array, ...]
+    weight: tuple[Array, ...]
+    variance: tuple[Array, ...]
+    photon: Array
+    background: tuple[Terms, ...]
+    search_precision: Array
+    model: Model
+    searches: tuple[tuple[Search, ...], ...]
+    offsets: Array
+    gain: Array
+    area: Array
+    log_norm: Array
+    num_pixels: Array
+    first_temperature: Array
+
+    @property
+    def maps(self) -> list[tuple[Array, Array]]:
+        """Affine maps from padded pixels of the first image to those of every image."""
+        images = self.model.images
+        return [(image.affine, self.offsets[index]) for index, image in enumerate(images)]
+
+    @property
+    def keeps_light(self) -> bool:
+        """Whether the sampler needs the light of the model besides the residual."""
+        return bool(self.variance) or self.calibrates
+
+    @property
+    def calibrates(self) -> bool:
+        """Whether offsets, flux scales or widths of PSFs are sampled."""
+        prior, several = self.model.prior, len(self.data) > 1
+        placed = prior.offset is not None or prior.flux_scale is not None
+        return prior.psf_width is not None or (several and placed)
+
+
+def build_scene(
+    planes: Sequence[Plane],
+    prior: Prior,
+    layout: Layout,
+    *,
+    tolerance: float = 2e-3,
+    large_size: float = math.inf,
+    first_temperature: float = 1.0,
+) -> Scene:
+    """Collect everything the kernel needs.
+
+    Parameters
+    ----------
+    planes : sequence of Plane
+        The image that positions and fluxes are given in comes first.
+    prior : Prior
+    layout : Layout
+    tolerance : float
+        Of the low-rank form of a PSF, relative to its peak.
+    large_size : float
+        Half-light radius along the major axis, in pixels of the first image, beyond which a
+        source has the larger footprint.
+    first_temperature : float
+        Inverse temperature of the likelihood at the start of warm-up.
+    """
+    # A PSF that varies does so in padded pixels.
+    origins = [(-layout.pad, -layout.pad), *(plane.origin for plane in planes[1:])]
+    images = tuple(
+        _image_model(plane, plane.psf.seen_from(origin), prior, tolerance)
+        for plane, origin in zip(planes, origins, strict=True)
+    )
+    gain = np.array([plane.gain for plane in planes])
+    offsets = _offsets(planes, layout)
+    arrays = [_padded(plane, index, layout) for index, plane in enumerate(planes)]
+    given = tuple(weight for _, weight in arrays)
+    noisy = depends_on_model(planes, prior)
+    near = reference_weights(planes, prior, arrays) if noisy else given
+    weights = tuple(map(jnp.asarray, near))
+    precision = band_precision(images, weights, offsets, gain, layout)
+    norms = proposal_norms(planes, layout, prior, np.asarray(precision).max(axis=(1, 2)))
+    good = [weight[weight > 0].astype(np.float64) for weight in given]
+    model = Model(
+        images=images,
+        prior=prior,
+        large_size=jnp.float32(large_size),
+        bands=layout.bands,
+        alike=_alike(images),
+        **norms,
+    )
+    return Scene(
+        data=tuple(jnp.asarray(data) for data, _ in arrays),
+        weight=weights,
+        variance=tuple(map(_variance, given)) if noisy else (),
+        photon=jnp.asarray([plane.photon for plane in planes], jnp.float32),
+        background=_backgrounds(planes, prior, layout),
+        search_precision=precision,
+        model=model,
+        searches=tuple(_searches(images, layout, number) for number in range(len(layout.plans))),
+        offsets=jnp.asarray(offsets, jnp.float32),
+        gain=jnp.asarray(gain, jnp.float32),
+        area=jnp.float32(layout.area),
+        log_norm=jnp.float32(sum(0.5 * np.sum(np.log(w / (2.0 * np.pi))) for w in good)),
+        num_pixels=jnp.float32(sum(len(w) for w in good)),
+        first_temperature=jnp.float32(first_temperature),
+    )
+
+
+def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> ImageModel:
+    large_radius = max(plane.large_radius, plane.extended_radius)
+    radii = sorted({plane.extended_radius, large_radius}) if prior.has_extended else []
+    return ImageModel(
+        point_tables=psf.point_tables(tolerance=tolerance),
+        extended_tables=tuple(extended_tables(psf, grid_size(size)) for size in radii),
+        extended_radius=jnp.int32(plane.extended_radius),
+        large_radius=jnp.int32(large_radius),
+        affine=jnp.asarray(plane.affine[:, :2], jnp.float32),
+    )
+
+
+def _alike(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
+    """First image in which extended sources look the same but for PSF and place, of every one."""
+    kinds = [
+        (np.asarray(image.affine).tobytes(), tuple(table.size for table in image.extended_tables))
+        for image in images
+    ]
+    return tuple(kinds.index(kind) for kind in kinds)
+
+
+def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:
+    """Images of the first one's padded pixel (0, 0), shape (I, 2)."""
+    offsets = [np.zeros(2)]
+    for plane in planes[1:]:
+        corner = plane.affine @ np.array([-layout.pad, -layout.pad, 1.0])
+        offsets.append(corner - plane.origin)
+    return np.stack(offsets)
+
+
+def _padded(plane: Plane, index: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
+    """Pad data and weight of an image."""
+    good = plane.weight > 0
+    arrays = (np.where(good, plane.data, 0.0), np.where(good, plane.weight, 0.0))
+    if index == 0:
+        data, weight = (np.pad(array.astype(np.float32), layout.pad) for array in arrays)
+        return data, weight
+    shape = layout.frames[index - 1].shape
+    first = (plane.origin[1], plane.origin[0])
+    low = [max(start, 0) for start in first]
+    high = [min(start + n, size) for start, n, size in zip(first, shape, good.shape, strict=True)]
+    padded = []
+    for array in arrays:
+        canvas = np.zeros(shape, np.float32)
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            there = tuple(
+                slice(a - start, b - start) for a, b, start in zip(low, high, first, strict=True)
+            )
+            canvas[there] = array[low[0] : high[0], low[1] : high[1]]
+        padded.append(canvas)
+    return padded[0], padded[1]
+
+
+def _variance(weight: np.ndarray) -> Array:
+    good = weight > 0.0
+    return jnp.asarray(np.where(good, 1.0 / np.where(good, weight, 1.0), 0.0), jnp.float32)
+
+
+def _backgrounds(planes: Sequence[Plane], prior: Prior, layout: Layout) -> tuple[Terms, ...]:
+    """Terms of the background of every image on its padded pixels."""
+    return tuple(
+        background_terms(
+            prior.background_model_of(number),
+            plane.data.shape,
+            prior.background_mesh,
+            (-layout.pad, -layout.pad) if number == 0 else plane.origin,
+            layout.padded_shapes[number],
+        )
+        for number, plane in enumerate(planes)
+    )
+
+
+def _searches(images: tuple[ImageModel, ...], layout: Layout, number: int) -> tuple[Search, ...]:
+    """Make the matched filters of one class of windows in every image."""
+    plan, sizes = layout.plans[number], layout.window_sizes(number)
+    searches = [build_search(images[0].point_tables, plan.interior, plan.margin)]
+    for image, size in zip(images[1:], sizes[1:], strict=True):
+        affine = np.asarray(image.affine, float)
+        spacing = 0.5 * math.sqrt(abs(np.linalg.det(affine)))
+        reach = 0.5 * np.abs(affine).sum(axis=1).max() * plan.interior + 1.0
+        half = math.ceil(reach / spacing)
+        centre = 0.5 * (size - 1) + spacing * np.arange(-half, half + 1)
+        searches.append(search_at(image.point_tables, centre, size))
+    return tuple(searches)

@@ -1,0 +1,167 @@
+"""State of the chains: what is kept of a draw, and what the sampler needs besides."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.geometry.tiling import Sources
+from probcat.sampler.moves import MOVES
+from probcat.sampler.scene.calibration import background_priors
+from probcat.sampler.scene.scene import Scene
+from probcat.sampler.window.structures import SIGNAL_EDGES
+
+FIRST_STEP_SIZE = 0.2
+MOVE_NAMES = (*MOVES, "exchange")
+COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
+
+
+class Draw(NamedTuple):
+    """What is kept of a draw; every array has a leading chain axis.
+
+    Attributes
+    ----------
+    points, extended : Sources
+    background : Array, shape (C, K)
+        Coefficients of the terms of all images, one image after the other.
+    mu, extended_fraction, flux_slope : Array, shape (C,)
+    psf_error, noise_scale : Array, shape (C, I)
+        Relative error of the PSF, and scale of all other noise, of every image.
+    psf_width : Array, shape (C, I, 2)
+        Relative change of the PSF's width along x and y in every image.
+    offset : Array, shape (C, I, 2)
+        Of the positions in every image from where its map has them, in its pixels.
+    flux_scale : Array, shape (C, I)
+        Of the fluxes in every image.
+    chi2, log_likelihood : Array, shape (C,)
+    step_size, hmc_acceptance, temperature : Array, shape (C,)
+    moves : Array, shape (C, num_moves, num_bins, 2, 2)
+        Tried and accepted (last axis) counts, up and down, of every move, in bins of
+        signal-to-noise ratio.
+    overflow : Array, shape (C, 4), bool
+        Full: point and extended capacity, point and extended window slots.
+    """
+
+    points: Sources
+    extended: Sources
+    background: Array
+    mu: Array
+    extended_fraction: Array
+    flux_slope: Array
+    psf_error: Array
+    noise_scale: Array
+    psf_width: Array
+    offset: Array
+    flux_scale: Array
+    chi2: Array
+    log_likelihood: Array
+    step_size: Array
+    hmc_acceptance: Array
+    temperature: Array
+    moves: Array
+    overflow: Array
+
+
+class CatalogState(NamedTuple):
+    """State of all chains.
+
+    Attributes
+    ----------
+    draw : Draw
+        The current catalogs.
+    residual : tuple of Array, shape (C, Hp, Wp)
+        Data minus background minus all sources, in every image.
+    light : tuple of Array, shape (C, Hp, Wp)
+        Data minus background, where the light of the model is needed; else empty.
+    log_step, log_step_mean : Array, shape (C, num_plans)
+        Step sizes of the Hamiltonian moves and their warm-up averages.
+    chain : Array, shape (C,), int32
+        Number of every chain, which its random numbers depend on.
+    i : Array, int32
+        Draws made so far, warm-up included.
+    rng_key : Array
+    """
+
+    draw: Draw
+    residual: tuple[Array, ...]
+    light: tuple[Array, ...]
+    log_step: Array
+    log_step_mean: Array
+    chain: Array
+    i: Array
+    rng_key: Array
+
+
+def chain_keys(rng_key: Array, state: CatalogState) -> Array:
+    """Give every chain a key; the same one however chains are spread over devices."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(rng_key, state.chain)
+
+
+def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
+    """Empty catalogs; the common parameters from their priors."""
+    chains = layout.num_chains
+    prior = scene.model.prior
+    keys = jax.random.split(rng_key, 4)
+
+    def empty(capacity: int, columns: int) -> Sources:
+        return Sources(
+            jnp.full((chains, capacity, 2), layout.pad, jnp.int32),
+            jnp.zeros((chains, capacity, columns), jnp.float32),
+        )
+
+    def drawn(key: Array, value: Any) -> Array:
+        if isinstance(value, dist.Distribution):
+            return value.sample(key, (chains,)).astype(jnp.float32)
+        return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
+
+    background = jnp.concatenate([mean for mean, _ in background_priors(scene)])
+    number = len(scene.data)
+    slope = prior.flux_slope
+    if slope is None:
+        slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
+    zeros = jnp.zeros((chains,), jnp.float32)
+    draw = Draw(
+        points=empty(layout.point_capacity, 3 + prior.num_colours),
+        extended=empty(layout.extended_capacity, 7 + prior.num_colours),
+        background=jnp.broadcast_to(background, (chains, background.shape[0])),
+        mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
+        extended_fraction=drawn(keys[1], prior.extended_fraction),
+        flux_slope=drawn(keys[2], slope),
+        psf_error=jnp.broadcast_to(_typical(prior.psf_error, 0.0), (chains, number)),
+        noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
+        psf_width=jnp.zeros((chains, number, 2), jnp.float32),
+        offset=jnp.zeros((chains, number, 2), jnp.float32),
+        flux_scale=jnp.ones((chains, number), jnp.float32),
+        chi2=zeros,
+        log_likelihood=zeros,
+        step_size=zeros,
+        hmc_acceptance=zeros,
+        temperature=zeros + 1.0,
+        moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
+        overflow=jnp.zeros((chains, 4), bool),
+    )
+    shape = (chains, len(layout.plans))
+    log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
+    planes = tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes)
+    state = CatalogState(
+        draw=draw,
+        residual=planes,
+        light=planes if scene.keeps_light else (),
+        log_step=log_step,
+        log_step_mean=log_step,
+        chain=jnp.arange(chains, dtype=jnp.int32),
+        i=jnp.int32(0),
+        rng_key=keys[3],
+    )
+    # Every array its own, as blocks of draws give up their buffers.
+    return jax.tree.map(jnp.copy, state)
+
+
+def _typical(value: Any, otherwise: float) -> Array:
+    """Start of a parameter: its mean, its fixed value, or what stands for none."""
+    if isinstance(value, dist.Distribution):
+        return jnp.asarray(value.mean, jnp.float32)
+    return jnp.asarray(otherwise if value is None else value, jnp.float32)

@@ -1,0 +1,207 @@
+r"""Where images beyond the first lie, the scale of their fluxes, and the widths of PSFs.
+
+All are moved given the sources.  An offset o shifts the light m of all sources in an image,
+:math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which gives a Gaussian to propose from at
+every state (a Newton step, Qi & Minka 2002); what is proposed is rendered and accepted or not.
+The same goes for the width of the PSF and for the flux scale, in which light is linear.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.model.pixel_noise import information, log_gain, score
+from probcat.sampler.geometry.frames import LARGEST_OFFSET
+from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.scene.calibration import calibrated, plane_noise
+from probcat.sampler.scene.render import render_one
+from probcat.sampler.scene.scene import Scene
+from probcat.sampler.state import Draw
+from probcat.sampler.window.slots import total
+
+LEAST_SCALE = 0.1
+LEAST_SHARE = 0.01
+"""Of a Newton step that is gone every other time, between this and one: far from the mode, as
+after the tempered part of the warm-up, a whole one is hardly ever accepted."""
+WIDEST = 0.15
+"""Greatest relative change of the width of a PSF."""
+
+
+class Parameter(NamedTuple):
+    """A parameter of an image that its light depends on.
+
+    Attributes
+    ----------
+    name : str
+        Of the field of a draw and of the prior.
+    image : int
+        Its number.
+    smallest, largest : float
+        Bounds of every component.
+    slopes : callable
+        From the light of all sources to its derivatives by the components, about.
+    rendered : callable
+        From a draw to the light of all sources.
+    """
+
+    name: str
+    image: int
+    smallest: float
+    largest: float
+    slopes: Callable[[Array], list[Array]]
+    rendered: Callable[[Draw], Array]
+
+
+def register(
+    rng_key: Array,
+    scene: Scene,
+    draw: Draw,
+    residual: tuple[Array, ...],
+    light: tuple[Array, ...],
+    layout: Layout,
+    extended_radius: int,
+) -> tuple[Draw, tuple[Array, ...]]:
+    """Move offset, flux scale and PSF of every image, of one chain.
+
+    The flux scale of the only image of a band is one: it could not be told from colours.
+    """
+    planes, prior, bands = list(residual), scene.model.prior, scene.model.bands
+    for index in range(len(planes)):
+
+        def rendered(draw: Draw, index: int = index) -> Array:
+            own = calibrated(scene, draw)
+            return render_one(own, layout, index, draw.points, draw.extended, extended_radius)
+
+        parameters = []
+        if prior.flux_scale is not None and bands[index] in bands[:index]:
+            parameters.append(_flux_scale(draw, light[index] - planes[index], index))
+        if prior.offset is not None and index > 0:
+            bounds = (-LARGEST_OFFSET, LARGEST_OFFSET)
+            parameters.append(Parameter("offset", index, *bounds, offset_slopes, rendered))
+        if prior.psf_width is not None:
+            slopes = partial(width_slopes, spread=scene.model.images[index].point_tables.spread)
+            parameters.append(Parameter("psf_width", index, -WIDEST, WIDEST, slopes, rendered))
+        keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
+        for key, parameter in zip(keys, parameters, strict=False):
+            here = (draw, planes[index], light[index], parameter)
+            draw, planes[index] = _move_by_newton(key, scene, *here)
+    return draw, tuple(planes)
+
+
+def _flux_scale(draw: Draw, sources: Array, index: int) -> Parameter:
+    """Flux scale of an image in which a draw's sources give some light; no need to render."""
+    unit = sources / draw.flux_scale[index]
+    return Parameter(
+        "flux_scale",
+        index,
+        LEAST_SCALE,
+        jnp.inf,
+        lambda light: [unit],
+        lambda draw: unit * draw.flux_scale[index],
+    )
+
+
+def _gain(scene: Scene, draw: Draw, lower: Array, upper: Array, light: Array, index: int) -> Array:
+    """Tempered log likelihood of one image with the upper minus with the lower residual."""
+    weight = scene.weight[index]
+    if not scene.variance:
+        return 0.5 * draw.temperature * total(weight * (lower - upper) * (lower + upper))
+    gain = log_gain(plane_noise(scene, draw, light, index), lower, upper)
+    return draw.temperature * total(jnp.where(weight > 0.0, gain, 0.0))
+
+
+def _pull(
+    scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+) -> tuple[Array, Array]:
+    """Slope of the tempered log likelihood by the light in every pixel, and its information."""
+    weight = scene.weight[index]
+    pull = weight * residual
+    if scene.variance:
+        # Bright stars may count more by the variance that their light makes than by its fit.
+        noise, good = plane_noise(scene, draw, light, index), weight > 0.0
+        pull = jnp.where(good, score(noise, residual), 0.0)
+        weight = jnp.where(good, information(noise, residual), 0.0)
+    return pull * draw.temperature, weight * draw.temperature
+
+
+def _move_by_newton(
+    rng_key: Array,
+    scene: Scene,
+    draw: Draw,
+    residual: Array,
+    light: Array,
+    parameter: Parameter,
+) -> tuple[Draw, Array]:
+    """Propose the components of a parameter from a Gaussian about a Newton step."""
+    index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
+    key_normal, key_accept, key_share = jax.random.split(rng_key, 3)
+    share = LEAST_SHARE ** jnp.maximum(jax.random.uniform(key_share, minval=-1.0), 0.0)
+    values = getattr(draw, parameter.name)
+    current = jnp.atleast_1d(values[index])
+    spread = 1.0 / prior.scale**2
+
+    def newton(value: Array, residual: Array) -> tuple[Array, Array]:
+        """Mean and root of the precision of the Gaussian proposed from a state.
+
+        Any share of a step leaves a Gaussian as it is, with as much of its variance added as
+        the step takes off.
+        """
+        slopes = parameter.slopes(light - residual)
+        pulls, weight = _pull(scene, draw, residual, light, index)
+        across = [[total(weight * one * other) for other in slopes] for one in slopes]
+        pull = jnp.stack([total(pulls * slope) for slope in slopes])
+        precision = jnp.stack([jnp.stack(row) for row in across])
+        precision += spread * jnp.eye(len(slopes), dtype=jnp.float32)
+        root = jnp.linalg.cholesky(precision)
+        pull -= (value - prior.loc) * spread
+        step = jax.scipy.linalg.cho_solve((root, True), pull)
+        # A step that leads out of bounds would never be tried to any end.
+        step = jnp.clip(value + step, parameter.smallest, parameter.largest) - value
+        return share * step, root / jnp.sqrt(share * (2.0 - share))
+
+    def log_density(step: Array, mean: Array, root: Array) -> Array:
+        turned = root.T @ (step - mean)
+        return jnp.sum(jnp.log(jnp.diagonal(root))) - 0.5 * jnp.sum(turned**2)
+
+    mean, root = newton(current, residual)
+    normal = jax.random.normal(key_normal, current.shape)
+    step = mean + jax.scipy.linalg.solve_triangular(root.T, normal, lower=False)
+    inside = jnp.all((current + step > parameter.smallest) & (current + step < parameter.largest))
+    step = jnp.where(inside, step, 0.0)
+    proposed = current + step
+    moved = _with(draw, parameter, proposed)
+    changed = light - parameter.rendered(moved)
+    back_mean, back_root = newton(proposed, changed)
+    log_ratio = (
+        _gain(scene, draw, residual, changed, light, index)
+        - 0.5 * spread * jnp.sum((proposed - prior.loc) ** 2 - (current - prior.loc) ** 2)
+        + log_density(-step, back_mean, back_root)
+        - log_density(step, mean, root)
+    )
+    accepted = inside & (-jax.random.exponential(key_accept) < log_ratio)
+    draw = _with(draw, parameter, jnp.where(accepted, proposed, current))
+    return draw, jnp.where(accepted, changed, residual)
+
+
+def _with(draw: Draw, parameter: Parameter, value: Array) -> Draw:
+    """Draw with another value of a parameter."""
+    values = getattr(draw, parameter.name)
+    new = values.at[parameter.image].set(value.reshape(values.shape[1:]))
+    return draw._replace(**{parameter.name: new})
+
+
+def offset_slopes(light: Array) -> list[Array]:
+    """Differentiate light by its displacement along x and y."""
+    return [0.5 * (jnp.roll(light, 1, axis) - jnp.roll(light, -1, axis)) for axis in (1, 0)]
+
+
+def width_slopes(light: Array, spread: Array) -> list[Array]:
+    """Differentiate light by the relative width of the PSF, exactly where that is zero."""
+    return [
+        spread * (jnp.roll(light, 1, axis) + jnp.roll(light, -1, axis) - 2.0 * light)
+        for axis in (1, 0)
+    ]

@@ -1,0 +1,107 @@
+"""Images that are drawn at once: tables stacked along a first axis.
+
+A program that draws images one by one grows with their number, and so does the time to compile
+it. Images whose windows and tables have the same sizes are mapped over instead.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from probcat.psf.point_tables import PointTables
+from probcat.sampler.window.structures import ImageModel, Model, Search
+
+
+def group_images(
+    model: Model, sizes: tuple[int, ...], searches: Sequence[Search]
+) -> tuple[Model, tuple[Search, ...]]:
+    """Stack what is needed to draw images in windows.
+
+    Parameters
+    ----------
+    model : Model
+        With all images.
+    sizes : tuple of int
+        Side of a window in pixels of every image.
+    searches : sequence of Search
+        Of every image.
+
+    Returns
+    -------
+    model : Model
+        With groups of images.
+    searches : tuple of Search
+        Of every group.
+    """
+    # The first one, in whose pixels positions and the cells of a search are, is for itself.
+    found: list[tuple[int, ...]] = [(0,)]
+    for index in range(1, len(model.images)):
+        before = found[-1][-1]
+        alike = before > 0 and (
+            _signature(model.images[before], sizes[before], searches[before])
+            == _signature(model.images[index], sizes[index], searches[index])
+        )
+        if alike:
+            found[-1] = (*found[-1], index)
+        else:
+            found.append((index,))
+    groups = tuple(found)
+    stacks = tuple(_stacked_images([model.images[index] for index in group]) for group in groups)
+    search = tuple(_stacked_searches([searches[index] for index in group]) for group in groups)
+    return replace(model, images=(), sizes=sizes, groups=groups, stacks=stacks), search
+
+
+def members(group: tuple[int, ...]) -> slice:
+    """Images of a group, which follow each other."""
+    return slice(group[0], group[-1] + 1)
+
+
+def each(function: Callable[..., Any], group: tuple[int, ...], *arguments: Any) -> Any:
+    """Apply a function to every image of a group; all arguments have them first."""
+    if len(group) > 1:
+        return jax.vmap(function)(*arguments)
+    result = function(*jax.tree.map(lambda value: value[0], arguments))
+    return jax.tree.map(lambda value: value[None], result)
+
+
+def _signature(image: ImageModel, size: int, search: Search) -> tuple:
+    """Gather what images have in common that are drawn at once."""
+    tables = image.point_tables
+    varying = jax.tree.map(jnp.shape, (tables.variation, tables.matrices))
+    extended = jax.tree.map(jnp.shape, image.extended_tables)
+    structure = jax.tree.structure((tables, image.extended_tables))
+    return (size, varying, extended, search.rows.shape[1:], structure)
+
+
+def _stacked_searches(searches: list[Search]) -> Search:
+    rank = max(search.rows.shape[0] for search in searches)
+
+    def filled(search: Search) -> Search:
+        more = [(0, rank - search.rows.shape[0]), (0, 0), (0, 0)]
+        return search._replace(rows=jnp.pad(search.rows, more), cols=jnp.pad(search.cols, more))
+
+    return _stacked([filled(search) for search in searches])
+
+
+def _stacked_images(images: list[ImageModel]) -> ImageModel:
+    """Fill the tables of points up to one degree, rank and radius, and stack all."""
+    shapes = [image.point_tables.rows.shape for image in images]
+    degree, rank, width = map(max, zip(*shapes, strict=True))
+
+    def filled(tables: PointTables) -> PointTables:
+        shape = tables.rows.shape
+        side = (width - shape[2]) // 2
+        more = [(0, degree - shape[0]), (0, rank - shape[1]), (side, side)]
+        return tables._replace(
+            rows=jnp.pad(tables.rows, more),
+            cols=jnp.pad(tables.cols, more),
+        )
+
+    return _stacked([image._replace(point_tables=filled(image.point_tables)) for image in images])
+
+
+def _stacked(values: list[Any]) -> Any:
+    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *values)

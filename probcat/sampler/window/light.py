@@ -1,0 +1,241 @@
+"""Light of sources in a window, in all images at once.
+
+The windows of all images lie below each other in one array, so that moves are written once:
+a unit-flux image times a flux is what a source adds to every image.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from probcat.model.extended_sources import profile_transform, repeated_image
+from probcat.model.point_sources import point_patch
+from probcat.numerics.shape_matrices import semi_major, transformed
+from probcat.sampler.window.batching import each, members
+from probcat.sampler.window.slots import colours_of, total
+from probcat.sampler.window.structures import (
+    EMPTY_SHAPE,
+    NUM_SHAPE,
+    POINT,
+    ImageModel,
+    Model,
+    Window,
+    X,
+    Y,
+)
+
+
+def stack(parts: list[Array]) -> Array:
+    """Put the windows of all images below each other, filled up to one width."""
+    if len(parts) == 1:
+        return parts[0]
+    width = max(part.shape[-1] for part in parts)
+    none = [(0, 0)] * (parts[0].ndim - 1)
+    return jnp.concatenate(
+        [jnp.pad(part, [*none, (0, width - part.shape[-1])]) for part in parts], axis=-2
+    )
+
+
+def unstack(canvas: Array, sizes: tuple[int, ...]) -> list[Array]:
+    """Take the windows of all images apart."""
+    if len(sizes) == 1:
+        return [canvas]
+    parts, row = [], 0
+    for size in sizes:
+        parts.append(canvas[..., row : row + size, :size])
+        row += size
+    return parts
+
+
+class Seen(NamedTuple):
+    """What places sources of a window in an image; of a group, stacked along a first axis.
+
+    Attributes
+    ----------
+    image : ImageModel
+    shift : Array, shape (2,)
+    gain : Array, shape ()
+    corner : Array, shape (2,)
+        The `place` of the window.
+    """
+
+    image: ImageModel
+    shift: Array
+    gain: Array
+    corner: Array
+
+
+def seen_by(model: Model, window: Window, number: int) -> Seen:
+    """Gather what places sources in a group of images."""
+    own = members(model.groups[number])
+    return Seen(model.stacks[number], window.shift[own], window.gain[own], window.place[own])
+
+
+def draw_groups(model: Model, window: Window, draw: Callable[..., Array], *own: Any) -> Array:
+    """Windows of all images below each other.
+
+    Parameters
+    ----------
+    model : Model
+    window : Window
+    draw : callable
+        Gives the window of one image, for its `Seen`, its side in pixels, and what it has of
+        the rest.
+    *own : sequence
+        With an entry for every group, in which images come first.
+    """
+    parts = []
+    for number, group in enumerate(model.groups):
+        size, mine = model.sizes[group[0]], [values[number] for values in own]
+
+        def one(seen: Seen, *mine: Any, size: int = size) -> Array:
+            return draw(seen, size, *mine)
+
+        drawn = each(one, group, seen_by(model, window, number), *mine)
+        parts.append(drawn.reshape(-1, size))
+    return stack(parts)
+
+
+def locate(seen: Seen, x: Array, y: Array) -> tuple[Array, Array]:
+    """Position in the window of an image of a position in the window of the first."""
+    affine, shift = seen.image.affine, seen.shift
+    return (
+        affine[0, 0] * x + affine[0, 1] * y + shift[0],
+        affine[1, 0] * x + affine[1, 1] * y + shift[1],
+    )
+
+
+def psf_place(seen: Seen, x: Array, y: Array) -> Array | None:
+    """Positions (..., 2) in an image, given in its window, that PSFs are taken at.
+
+    None if the PSF is the same everywhere. Trajectories do without the slope of the PSF along
+    the image: any force that depends on positions alone leaves a leapfrog step reversible and
+    its volume what it was, and the energy is that of the true image.
+    """
+    if seen.image.point_tables.variation is None:
+        return None
+    corner = seen.corner
+    return jax.lax.stop_gradient(jnp.stack([x + corner[0], y + corner[1]], axis=-1))
+
+
+def patch(model: Model, window: Window, kind: int, source: Array) -> Array:
+    """Image of one source of unit flux in the first band, its colours included."""
+    return coloured(model, plain_patch(model, window, kind, source), colours_of(model, source))
+
+
+def plain_patch(model: Model, window: Window, kind: int, source: Array) -> Array:
+    """Image of one source of unit flux in every band."""
+    if kind != POINT:
+        return extended_patch(model, window, source[X], source[Y], source[-NUM_SHAPE:])
+
+    def draw(seen: Seen, size: int) -> Array:
+        x, y = locate(seen, source[X], source[Y])
+        return seen.gain * point_patch(seen.image.point_tables, x, y, size, psf_place(seen, x, y))
+
+    return draw_groups(model, window, draw)
+
+
+def extended_patch(model: Model, window: Window, x: Array, y: Array, shape: Array) -> Array:
+    """Image of an extended source of unit flux in every band."""
+    shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
+
+    def draw(seen: Seen, size: int, profiles: list[Array]) -> Array:
+        at = locate(seen, x, y)
+        return seen.gain * one_extended(
+            seen.image, model.large_size, *at, profiles, shape, psf_place(seen, *at), size
+        )
+
+    return draw_groups(model, window, draw, profiles_of(model, shape))
+
+
+def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
+    """Transform an extended source, before PSFs blur it: once for all images it is alike in.
+
+    Returns
+    -------
+    list of list of Array
+        For every group and every grid, with the images of the group first.
+    """
+    made: dict[int, list[Array]] = {}
+    found = []
+    for group, images in zip(model.groups, model.stacks, strict=True):
+        first = jax.tree.map(lambda value: value[0], images)
+        kinds = {model.alike[index] for index in group}
+        if len(kinds) > 1:
+            turn = partial(profiles_in, first, shape)
+            found.append(jax.vmap(turn)(images.affine))
+            continue
+        kind = kinds.pop()
+        if kind not in made:
+            made[kind] = profiles_in(first, shape, None if kind == 0 else first.affine)
+        found.append([jnp.broadcast_to(value, (len(group), *value.shape)) for value in made[kind]])
+    return found
+
+
+def profiles_in(image: ImageModel, shape: Array, affine: Array | None) -> list[Array]:
+    """Transform an extended source on the grids of an image, before its PSF blurs it.
+
+    The affine map is that from the first image, None where that changes no shape.
+    """
+    seen = shape if affine is None else transformed(shape, affine)
+    return [profile_transform(tables, seen) for tables in image.extended_tables]
+
+
+def one_extended(
+    image: ImageModel,
+    large_size: Array,
+    x: Array,
+    y: Array,
+    profiles: list[Array],
+    shape: Array,
+    place: Array | None,
+    size: int,
+) -> Array:
+    """Image of an extended source in one image, cut to its square footprint.
+
+    Position in pixels of the image, profiles as `profiles_in` gives them for the shape, which
+    is that in the first image; place that of the PSF.
+    """
+    large = semi_major(shape) > large_size
+    # Always on the grid of its class, as images of a source on two grids differ a little.
+    local = [tables.at(place) for tables in image.extended_tables]
+    grids = [
+        repeated_image(tables, x, y, shape, size, profile)
+        for tables, profile in zip(local, profiles, strict=True)
+    ]
+    light = jnp.where(large, grids[-1], grids[0])
+    pixel = jnp.arange(size, dtype=jnp.int32)
+    radius = jnp.where(large, image.large_radius, image.extended_radius)
+    in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
+    in_col = jnp.abs(pixel - jnp.round(x).astype(jnp.int32)) <= radius
+    return jnp.where(in_row[:, None] & in_col[None, :], light, 0.0)
+
+
+def coloured(model: Model, canvas: Array, colours: Array) -> Array:
+    """Light of unit flux in every band, with colours."""
+    if model.num_colours == 0:
+        return canvas
+    factor = band_factors(model, colours)
+    rows = [
+        jnp.broadcast_to(factor[band], (size,))
+        for band, size in zip(model.bands, model.sizes, strict=True)
+    ]
+    return canvas * jnp.concatenate(rows)[:, None]
+
+
+def band_factors(model: Model, colours: Array) -> Array:
+    """Flux in every band over that in the first, shape (B,)."""
+    one = jnp.ones(1, jnp.float32)
+    return jnp.concatenate([one, jnp.exp(colours)]) if model.num_colours else one
+
+
+def band_totals(model: Model, canvas: Array) -> Array:
+    """Sum of an image over the pixels of every band, shape (B,)."""
+    sums = [jnp.float32(0.0)] * (model.num_colours + 1)
+    for band, part in zip(model.bands, unstack(canvas, model.sizes), strict=True):
+        sums[band] = sums[band] + total(part)
+    return jnp.stack(sums)

@@ -1,0 +1,4 @@
+"""Posterior samples and their diagnostics, with numpy and no jax.
+
+Imports `image`, `files` and the names of `model`.
+"""
