@@ -120,8 +120,8 @@ def _scores(catalog: Any, image: Any) -> dict[str, Any]:
     own = image.zero_point - 2.5 * np.log10(catalog["flux"])
     found = Sources(catalog["x"], catalog["y"], own, catalog["prob_exist"])
     truth = Sources(x, y, magnitude)
-    offset = measure_offset(found, truth, radius=1.0, mag_gap=0.5, brighter_than=19.0)
-    shared = {"radius": RADIUS, "mag_gap": MAG_GAP, "shape": image.shape}
+    offset = measure_offset(found, truth, radius=1.0, max_mag_difference=0.5, brighter_than=19.0)
+    shared = {"radius": RADIUS, "max_mag_difference": MAG_GAP, "shape": image.shape}
     edges = np.arange(EDGES[0], EDGES[-1] + 0.1, 0.5)
     truth = truth.shift(*offset)
     scores = score_detection(found, truth, edges=edges, border=BORDER, **shared)

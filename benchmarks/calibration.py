@@ -109,7 +109,7 @@ def calibrate(record: Record, number: int, setup: drawn.Setup) -> None:
     counts = tuple(record.settings[f"num_{what}"] for what in ("chains", "warmup", "samples"))
     run = Run(scene.images, setup.prior, drawn.SETTINGS, keys[1], counts)
     run.prepare(setup.layout)
-    samples = run.execute(None, progress=False)
+    samples = run.execute(None, progress_bar=False)
     record.grown += bool(run.grown)
 
     truth = quantities(scene.sources, scene.scalars)

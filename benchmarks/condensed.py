@@ -22,7 +22,7 @@ from probcat.image.image import Image
 from probcat.metrics import DetectionScores, Sources, measure_offset, score_detection
 from probcat.samples.samples import Samples
 
-MATCH = {"radius": RADIUS, "mag_gap": MAG_GAP, "edges": EDGES, "border": BORDER}
+MATCH = {"radius": RADIUS, "max_mag_difference": MAG_GAP, "edges": EDGES, "border": BORDER}
 
 
 @click.command()
@@ -95,7 +95,7 @@ def compare(
 
     table = Table.read(path)
     truth = Sources(table["x"], table["y"], magnitude(image, table["flux"]))
-    bright = {"radius": 1.0, "mag_gap": MAG_GAP, "brighter_than": 19.0}
+    bright = {"radius": 1.0, "max_mag_difference": MAG_GAP, "brighter_than": 19.0}
     truth = truth.shift(*measure_offset(found["mixture"], truth, **bright))
     scores = {
         name: score_detection(each, truth, shape=image.shape, **MATCH)

@@ -92,7 +92,7 @@ def _to_samples(parts: list[np.ndarray]) -> Samples:
     for column in range(3, values.shape[-1]):
         sources[f"flux_b{column}"] = sources["flux"] * np.exp(values[..., column])
     sources |= {name: np.full(active.shape, np.nan, np.float32) for name in SHAPE_NAMES}
-    sources |= {"active": active, "extended": np.zeros_like(active)}
+    sources |= {"active": active, "is_extended": np.zeros_like(active)}
     return Samples({name: column.reshape(shape) for name, column in sources.items()})
 
 
@@ -133,7 +133,7 @@ def score(catalog: Any, truth: dict[str, np.ndarray]) -> dict[str, float]:
     stars = Sources(truth["x"][sure], truth["y"][sure], -2.5 * np.log10(truth["flux"][sure]))
     magnitude = -2.5 * np.log10(catalog["flux"])
     found = Sources(catalog["x"], catalog["y"], magnitude, catalog["prob_exist"])
-    one, other = match_sources(found, stars, radius=0.5, mag_gap=0.5)
+    one, other = match_sources(found, stars, radius=0.5, max_mag_difference=0.5)
     error = catalog["prob_exist"][one] - truth["share"][sure][other]
     return {
         "stars_found": len(one) / int(sure.sum()),

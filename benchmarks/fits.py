@@ -12,7 +12,14 @@ import numpy as np
 
 from benchmarks.common import convergence, timed_draws
 
-NUISANCES = ("background", "offset_", "flux_scale", "psf_error", "psf_width", "noise_scale")
+NUISANCES = (
+    "background",
+    "offset_",
+    "flux_scale",
+    "psf_error_floor",
+    "psf_width_change",
+    "noise_scale",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,12 +153,12 @@ def residuals(found: Fit, folder: Path | None = None, prefix: str = "") -> dict[
     from probcat.image.alignment import image_labels
     from probcat.pixels.model_image import posterior_model
     from probcat.plots import plot_residual
-    from probcat.samples.per_image import views
+    from probcat.samples.per_image import samples_per_image
 
     labels = image_labels(found.images) if len(found.images) > 1 else [found.images[0].band]
     chi2 = {}
     for image, view, label in zip(
-        found.images, views(found.samples, found.images), labels, strict=True
+        found.images, samples_per_image(found.samples, found.images), labels, strict=True
     ):
         model = posterior_model(view, image, max_draws=50)
         chi2[label] = float(np.nanmean(model.residual**2))

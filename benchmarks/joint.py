@@ -114,7 +114,7 @@ def main(
             images[name],
             seconds,
             prior=options | sizes | parse_settings(prior),
-            settings={"block": 2} | parse_settings(setting),
+            settings={"checkpoint_interval": 2} | parse_settings(setting),
             num_chains=num_chains,
             num_warmup=num_warmup,
             seed=seed,
@@ -186,9 +186,9 @@ def with_block_noise(image: Any) -> Any:
 def size_prior(first: Any, image: Any) -> dict[str, float]:
     """Parameters of the default prior of half-light radii, in pixels of another image."""
     from probcat import Prior
-    from probcat.image.alignment import link_images
+    from probcat.image.alignment import align_images
 
-    scale = link_images([first, image])[1].scale
+    scale = align_images([first, image])[1].scale
     given = Prior.from_image(first).to_config()
     return {f"half_light_radius_{end}": scale * given[f"half_light_radius_{end}"] for end in SIZES}
 
@@ -205,13 +205,13 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
     from scipy.ndimage import label
 
     from probcat import assign_pixels
-    from probcat.samples.per_image import views
+    from probcat.samples.per_image import samples_per_image
 
     sure = np.flatnonzero(catalog["prob_exist"] > 0.5)
     if not sure.size:
         return None
     step = max(1, found.samples.num_draws // 100)
-    view = views(found.samples.select_draws(slice(None, None, step)), found.images)[0]
+    view = samples_per_image(found.samples.select_draws(slice(None, None, step)), found.images)[0]
     maps = assign_pixels(view, catalog, found.images[0], max_draws=100)
     for row in sure[np.argsort(-catalog["flux"][sure])]:
         # Light of a large galaxy may be nowhere above three sigma.
@@ -227,7 +227,7 @@ def _objects(
     catalog: Any, images: list[Any], hsc: list[Any], blend: np.ndarray | None
 ) -> dict[str, Any]:
     """Objects of more than even odds, in the whole image and in the top blend."""
-    from probcat.image.alignment import link_images
+    from probcat.image.alignment import align_images
 
     sure = catalog["prob_exist"] > 0.5
     results: dict[str, Any] = {"objects": int(sure.sum())}
@@ -235,7 +235,7 @@ def _objects(
         return results
     x, y = catalog["x"][sure], catalog["y"][sure]
     if images[0] is not hsc[0]:
-        to_own = link_images([hsc[0], images[0]])[1].affine
+        to_own = align_images([hsc[0], images[0]])[1].affine
         x, y = np.linalg.solve(to_own[:, :2], np.stack([x, y]) - to_own[:, 2:])
     column, row = np.round(x).astype(int), np.round(y).astype(int)
     ny, nx = blend.shape

@@ -134,7 +134,7 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
     half = number.shape[1] // 2
     late = log_likelihood[:, half:]
     level = late.mean() - 2.0 * late.std()
-    block = run.settings.block
+    block = run.settings.checkpoint_interval
     first = np.argmax(log_likelihood > level, axis=1).max() // block
     cpu = track["cpu"][-1] - track["cpu"][half // block]
     rhat_n, ess_n = convergence(number[:, half:])
@@ -191,14 +191,14 @@ def _accuracy(track: dict[str, Any], run: Any) -> dict[str, Any]:
     truth = Sources(columns[0], columns[1], magnitude(columns[2]))
     magnitudes = magnitude(catalog["flux"])
     found = Sources(catalog["x"], catalog["y"], magnitudes, catalog["prob_exist"])
-    offset = measure_offset(found, truth, radius=1.0, mag_gap=0.5, brighter_than=19.0)
+    offset = measure_offset(found, truth, radius=1.0, max_mag_difference=0.5, brighter_than=19.0)
 
     def score(edges: np.ndarray) -> Any:
         return score_detection(
             found,
             truth.shift(*offset),
             radius=RADIUS,
-            mag_gap=MAG_GAP,
+            max_mag_difference=MAG_GAP,
             edges=edges,
             shape=image.shape,
             border=BORDER,

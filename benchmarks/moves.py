@@ -37,7 +37,7 @@ def main(num_chains: int, num_warmup: int, file: Path | None) -> None:
 
     image = Image.read(data_path("m2/m2_r.fits"), band="r")
     prior = Prior.from_image(image, **PRIOR)
-    settings = SamplerSettings(border=0.0, block=10)
+    settings = SamplerSettings(border=0.0, checkpoint_interval=10)
     run = Run(image, prior, settings, jax.random.key(0), (num_chains, num_warmup, 1))
     state, seen = run.begin(), []
     while int(state.i) < 2 * num_warmup:

@@ -143,7 +143,7 @@ def sample_blend(
         return samples
     run = _run(blend, settings, number)
     run.prepare(layout)
-    samples = run.execute(None, progress=False).compact()
+    samples = run.execute(None, progress_bar=False).compact()
     samples = replace(samples, attrs={**samples.attrs, "benchmark": about})
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)

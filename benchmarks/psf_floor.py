@@ -56,7 +56,7 @@ def main(
     trials: int,
     widen: float,
     snr: float,
-    psf_error: float | None,
+    psf_error_floor: float | None,
     num_chains: int,
     num_warmup: int,
     num_samples: int,
@@ -65,9 +65,15 @@ def main(
 ) -> None:
     """Count the sources found where there is one."""
     use_all_cores()
-    settings = {"trials": trials, "widen": widen, "snr": snr, "psf_error": psf_error, "seed": seed}
+    settings = {
+        "trials": trials,
+        "widen": widen,
+        "snr": snr,
+        "psf_error_floor": psf_error_floor,
+        "seed": seed,
+    }
     settings |= {"num_chains": num_chains, "num_warmup": num_warmup, "num_samples": num_samples}
-    options = _prior_options(psf_error)
+    options = _prior_options(psf_error_floor)
     counts = (num_chains, num_warmup, num_samples)
     rows: list[dict[str, float]] = []
     layout = None
@@ -93,16 +99,16 @@ def main(
         "cpu_s_per_trial": float(np.median(columns["cpu_s"])),
         "compilations": num_compilations(),
     }
-    if "psf_error" in columns:
-        results["psf_error_mean"] = float(columns["psf_error"].mean())
+    if "psf_error_floor" in columns:
+        results["psf_error_mean"] = float(columns["psf_error_floor"].mean())
     report(results, None)
     if file is not None:
         report(results | {"modes": columns["mode"].tolist()}, file)
 
 
-def _prior_options(psf_error: float | None) -> dict[str, Any]:
+def _prior_options(psf_error_floor: float | None) -> dict[str, Any]:
     """Choose settings of the prior: a fixed error of the PSF, or error and width sampled."""
-    return dict(UNCERTAIN_PSF) if psf_error is None else {"psf_error": psf_error}
+    return dict(UNCERTAIN_PSF) if psf_error_floor is None else {"psf_error_floor": psf_error_floor}
 
 
 def _observe(
@@ -131,9 +137,9 @@ def _sample(
     prior = Prior.from_image(image, extended_fraction=0.0, **options)
     # The record of the parameters is part of what a program is compiled for.
     prior = prior.replace(parameters=())
-    run = Run(image, prior, SamplerSettings(first_temperature=1e-2), rng_key, counts)
+    run = Run(image, prior, SamplerSettings(start_beta=1e-2), rng_key, counts)
     run.prepare(layout or run.layout)
-    return run.execute(None, progress=False), run.layout
+    return run.execute(None, progress_bar=False), run.layout
 
 
 def _measure(samples: Any, star: dict[str, float]) -> dict[str, float]:
@@ -156,8 +162,8 @@ def _measure(samples: Any, star: dict[str, float]) -> dict[str, float]:
         "rhat": 1.0 if constant else convergence(number)[0],
         "cpu_s": float(samples.attrs["cpu_seconds"]),
     }
-    if "psf_error" in samples.scalars:
-        found["psf_error"] = float(samples.scalars["psf_error"].mean())
+    if "psf_error_floor" in samples.scalars:
+        found["psf_error_floor"] = float(samples.scalars["psf_error_floor"].mean())
     return found
 
 

@@ -75,7 +75,7 @@ def quantities(
     sources = {name: np.pad(values, room) for name, values in sources.items()}
     active = sources["active"]
     flux = np.where(active, sources["flux"], -np.inf)
-    extended = active & sources["extended"]
+    extended = active & sources["is_extended"]
     result = {"num_sources": active.sum(-1), "num_extended": extended.sum(-1)}
     fluxes = [name for name in sources if name.startswith("flux")]
     for name in fluxes:
@@ -84,7 +84,7 @@ def quantities(
     backgrounds = [name for name in scalars if name.startswith("background")]
     for name in (*backgrounds, "mu", "extended_fraction", "flux_slope", "log_likelihood"):
         result[name] = np.asarray(scalars[name])
-    marks = {name: sources[name] for name in (*fluxes, "x", "y", "extended")}
+    marks = {name: sources[name] for name in (*fluxes, "x", "y", "is_extended")}
     for name in fluxes[1:]:
         with np.errstate(divide="ignore", invalid="ignore"):
             colour = np.log(sources[name] / sources["flux"])

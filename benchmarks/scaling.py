@@ -64,7 +64,7 @@ def _measure(side: int, num_chains: int) -> dict[str, float]:
 
     image = _field(side).image
     prior = Prior.from_image(image, flux_min=250.0, extended_fraction=0.0)
-    settings = SamplerSettings(block=BLOCK, border=0.0, first_temperature=1e-2)
+    settings = SamplerSettings(checkpoint_interval=BLOCK, border=0.0, start_beta=1e-2)
     # The layout of every field has the same slots, so that only the area differs.
     run = Run(image, prior, settings, jax.random.key(0), (num_chains, 4 * BLOCK, 1))
     plans = tuple(replace(plan, point_slots=48) for plan in run.layout.plans)

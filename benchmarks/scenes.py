@@ -15,7 +15,7 @@ import numpy as np
 import numpyro.distributions as dist
 
 from probcat import PSF, Image, Prior
-from probcat.image.alignment import image_labels, link_images
+from probcat.image.alignment import align_images, image_labels
 from probcat.model.prior.defaults import log_normal_within
 from probcat.model.prior.densities import sample_colour_prior
 from probcat.model.prior.prior import SHAPE_NAMES, power_law
@@ -31,20 +31,20 @@ from probcat.sampler.settings import SamplerSettings
 SHAPE = (14, 25)
 """Rows and columns of the first image; one window for all kinds of sources covers them."""
 SETTINGS = SamplerSettings(
-    interior=8,
-    extended_interior=24,
+    window_interior=8,
+    window_interior_extended=24,
     border=0.0,
     extended_radius=8,
     passes=1,
     extended_passes=1,
     birth_death=2,
     split_merge=4,
-    resplit=4,
+    merge_and_split=4,
     companion=2,
     extended_moves=5,
     leapfrog_steps=4,
-    first_temperature=1e-2,
-    block=10,
+    start_beta=1e-2,
+    checkpoint_interval=10,
 )
 NUM_HMC = 1
 """Trajectories at the end of a visit of windows for all sources."""
@@ -128,7 +128,7 @@ def make_setup(num_images: int, num_chains: int, seed: int, stars_only: bool = F
     cameras = make_cameras(num_images, seed)
     prior = make_prior(cameras, seed, stars_only)
     images = blank_images(cameras, np.random.default_rng(seed))
-    links = link_images(images)
+    links = align_images(images)
     layout = build_layout(images, prior, SETTINGS, num_chains, links)
     plans = tuple(
         replace(
@@ -181,7 +181,7 @@ def make_prior(cameras: tuple[Camera, ...], seed: int, stars_only: bool = False)
         half_light_radius=log_normal_within(1.2, 0.4, 0.5, 3.0),
         ellipticity=dist.Beta(2.0, 4.0),
         sersic_n=dist.Uniform(0.5, 4.0),
-        num_sources=dist.Gamma(8.0, 2.0),
+        expected_sources=dist.Gamma(8.0, 2.0),
         extended_fraction=0.0 if stars_only else dist.Beta(2.0, 2.0),
         background=levels if len(levels) > 1 else levels[0],
         flux_slope=dist.Normal(1.8, 0.3),
@@ -234,7 +234,7 @@ def draw_scene(setup: Setup, rng_key: jax.Array, rng: np.random.Generator) -> Sc
     labels = image_labels(images)
     names = [f"background_{label}" for label in labels] if len(images) > 1 else ["background"]
     priors = {
-        "mu": prior.num_sources,
+        "mu": prior.expected_sources,
         "extended_fraction": prior.extended_fraction,
         "flux_slope": prior.flux_slope,
         **dict(zip(names, prior.backgrounds, strict=True)),
@@ -293,7 +293,7 @@ def _padded(
     catalog: Mapping[str, np.ndarray], extended: bool, layout: Layout, prior: Prior
 ) -> Sources:
     """Give the sources of one kind as the sampler's state has them."""
-    chosen = catalog["extended"] == extended
+    chosen = catalog["is_extended"] == extended
     capacity = layout.extended_capacity if extended else layout.point_capacity
     position = np.stack([catalog["x"][chosen], catalog["y"][chosen]], axis=1)
     nearest = np.round(position)

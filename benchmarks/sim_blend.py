@@ -86,7 +86,7 @@ def main(
         images,
         seconds,
         prior=parse_settings(prior),
-        settings={"block": 2} | parse_settings(setting),
+        settings={"checkpoint_interval": 2} | parse_settings(setting),
         num_chains=num_chains,
         num_warmup=num_warmup,
         seed=seed,
@@ -133,17 +133,19 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
     from probcat.metrics.score_pixels import Found
     from probcat.metrics.score_sources import match_objects
     from probcat.run.results import catalog_table
-    from probcat.samples.per_image import views
+    from probcat.samples.per_image import samples_per_image
 
     catalog = condense(found.samples)
     assignments = [
         assign_pixels(view, catalog, image, max_draws=MAX_DRAWS)
-        for view, image in zip(views(found.samples, found.images), found.images, strict=True)
+        for view, image in zip(
+            samples_per_image(found.samples, found.images), found.images, strict=True
+        )
     ]
     objects = catalog_table(catalog, found.images)
     labels = [image.band for image in found.images]
     compared = score_found(Found(objects, found.images, labels, assignments), truth)
-    radius = compared.about["radius"]
+    radius = compared.about["match_radius"]
     one, other = match_objects(objects, truth, found.images, radius).pairs
     exist, star = np.zeros(len(truth)), np.full(len(truth), np.nan)
     exist[other], star[other] = catalog["prob_exist"][one], catalog["prob_star"][one]

@@ -1,7 +1,7 @@
 """Errors that a user can act on."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class InputError(ValueError):
@@ -12,7 +12,12 @@ class InputError(ValueError):
     """
 
 
-def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
+def check_keys(
+    given: Iterable[str],
+    known: Iterable[str],
+    where: str,
+    renamed: Mapping[str, str] | None = None,
+) -> None:
     """Refuse a key that nothing reads, and name the keys it may have meant.
 
     Parameters
@@ -23,6 +28,8 @@ def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
         The keys that are understood.
     where : str
         What holds them, for the message, such as ``"section [prior]"``.
+    renamed : mapping of str to str, optional
+        New name of every key that once had another one.
 
     Raises
     ------
@@ -31,6 +38,10 @@ def check_keys(given: Iterable[str], known: Iterable[str], where: str) -> None:
     """
     known = sorted(known)
     for key in given:
+        if key not in known and key in (renamed or {}):
+            raise InputError(
+                f"{key!r} in {where} is now called {(renamed or {})[key]!r}; rename it"
+            )
         if key not in known:
             close = difflib.get_close_matches(key, known, n=3)
             hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"

@@ -16,7 +16,7 @@ import numpy as np
 import numpyro.distributions as dist
 from scipy import stats
 
-from probcat.image.alignment import Link
+from probcat.image.alignment import Alignment
 from probcat.model.pixel_noise import variance
 from probcat.model.prior.defaults import log_normal_within
 from probcat.model.prior.densities import sample_colour_prior, sample_flux_prior, sample_shape
@@ -33,9 +33,9 @@ from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.render import render
 from probcat.sampler.scene.scene import build_scene
 from probcat.sampler.state import initial_state
-from probcat.sampler.updates.shared import fit, update_all
+from probcat.sampler.updates.shared import evaluate_fit, update_shared
 
-DRAW_MOVES = tuple(name for name in MOVES if name != "refit_star")
+DRAW_MOVES = tuple(name for name in MOVES if name != "refit_star_and_galaxy")
 """All together: those of a draw with default settings. The other one takes long to compile."""
 EXTENDED_RADIUS = 8
 SHAPE = (18, 20)
@@ -47,7 +47,7 @@ def make_prior(**changes):
         half_light_radius=log_normal_within(1.5, 0.4, 0.5, 4.0),
         ellipticity=dist.Beta(2.0, 4.0),
         sersic_n=dist.Uniform(0.5, 4.0),
-        num_sources=dist.Gamma(12.0, 3.0),
+        expected_sources=dist.Gamma(12.0, 3.0),
         extended_fraction=dist.Beta(3.0, 4.0),
         background=dist.Normal(5.0, 2.0),
         flux_slope=dist.Normal(1.8, 0.4),
@@ -71,7 +71,7 @@ def make_varying_psf(shape=SHAPE):
 
     psfs = [[moffat(2.2, 1.0), moffat(2.6, 1.2)], [moffat(3.3, 0.9), moffat(2.6, 0.8)]]
     nodes = (np.array([0.0, n - 1.0]) for n in shape[::-1])
-    return VaryingPSF.from_grid(*nodes, psfs, 2).seen_from((0, 0), shape)
+    return VaryingPSF.from_grid(*nodes, psfs, 2).in_frame((0, 0), shape)
 
 
 def make_scene(layout, prior, weight, photon=0.0, psf=None):
@@ -91,9 +91,9 @@ def make_joint(
     angle, zoom = 0.4, 1.25
     turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     links = (
-        Link(np.eye(2, 3)),
-        Link(np.column_stack([turned, [6.3, -4.1]]), 1, 1.0),
-        Link(np.array([[1.0, 0.01, 0.37], [-0.02, 0.99, -0.61]]), 0, 1.6),
+        Alignment(np.eye(2, 3)),
+        Alignment(np.column_stack([turned, [6.3, -4.1]]), 1, 1.0),
+        Alignment(np.array([[1.0, 0.01, 0.37], [-0.02, 0.99, -0.61]]), 0, 1.6),
     )
     psfs = psfs or [PSF.moffat(fwhm, 3.0, size=13) for fwhm in (2.6, 2.4, 2.1)]
     radii = [EXTENDED_RADIUS, 10, EXTENDED_RADIUS]
@@ -107,7 +107,7 @@ def make_joint(
         weights = np.full(shape, weight * (1.0, 0.8, 0.3)[number])
         weights[3:6, 4] = 0.0
         origin = (0, 0) if number == 0 else frame_origin(link, layout)
-        given = (radius, radius, link.affine, origin, link.gain, photon)
+        given = (radius, radius, link.affine, origin, link.flux_factor, photon)
         planes.append(Plane(np.zeros(shape), weights, psf, *given))
     return layout, build_scene(planes, prior, layout)
 
@@ -117,7 +117,7 @@ def exact_state(rng_key, scene, layout):
     keys = jax.random.split(rng_key, 8)
     prior, chains = scene.model.prior, layout.num_chains
     state = initial_state(keys[0], scene, layout)
-    mu = prior.num_sources.sample(keys[1], (chains,))
+    mu = prior.expected_sources.sample(keys[1], (chains,))
     fraction = prior.extended_fraction
     if isinstance(fraction, dist.Distribution):
         fraction = fraction.sample(keys[2], (chains,))
@@ -144,7 +144,7 @@ def exact_state(rng_key, scene, layout):
         marks = jnp.where(held[..., None], marks, 0.0).astype(jnp.float32)
         return Sources(jnp.round(position).astype(jnp.int32), marks)
 
-    draw = state.draw._replace(
+    draw = state.sample._replace(
         points=sources(keys[3], mu * (1.0 - fraction), layout.point_capacity, False),
         extended=sources(keys[4], mu * fraction, layout.extended_capacity, True),
         mu=mu,
@@ -153,23 +153,25 @@ def exact_state(rng_key, scene, layout):
     )
     draw = draw._replace(**exact_nuisances(keys[6], scene, draw))
     residual, light = exact_planes(keys[5], scene, layout, draw)
-    return state._replace(draw=draw, residual=residual, light=light)
+    return state._replace(sample=draw, residual=residual, sky_subtracted=light)
 
 
 def exact_nuisances(rng_key, scene, draw):
     """Draws from the priors of all that images have of their own."""
     keys = jax.random.split(rng_key, 5)
-    prior, shape = scene.model.prior, draw.psf_error.shape
+    prior, shape = scene.model.prior, draw.psf_error_floor.shape
     found = {}
-    for key, name in zip(keys, ("psf_error", "noise_scale", "flux_scale"), strict=False):
+    for key, name in zip(keys, ("psf_error_floor", "noise_scale", "flux_scale"), strict=False):
         if isinstance(getattr(prior, name), dist.Distribution):
             found[name] = getattr(prior, name).sample(key, shape)
     if prior.flux_scale is not None:
         bands = scene.model.bands
         sampled = np.array([band in bands[:index] for index, band in enumerate(bands)])
         found["flux_scale"] = jnp.where(sampled[None], found["flux_scale"], 1.0)
-    if prior.psf_width is not None:
-        found["psf_width"] = prior.psf_width.sample(jax.random.fold_in(rng_key, 1), (*shape, 2))
+    if prior.psf_width_change is not None:
+        found["psf_width_change"] = prior.psf_width_change.sample(
+            jax.random.fold_in(rng_key, 1), (*shape, 2)
+        )
     if prior.offset is not None:
         offset = prior.offset.sample(keys[3], (*shape, 2))
         found["offset"] = offset.at[:, 0].set(0.0)
@@ -186,7 +188,7 @@ def exact_nuisances(rng_key, scene, draw):
 def exact_planes(rng_key, scene, layout, draw):
     """Noise of the right variance as residuals, and data minus background, of every chain."""
     models = [None] * len(scene.weight)
-    if scene.keeps_light:
+    if scene.keeps_sky_subtracted:
         models = jax.jit(jax.vmap(partial(render_chain, scene, layout)))(draw)
     residuals, lights = [], []
     keys = jax.random.split(rng_key, len(models))
@@ -198,7 +200,7 @@ def exact_planes(rng_key, scene, layout, draw):
                 lambda d, m, i=index: variance(plane_noise(scene, d, m, i), jnp.zeros_like(m))
             )(draw, model)
         residuals.append(jnp.where(weight > 0, noise * jnp.sqrt(spread), 0.0))
-        if scene.keeps_light:
+        if scene.keeps_sky_subtracted:
             lights.append(model + residuals[-1])
     return tuple(residuals), tuple(lights)
 
@@ -220,11 +222,11 @@ def _run(layout, with_globals, state, keys, scene):
 
     def body(state, key):
         key_pass, key_globals = jax.random.split(key)
-        state = kernel._pass(
+        state = kernel.sweep(
             state, key_pass, scene=scene, plan=layout.plans[0], number=0, warming=False
         )
         if with_globals:
-            state = update_all(key_globals, state, scene, layout, EXTENDED_RADIUS)
+            state = update_shared(key_globals, state, scene, layout, EXTENDED_RADIUS)
         return state, None
 
     return jax.lax.scan(body, state, keys)[0]
@@ -232,11 +234,11 @@ def _run(layout, with_globals, state, keys, scene):
 
 def compare_with_prior(state, scene, layout):
     """P values of everything that must still follow the joint, by name."""
-    prior, draw = scene.model.prior, jax.tree.map(np.asarray, state.draw)
+    prior, draw = scene.model.prior, jax.tree.map(np.asarray, state.sample)
     fresh = exact_state(jax.random.key(987), scene, layout)
     results = {}
     for name, sources in (("point", draw.points), ("extended", draw.extended)):
-        other = getattr(fresh.draw, "points" if name == "point" else name)
+        other = getattr(fresh.sample, "points" if name == "point" else name)
         active = sources.marks[..., 2] > 0
         other_active = np.asarray(other.active)
         if not other_active.any():
@@ -264,9 +266,11 @@ def compare_with_prior(state, scene, layout):
     results["flux_slope"] = stats.kstest(
         (draw.flux_slope - prior.flux_slope.loc) / prior.flux_slope.scale, "norm"
     ).pvalue
-    results["mu"] = stats.ks_2samp(draw.mu, np.asarray(fresh.draw.mu)).pvalue
-    results |= compare_nuisances(scene, draw, fresh.draw)
-    measured = jax.vmap(partial(fit, scene))(state.draw, state.residual, state.light)
+    results["mu"] = stats.ks_2samp(draw.mu, np.asarray(fresh.sample.mu)).pvalue
+    results |= compare_nuisances(scene, draw, fresh.sample)
+    measured = jax.vmap(partial(evaluate_fit, scene))(
+        state.sample, state.residual, state.sky_subtracted
+    )
     pixels = sum(int(np.sum(np.asarray(weight) > 0)) for weight in scene.weight)
     if pixels:
         results["chi2"] = stats.kstest(np.asarray(measured[0]), stats.chi2(pixels).cdf).pvalue
@@ -282,7 +286,7 @@ def compare_nuisances(scene, draw, fresh):
                 pull = (draw.background[:, first + term] - mean[term]) / scale[term]
                 results[f"background_{number}_{term}"] = stats.kstest(pull, "norm").pvalue
         first += mean.shape[0]
-    for name in ("psf_error", "noise_scale", "flux_scale", "offset", "psf_width"):
+    for name in ("psf_error_floor", "noise_scale", "flux_scale", "offset", "psf_width_change"):
         values = np.asarray(getattr(draw, name)).reshape(draw.mu.shape[0], -1)
         others = np.asarray(getattr(fresh, name)).reshape(values.shape)
         for column in range(values.shape[1]):

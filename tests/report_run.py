@@ -78,7 +78,7 @@ def _make_image(band, number):
     wcs.wcs.crpix = 12.0 + number * SHIFT[0], 12.0 + number * SHIFT[1]
     wcs.wcs.cdelt = -5e-5, 5e-5
     sources = {"x": X + number * SHIFT[0], "y": Y + number * SHIFT[1], "flux": FLUX[band]}
-    sources |= {"extended": EXTENDED}
+    sources |= {"is_extended": EXTENDED}
     sources |= {name: np.full(4, value) for name, value in zip(SHAPE_NAMES, GALAXY, strict=True)}
     psf = PSF.moffat(2.8, 3.0, size=13)
     made = simulate_image(sources, psf, SHAPE, jax.random.key(number), noise=2.0, band=band)
@@ -97,7 +97,7 @@ def _make_samples(images, bands):
         "x": X + 0.05 * rng.normal(size=dims),
         "y": Y + 0.05 * rng.normal(size=dims),
         "active": active,
-        "extended": extended,
+        "is_extended": extended,
     }
     for number, band in enumerate(bands):
         name = f"flux_{band}" if number else "flux"

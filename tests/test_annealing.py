@@ -9,12 +9,12 @@ from probcat import PSF, InputError, SamplerSettings, simulate_image
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.warmup.tempering import (
+    MAX_START_BETA,
     SHARE,
     SHARE_OF_STARS,
     START_SIGNAL,
-    WARMEST,
-    share_of_warmup,
-    start_temperature,
+    default_start_beta,
+    fraction_of_warmup,
 )
 
 
@@ -30,32 +30,32 @@ def test_brightest_object_starts_faint():
     signal_square = 2e4**2 * np.sum(image.psf.evaluate_grid(grid, grid) ** 2)
     # The box holds all but the wings of a Gaussian.
     expected = START_SIGNAL**2 / signal_square
-    assert start_temperature([image]) == pytest.approx(expected, rel=0.05)
+    assert default_start_beta([image]) == pytest.approx(expected, rel=0.05)
     # Two exposures of one band hold twice the information; those of another band do not add.
-    assert start_temperature([image, star(2e4, 2)]) == pytest.approx(expected / 2.0, rel=0.05)
+    assert default_start_beta([image, star(2e4, 2)]) == pytest.approx(expected / 2.0, rel=0.05)
 
 
 def test_faint_images_and_stars_alone_start_warmest():
-    assert start_temperature([star(30.0)]) == WARMEST
-    assert start_temperature([star(2e4)], with_extended=False) == WARMEST
+    assert default_start_beta([star(30.0)]) == MAX_START_BETA
+    assert default_start_beta([star(2e4)], with_extended=False) == MAX_START_BETA
 
 
 def test_bad_temperature_is_refused():
-    with pytest.raises(InputError, match=r"first_temperature = 1.5; it must be in \[0, 1\]"):
-        SamplerSettings(first_temperature=1.5)
+    with pytest.raises(InputError, match=r"start_beta = 1.5; it must be in \[0, 1\]"):
+        SamplerSettings(start_beta=1.5)
 
 
 def test_galaxies_are_tempered_longer_than_stars():
-    assert share_of_warmup(SamplerSettings().tempered_share, True) == SHARE
-    assert share_of_warmup(SamplerSettings().tempered_share, False) == SHARE_OF_STARS < SHARE
-    assert share_of_warmup(0.2, True) == share_of_warmup(0.2, False) == 0.2
-    with pytest.raises(InputError, match=r"tempered_share = 1.5; it must be at most 1"):
-        SamplerSettings(tempered_share=1.5)
+    assert fraction_of_warmup(SamplerSettings().tempering_fraction, True) == SHARE
+    assert fraction_of_warmup(SamplerSettings().tempering_fraction, False) == SHARE_OF_STARS < SHARE
+    assert fraction_of_warmup(0.2, True) == fraction_of_warmup(0.2, False) == 0.2
+    with pytest.raises(InputError, match=r"tempering_fraction = 1.5; it must be at most 1"):
+        SamplerSettings(tempering_fraction=1.5)
 
 
 def test_reluctance_is_over_when_the_likelihood_is_whole():
     layout = Layout((20, 20), 10, 1.0, 8, 8, (), 4, 2)
-    kernel = CatalogKernel(layout, 5, num_warmup=100, tempered_share=0.5, reluctance=3.0)
+    kernel = CatalogKernel(layout, 5, num_warmup=100, tempering_fraction=0.5, density_penalty=3.0)
     progress = [float(kernel._progress(jnp.int32(i))) for i in (0, 25, 50, 99, 200)]
     assert progress == [0.0, 0.5, 1.0, 1.0, 1.0]
-    assert kernel != CatalogKernel(layout, 5, num_warmup=100, tempered_share=0.5)
+    assert kernel != CatalogKernel(layout, 5, num_warmup=100, tempering_fraction=0.5)

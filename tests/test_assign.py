@@ -75,16 +75,16 @@ def make_samples(num_draws=12, num_sources=7, shape=(24, 30), seed=1):
         "y": (place[:, 1] + rng.uniform(-0.9, 0.9, dims)).astype(np.float32),
         "flux": rng.uniform(20, 400, dims).astype(np.float32),
         "active": rng.random(dims) < 0.8,
-        "extended": np.broadcast_to(np.arange(num_sources) % 3 == 0, dims).copy(),
+        "is_extended": np.broadcast_to(np.arange(num_sources) % 3 == 0, dims).copy(),
     }
     sources |= {name: np.full(dims, np.nan, np.float32) for name in SHAPE_NAMES}
-    sources["half_light_radius"][sources["extended"]] = 1.5
+    sources["half_light_radius"][sources["is_extended"]] = 1.5
     background = rng.normal(0.5, 1.0, dims[:2])
     samples = Samples(sources, {"background": background}).compact()
     return samples
 
 
-def link_at_random(samples, num_objects, seed=2, parts=False):
+def link_at_random(samples, num_objects, seed=2, substructure=False):
     """Make any one-to-one linking, with any parts: what is checked holds for each."""
     rng = np.random.default_rng(seed)
     active = samples.sources["active"]
@@ -93,22 +93,22 @@ def link_at_random(samples, num_objects, seed=2, parts=False):
         slots = np.flatnonzero(active[chain, draw])
         rows = rng.permutation(num_objects)[: slots.size]
         members[chain, draw, slots[: rows.size]] = rows
-    hosts = None
-    if parts:
-        hosts = np.full(active.shape, -1, np.int32)
+    part_of = None
+    if substructure:
+        part_of = np.full(active.shape, -1, np.int32)
         for chain, draw in np.ndindex(active.shape[:2]):
             slots = rng.permutation(np.flatnonzero(active[chain, draw]))
-            hosts[chain, draw, slots[3:]] = rng.choice(slots[:3], len(slots[3:]))
-        members[hosts >= 0] = -1
+            part_of[chain, draw, slots[3:]] = rng.choice(slots[:3], len(slots[3:]))
+        members[part_of >= 0] = -1
     columns = {"object_id": np.arange(1, num_objects + 1)}
-    return CondensedCatalog(columns, members, 0.0, hosts=hosts)
+    return CondensedCatalog(columns, members, 0.0, part_of=part_of)
 
 
 def arguments(samples, chain, draw):
     """Sources of a draw as the renderer takes them."""
     values = {name: np.nan_to_num(v[chain, draw], nan=1.0) for name, v in samples.sources.items()}
     shape = np.stack([values[name] for name in SHAPE_NAMES], axis=-1)
-    return values["x"], values["y"], values["flux"], shape, values["extended"], values["active"]
+    return values["x"], values["y"], values["flux"], shape, values["is_extended"], values["active"]
 
 
 def count_directly(samples, catalog, image, renderer):
@@ -168,7 +168,7 @@ def count_directly(samples, catalog, image, renderer):
 )
 def test_maps_equal_a_direct_count(num_objects, max_memory, parts):
     image, samples, renderer = make_image(), make_samples(), GaussianRenderer()
-    catalog = link_at_random(samples, num_objects, parts=parts)
+    catalog = link_at_random(samples, num_objects, substructure=parts)
     assignment = assign_pixels(samples, catalog, image, renderer, max_memory=max_memory)
     expected, _ = count_directly(samples, catalog, image, renderer)
     for kind in KINDS:
@@ -178,9 +178,9 @@ def test_maps_equal_a_direct_count(num_objects, max_memory, parts):
             np.testing.assert_allclose(found, expected[kind][row], atol=2e-5)
         np.testing.assert_allclose(assignment.unassigned[kind], expected[kind][-1], atol=2e-5)
     np.testing.assert_allclose(assignment.background, expected["background"], atol=2e-5)
-    information = expected["total"] ** 2 * image.weight
-    np.testing.assert_allclose(assignment.information, information, rtol=1e-4, atol=1e-6)
-    assert assignment.information[3, 4] == 0.0
+    snr_squared = expected["total"] ** 2 * image.weight
+    np.testing.assert_allclose(assignment.snr_squared, snr_squared, rtol=1e-4, atol=1e-6)
+    assert assignment.snr_squared[3, 4] == 0.0
     assert 0.05 < assignment.background.mean() < 0.95
 
 
@@ -210,7 +210,7 @@ def test_condensed_stars_own_their_light():
         "y": np.full(dims, 10.0),
         "flux": np.broadcast_to([1000.0, 500.0], dims),
         "active": np.ones(dims, bool),
-        "extended": np.zeros(dims, bool),
+        "is_extended": np.zeros(dims, bool),
     }
     samples = Samples(sources | {name: np.full(dims, np.nan) for name in SHAPE_NAMES})
     catalog = condense(samples)
@@ -262,7 +262,7 @@ def test_sky_that_was_taken_off_owns_photons():
     image, samples, renderer = make_image(), make_samples(), GaussianRenderer()
     catalog = link_at_random(samples, 5)
     shares = [
-        assign_pixels(samples, catalog, image, renderer, sky=sky).background
+        assign_pixels(samples, catalog, image, renderer, subtracted_sky=sky).background
         for sky in (0.0, 1e3, np.full(image.shape, 1e3))
     ]
     assert shares[0].min() < 0.3
@@ -270,7 +270,7 @@ def test_sky_that_was_taken_off_owns_photons():
     np.testing.assert_array_equal(shares[1], shares[2])
     for sky, message in ((np.ones(3), "shape"), (np.nan, "finite")):
         with pytest.raises(InputError, match=message):
-            assign_pixels(samples, catalog, image, renderer, sky=sky)
+            assign_pixels(samples, catalog, image, renderer, subtracted_sky=sky)
 
 
 def test_many_scenes_share_one_program():
@@ -282,7 +282,7 @@ def test_many_scenes_share_one_program():
         assert accumulate._cache_size() <= size + (seed == 0)
 
 
-def two_objects(band="r", information=None, kinds=KINDS, at=(2, 2), values=(0.6, 0.3), wcs=None):
+def two_objects(band="r", snr_squared=None, kinds=KINDS, at=(2, 2), values=(0.6, 0.3), wcs=None):
     """Two objects side by side on an image of 6 x 9 pixels; the second reaches beyond it."""
     stamps = {kind: np.zeros((2, 3, 3), np.float32) for kind in kinds}
     for kind in kinds:
@@ -291,8 +291,8 @@ def two_objects(band="r", information=None, kinds=KINDS, at=(2, 2), values=(0.6,
     origins = np.array([at, (4, 7)])
     made = Assignment(np.array([4, 9]), origins, stamps, rest, (6, 9), band, wcs=wcs)
     background = 1.0 - sum((made.map(i, "photon") for i in (4, 9)), rest["photon"])
-    information = np.ones((6, 9)) if information is None else information
-    return replace(made, background=background, information=information)
+    snr_squared = np.ones((6, 9)) if snr_squared is None else snr_squared
+    return replace(made, background=background, snr_squared=snr_squared)
 
 
 def make_wcs(shift=0.0):
@@ -392,7 +392,7 @@ def test_bands_count_by_their_information():
     second = two_objects("i", np.ones((6, 9)), at=(1, 3), values=(0.5, 0.7))
     both = combine([first, second])
     assert both.band == "r+i"
-    np.testing.assert_array_equal(both.information, known + 1.0)
+    np.testing.assert_array_equal(both.snr_squared, known + 1.0)
     for kind in ("dominant", "footprint", "photon"):
         for object_id in (4, 9):
             maps = first.map(object_id, kind), second.map(object_id, kind)
@@ -419,7 +419,7 @@ def test_bands_that_do_not_go_together_are_refused():
         ([one, other_objects], None, "different objects"),
         ([one, replace(one, shape=(9, 9))], None, "one pixel grid"),
         ([one, two_objects(wcs=make_wcs(0.3))], None, "0.30 px apart"),
-        ([one, replace(one, information=None)], None, "give weights"),
+        ([one, replace(one, snr_squared=None)], None, "give weights"),
         ([one, one], [1.0], "1 weights"),
         ([one, one], [1.0, -1.0], "not negative"),
         ([one, one], [1.0, np.ones(3)], "shape"),
@@ -436,14 +436,14 @@ def test_all_kinds_come_back_from_a_file(tmp_path, full):
         made = two_objects(kinds=KINDS)
         kinds = {name: getattr(made, name) for name in ("stamps", "unassigned")}
         kinds = {n: {k: v for k, v in m.items() if k != "photon"} for n, m in kinds.items()}
-        made = replace(made, background=None, information=None, **kinds)
+        made = replace(made, background=None, snr_squared=None, **kinds)
     write_assignment(tmp_path / "assignment.fits", made)
     back = read_assignment(tmp_path / "assignment.fits")
     assert list(back.stamps) == list(made.stamps)
     assert (back.wcs is not None) == (back.background is not None) == full
     if full:
         np.testing.assert_array_equal(back.map(9, "photon"), made.map(9, "photon"))
-        for name in ("background", "information"):
+        for name in ("background", "snr_squared"):
             np.testing.assert_array_equal(getattr(back, name), getattr(made, name).astype("f4"))
         sky = back.wcs.pixel_to_world_values(8.0, 5.0)
         np.testing.assert_allclose(sky, make_wcs().pixel_to_world_values(8.0, 5.0), rtol=1e-12)

@@ -39,7 +39,7 @@ def test_commands_give_help(name):
 def scenes(monkeypatch):
     """Scenes whose sampler makes few kinds of moves, which compiles sooner."""
     module = importlib.import_module("benchmarks.scenes")
-    few = replace(module.SETTINGS, split_merge=0, resplit=0, companion=0)
+    few = replace(module.SETTINGS, split_merge=0, merge_and_split=0, companion=0)
     monkeypatch.setattr(module, "SETTINGS", few)
     return module
 

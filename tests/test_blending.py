@@ -72,7 +72,7 @@ def test_objects_that_share_pixels_are_a_blend_of_the_brightest():
     np.testing.assert_allclose(positions(samples, catalog)[:, 0], [10, 14, 18, 40], atol=0.01)
     footprints, found = columns_of(samples, catalog)
     np.testing.assert_array_equal(np.diff(footprints.share.indptr), 25)
-    np.testing.assert_array_equal(found["parent_id"], [1, 1, 1, 4])
+    np.testing.assert_array_equal(found["blend_id"], [1, 1, 1, 4])
     # Of 25 pixels an outer object halves 5 with its neighbour, the middle one 10.
     np.testing.assert_allclose(found["blendedness"], [0.1, 0.2, 0.1, 0.0], atol=1e-6)
 
@@ -80,7 +80,7 @@ def test_objects_that_share_pixels_are_a_blend_of_the_brightest():
 def test_what_hardly_exists_does_not_join_others():
     samples, catalog = make_catalog([(10, 10), (15, 10), (13, 10)], share=[1.0, 1.0, 0.2])
     _, found = columns_of(samples, catalog)
-    np.testing.assert_array_equal(found["parent_id"], [1, 2, 2])
+    np.testing.assert_array_equal(found["blend_id"], [1, 2, 2])
     # Given that it exists, it shares two columns with the one and three with the other.
     assert found["blendedness"][2] == pytest.approx(0.5, abs=1e-6)
 
@@ -90,7 +90,7 @@ def test_object_without_a_footprint_has_its_half_light_area():
     footprints, found = columns_of(samples, catalog, half_width=-1)
     # Pixels within 1.5 px of the centre of one.
     np.testing.assert_array_equal(np.diff(footprints.share.indptr), [9, 9])
-    np.testing.assert_array_equal(found["parent_id"], [1, 2])
+    np.testing.assert_array_equal(found["blend_id"], [1, 2])
     assert ((found["blendedness"] >= 0) & (found["blendedness"] <= 1)).all()
 
 
@@ -102,7 +102,7 @@ def test_alternatives_are_one_blend():
     ]
     samples = samples_from_draws(draws)
     _, found = columns_of(samples, condense(samples), half_width=0)
-    np.testing.assert_array_equal(found["parent_id"], [1, 1])
+    np.testing.assert_array_equal(found["blend_id"], [1, 1])
 
 
 def test_empty_catalog_has_empty_columns():
@@ -110,7 +110,7 @@ def test_empty_catalog_has_empty_columns():
     catalog = condense(samples)
     footprints = find_footprints(catalog, make_maps(catalog), make_image(), np.zeros((0, 2)))
     found = blend_columns(catalog, footprints, np.ones(SHAPE))
-    assert len(found["parent_id"]) == len(found["blendedness"]) == 0
+    assert len(found["blend_id"]) == len(found["blendedness"]) == 0
     assert len(flag_run(samples, catalog)) == 0
 
 

@@ -51,7 +51,7 @@ def calls(monkeypatch):
         for name, values in TRUTH.items():
             scatter = 0.05 if name != "flux" else 20.0
             sources[name] = (values + scatter * rng.normal(size=shape)).astype(np.float32)
-        sources |= {"extended": np.zeros(shape, bool), "active": np.ones(shape, bool)}
+        sources |= {"is_extended": np.zeros(shape, bool), "active": np.ones(shape, bool)}
         scalars = {
             "log_likelihood": rng.normal(size=shape[:2]),
             "background": 0.1 * rng.normal(size=shape[:2]),
@@ -134,8 +134,8 @@ def test_condense_takes_options_and_keeps_them(image_path, calls, no_figures, tm
     assert header["NOBJ"] == 3
     assert header["FLAG0"] == "EDGE"
     table = fits.getdata(out / "catalog.fits", "CATALOG")
-    assert {"parent_id", "blendedness", "flags", "x_flux_r_cov"} <= set(table.names)
-    np.testing.assert_array_equal(table["parent_id"], table["object_id"])
+    assert {"blend_id", "blendedness", "flags", "x_flux_r_cov"} <= set(table.names)
+    np.testing.assert_array_equal(table["blend_id"], table["object_id"])
     before = (out / "config.toml").read_text()
     result = probcat_command("condense", out, "--radius", -1)
     assert result.exit_code == 2

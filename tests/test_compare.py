@@ -266,7 +266,7 @@ def test_a_run_that_missed_one_is_marked_down(made):
     # What is missed goes to sources of no object: both errors count.
     expected = np.mean(2.0 * shares.map(1)[counts] ** 2)
     assert scores["light_r"]["brier"] == pytest.approx(expected, rel=1e-5)
-    near = score_found(make_found(made, shift=0.5), truth, radius=0.4).scores["detection"]
+    near = score_found(make_found(made, shift=0.5), truth, match_radius=0.4).scores["detection"]
     assert near["completeness_sure"] == near["purity_sure"] == 0.0
 
 
@@ -291,10 +291,10 @@ def test_a_gap_of_magnitudes_needs_them(made):
     bare = Truth(*(np.array(SOURCES[name]) for name in ("x", "y")))
     assert "by_magnitude" not in score_found(make_found(made), bare).scores
     with pytest.raises(InputError, match="magnitude gap"):
-        score_found(make_found(made), bare, mag_gap=0.5)
+        score_found(make_found(made), bare, max_mag_difference=0.5)
     mags = 27.0 - 2.5 * np.log10(np.array(SOURCES["flux"])) + np.array([0.0, 0.0, 0.8])
     with_mags = replace(bare, mag={"r": mags})
-    close = score_found(make_found(made), with_mags, mag_gap=0.5).scores["detection"]
+    close = score_found(make_found(made), with_mags, max_mag_difference=0.5).scores["detection"]
     assert close["completeness_sure"] == pytest.approx(2 / 3)
 
 
@@ -306,7 +306,7 @@ def test_options_and_bands_that_do_not_fit_are_refused(made):
     small = truth_from_light({"r": made.light[:, :5]}, true_table())
     with pytest.raises(InputError, match="noise-free images"):
         score_found(found, small)
-    for options in ({"radius": -1.0}, {"mag_gap": np.nan}, {"threshold": 1.0}):
+    for options in ({"match_radius": -1.0}, {"max_mag_difference": np.nan}, {"threshold": 1.0}):
         with pytest.raises(InputError, match=next(iter(options))):
             score_found(found, truth, **options)
 
@@ -315,15 +315,15 @@ def test_the_command_prints_and_writes_all_scores(made, run_directory, tmp_path)
     write_light(tmp_path / "truth.fits", made.light, true_table())
     command = ["compare", str(run_directory), str(tmp_path / "truth.fits")]
     file = tmp_path / "scores" / "scores.json"
-    result = CliRunner().invoke(main, [*command, "--radius", "1", "--json", str(file)])
+    result = CliRunner().invoke(main, [*command, "--match-radius", "1", "--json", str(file)])
     assert result.exit_code == 0, result.output
     stored = json.loads(file.read_text())
     assert stored["scores"]["masks_r"]["mean_iou"] == 1.0
     assert stored["scores"]["detection"]["completeness_sure"] == 1.0
-    assert stored["about"]["radius"] == 1.0
+    assert stored["about"]["match_radius"] == 1.0
     for text in ("completeness weighted", "panoptic quality", "by magnitude", "flux r"):
         assert text in result.output
-    again = compare(run_directory, tmp_path / "truth.fits", radius=1.0)
+    again = compare(run_directory, tmp_path / "truth.fits", match_radius=1.0)
     assert again.to_dict() == stored
 
 
@@ -381,13 +381,13 @@ def test_blends_are_of_the_stated_population():
         np.testing.assert_array_equal(blend.image.data, again.image.data)
         assert blends.FEWEST <= len(blend.sources["x"]) <= blends.MOST
         star = blend.sources["is_star"] > 0.5
-        flux, light = blend.sources["flux"], blend.light.sum(axis=(1, 2))
+        flux, light = blend.sources["flux"], blend.sky_subtracted.sum(axis=(1, 2))
         np.testing.assert_allclose(light[star], flux[star], rtol=0.02)
         assert (light <= 1.001 * flux).all()
-        centre = np.einsum("nyx,x->n", blend.light, np.arange(blends.SHAPE[1])) / light
+        centre = np.einsum("nyx,x->n", blend.sky_subtracted, np.arange(blends.SHAPE[1])) / light
         inside = star & (np.abs(blend.sources["x"] - 19.5) < 8)
         np.testing.assert_allclose(centre[inside], blend.sources["x"][inside], atol=0.05)
-        residual = blend.image.data - blend.light.sum(axis=0) - blends.LEVEL
+        residual = blend.image.data - blend.sky_subtracted.sum(axis=0) - blends.LEVEL
         # 1600 pixels of unit noise: five sigma on the scatter and on the mean.
         assert residual.std() == pytest.approx(1.0, abs=5 / np.sqrt(2 * 1600))
         assert residual.mean() == pytest.approx(0.0, abs=5 / 40)

@@ -18,7 +18,7 @@ def samples_from_draws(draws, num_chains=2, seed=0):
     length = max(max(map(len, draws)), 1)
     dims = (len(draws), length)
     sources = {name: np.full(dims, np.nan, np.float32) for name in ("x", "y", "flux", *SHAPE_NAMES)}
-    sources |= {name: np.zeros(dims, bool) for name in ("active", "extended")}
+    sources |= {name: np.zeros(dims, bool) for name in ("active", "is_extended")}
     for number, draw in enumerate(draws):
         slots = rng.permutation(length)[: len(draw)]
         for slot, source in zip(slots, draw, strict=True):
@@ -26,7 +26,7 @@ def samples_from_draws(draws, num_chains=2, seed=0):
                 sources[name][number, slot] = value
             sources["active"][number, slot] = True
             if len(source) > 3:
-                sources["extended"][number, slot] = True
+                sources["is_extended"][number, slot] = True
                 sources["ellipticity_1"][number, slot] = 0.1
                 sources["ellipticity_2"][number, slot] = -0.2
                 sources["sersic_n"][number, slot] = 1.0

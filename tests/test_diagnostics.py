@@ -14,7 +14,7 @@ def samples_with(log_likelihood, num_active=None, seed=0):
     sources = {name: rng.uniform(1, 2, dims).astype(np.float32) for name in FLOAT_NAMES}
     count = rng.integers(4, 12, dims[:2]) if num_active is None else num_active
     sources["active"] = np.arange(12) < count[..., None]
-    sources["extended"] = np.zeros(dims, bool)
+    sources["is_extended"] = np.zeros(dims, bool)
     fixed = np.full(dims[:2], 3.0)
     return Samples(sources, {"log_likelihood": log_likelihood, "background": fixed})
 

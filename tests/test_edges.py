@@ -17,7 +17,9 @@ def run(border):
         sources, PSF.moffat(3.0, 3.0, size=15), SHAPE, jax.random.key(4), noise=5.0, background=2.0
     )
     prior = Prior.from_image(made.image, extended_fraction=0.0)
-    settings = SamplerSettings(border=border, block=20, resplit=0, companion=0, passes=4)
+    settings = SamplerSettings(
+        border=border, checkpoint_interval=20, merge_and_split=0, companion=0, passes=4
+    )
     return sample(
         made.image,
         prior,
@@ -26,7 +28,7 @@ def run(border):
         num_chains=2,
         num_warmup=80,
         num_samples=80,
-        progress=False,
+        progress_bar=False,
     )
 
 

@@ -20,7 +20,7 @@ from probcat.sampler.moves import MOVES
 # About 20 p values a test and 20 tests: a false alarm of the whole file has probability 1e-4.
 LEAST_P = 1e-4 / (20 * 20)
 SCHEDULES = {name: ([name] * 8, 0) for name in MOVES}
-LONG = {"refit_stars", "refit_star"}
+LONG = {"refit_two_stars", "refit_star_and_galaxy"}
 """Fits take long: fewer chains with data, and without data only in slow tests."""
 SCHEDULES["hmc"] = ([], 1)
 SCHEDULES["all"] = (DRAW_MOVES, 1)
@@ -33,15 +33,15 @@ def run_moves(name, weight, num_chains):
     scene = make_scene(layout, make_prior(), weight)
     start = exact_state(jax.random.key(11), scene, layout)
     end = advance(jax.random.key(12), start, scene, layout, 5, with_globals=name == "all")
-    assert not np.asarray(end.draw.overflow).any()
+    assert not np.asarray(end.sample.overflow).any()
 
-    tried, accepted = np.moveaxis(np.asarray(end.draw.moves).sum(axis=(0, 2)), -1, 0)
+    tried, accepted = np.moveaxis(np.asarray(end.sample.moves).sum(axis=(0, 2)), -1, 0)
     for index, move in enumerate(MOVES):
         if move in schedule:
             # Without acceptances in both directions the test would prove nothing.
             assert accepted[index][tried[index] > 0].min() > (10 if name == move else -1)
     if num_hmc:
-        assert np.mean(end.draw.hmc_acceptance) > 0.3
+        assert np.mean(end.sample.hmc_acceptance) > 0.3
     return compare_with_prior(end, scene, layout)
 
 

@@ -16,34 +16,34 @@ def pairs(num_pairs, beta, log_likelihood):
     layout = make_layout([], 0, num_chains=2 * num_pairs)
     scene = make_scene(layout, make_prior(), 0.07)
     state = initial_state(jax.random.key(0), scene, layout)
-    draw = state.draw._replace(
-        temperature=jnp.tile(jnp.asarray(beta, jnp.float32), num_pairs),
+    draw = state.sample._replace(
+        beta=jnp.tile(jnp.asarray(beta, jnp.float32), num_pairs),
         log_likelihood=jnp.tile(jnp.asarray(log_likelihood, jnp.float32), num_pairs),
         mu=jnp.arange(2 * num_pairs, dtype=jnp.float32),
     )
-    return state._replace(draw=draw)
+    return state._replace(sample=draw)
 
 
 def test_exchange_has_the_metropolis_probability():
     number = 20000
     start = pairs(number, [1.0, 0.4], [-3.0, -4.5])
     end = jax.jit(exchange, static_argnums=2)(jax.random.key(1), start, 2)
-    mu = np.asarray(end.draw.mu).reshape(-1, 2)
+    mu = np.asarray(end.sample.mu).reshape(-1, 2)
     swapped = mu[:, 0] > mu[:, 1]
     expected = np.exp((1.0 - 0.4) * (-4.5 + 3.0))
     # Four and a half standard deviations: false alarms below 1e-5.
     assert abs(swapped.mean() - expected) < 4.5 * np.sqrt(expected * (1 - expected) / number)
     assert np.array_equal(np.sort(mu, axis=1).ravel(), np.arange(2 * number))
-    np.testing.assert_array_equal(end.draw.temperature, start.draw.temperature)
-    lnl = np.asarray(end.draw.log_likelihood).reshape(-1, 2)
+    np.testing.assert_array_equal(end.sample.beta, start.sample.beta)
+    lnl = np.asarray(end.sample.log_likelihood).reshape(-1, 2)
     assert np.all(np.where(swapped, lnl[:, 0] == -4.5, lnl[:, 0] == -3.0))
-    counts = np.asarray(end.draw.moves)[:, MOVE_NAMES.index("exchange")].sum(axis=(0, 1, 2))
+    counts = np.asarray(end.sample.moves)[:, MOVE_NAMES.index("exchange")].sum(axis=(0, 1, 2))
     assert counts.tolist() == [number, swapped.sum()]
 
 
 def test_a_better_fit_always_goes_to_the_colder_chain():
     end = exchange(jax.random.key(1), pairs(50, [1.0, 0.4], [-9.0, -2.0]), 2)
-    assert np.all(np.asarray(coldest(end.draw, 2).log_likelihood) == -2.0)
+    assert np.all(np.asarray(coldest(end.sample, 2).log_likelihood) == -2.0)
 
 
 def test_ladder_is_geometric():
@@ -60,7 +60,11 @@ def test_tempered_chains_give_the_same_posterior():
     found = []
     for number in (1, 3):
         settings = SamplerSettings(
-            interior=12, passes=2, border=0.0, num_temperatures=number, block=20
+            window_interior=12,
+            passes=2,
+            border=0.0,
+            num_temperatures=number,
+            checkpoint_interval=20,
         )
         samples = sample(image, prior, rng_key=number, settings=settings, **counts)
         assert samples.num_chains == 16

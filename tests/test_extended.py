@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from probcat.model import sersic
-from probcat.model.extended_sources import VALID, extended_image, extended_tables, repeated_image
+from probcat.model.extended_sources import VALID, extended_image, extended_tables, tiled_image
 from probcat.psf.psf import PSF
 
 CIRCLE, MODERATE, FLAT = (0.0, 0.0), (0.25, -0.2), (-0.3, 0.6)
@@ -20,7 +20,7 @@ REAL = {"sdss": ("m2/m2_r.fits", "PSF", 5), "hsc": ("hsc_cosmos/hsc_cosmos_35.fi
 def stamp_of(tables, dx, dy, shape, half):
     """Stamp around a source, compiled once for every size of grid and stamp."""
     assert half <= VALID * tables.size
-    return repeated_image(tables, half + dx, half + dy, shape, 2 * half + 1)
+    return tiled_image(tables, half + dx, half + dy, shape, 2 * half + 1)
 
 
 image_of = jax.jit(extended_image)

@@ -24,9 +24,13 @@ def images():
 @pytest.fixture(scope="module")
 def run(images):
     settings = SamplerSettings(
-        alone_share=0.5, passes=1, block=BLOCK, num_temperatures=2, first_temperature=0.01
+        first_image_fraction=0.5,
+        passes=1,
+        checkpoint_interval=BLOCK,
+        num_temperatures=2,
+        start_beta=0.01,
     )
-    more = {"psf_error_scatter": 0.02, "background_model": ["plane", "level"]}
+    more = {"psf_error_floor_scatter": 0.02, "background_model": ["plane", "level"]}
     # Of stars alone, which are sooner compiled.
     prior = Prior.from_image(images, extended_fraction=0.0, **more)
     return Run(images, prior, settings, jax.random.key(5), (2, 40, 1))
@@ -46,40 +50,49 @@ def blocks(run):
 
 def test_draws_alone_are_whole_blocks_of_the_warmup(images):
     prior = Prior.from_image(images)
-    assert draws_alone(SamplerSettings(block=8), prior, SEVERAL, 100) == 8 * int(SHARE * 100 / 8)
+    assert draws_alone(SamplerSettings(checkpoint_interval=8), prior, SEVERAL, 100) == 8 * int(
+        SHARE * 100 / 8
+    )
     assert draws_alone(SamplerSettings(), prior, SEVERAL - 1, 100) == 0
-    assert draws_alone(SamplerSettings(alone_share=0.3), prior, 2, 100) == 30
-    assert draws_alone(SamplerSettings(alone_share=0.3), prior, 1, 100) == 0
+    assert draws_alone(SamplerSettings(first_image_fraction=0.3), prior, 2, 100) == 30
+    assert draws_alone(SamplerSettings(first_image_fraction=0.3), prior, 1, 100) == 0
     stars = Prior.from_image(images, extended_fraction=0.0)
     assert draws_alone(SamplerSettings(), stars, SEVERAL, 100) == 0
-    with pytest.raises(InputError, match=r"alone_share = 1.5; it must be at most 1"):
-        SamplerSettings(alone_share=1.5)
+    with pytest.raises(InputError, match=r"first_image_fraction = 1.5; it must be at most 1"):
+        SamplerSettings(first_image_fraction=1.5)
 
 
 def test_what_the_first_image_has_comes_back(images):
     """Whatever has an axis of images or bands, of both kinds of sources."""
-    settings = SamplerSettings(alone_share=0.5)
-    prior = Prior.from_image(images, psf_width_scatter=0.02, noise_scale_scatter=0.1)
+    settings = SamplerSettings(first_image_fraction=0.5)
+    prior = Prior.from_image(images, psf_width_change_scatter=0.02, noise_scale_scatter=0.1)
     run = Run(images, prior, settings, jax.random.key(5), (2, 40, 1))
     rng, state = np.random.default_rng(0), run.begin()
-    drawn = jax.tree.map(lambda values: rng.uniform(size=values.shape), state.draw)
+    drawn = jax.tree.map(lambda values: rng.uniform(size=values.shape), state.sample)
     state = state._replace(draw=jax.tree.map(jnp.asarray, drawn))
     narrow = run.first_image._narrowed(state)
     one = Run(images[:1], prior_alone(prior), settings, jax.random.key(5), (2, 40, 1)).begin()
-    assert narrow.draw.points.marks.shape[-1] == one.draw.points.marks.shape[-1] == 3
-    assert narrow.draw.extended.marks.shape[-1] == one.draw.extended.marks.shape[-1] == 7
-    for name in ("background", "psf_error", "psf_width", "noise_scale", "offset", "flux_scale"):
-        assert getattr(narrow.draw, name).shape == getattr(one.draw, name).shape
-    wide = run.first_image._widened(narrow.draw, state.draw)
+    assert narrow.sample.points.marks.shape[-1] == one.sample.points.marks.shape[-1] == 3
+    assert narrow.sample.extended.marks.shape[-1] == one.sample.extended.marks.shape[-1] == 7
+    for name in (
+        "background",
+        "psf_error_floor",
+        "psf_width_change",
+        "noise_scale",
+        "offset",
+        "flux_scale",
+    ):
+        assert getattr(narrow.sample, name).shape == getattr(one.sample, name).shape
+    wide = run.first_image._widened(narrow.sample, state.sample)
     for kind, last in (("points", 0), ("extended", 4)):
-        given, found = (np.asarray(getattr(draw, kind).marks) for draw in (state.draw, wide))
+        given, found = (np.asarray(getattr(draw, kind).marks) for draw in (state.sample, wide))
         assert given.shape == found.shape
         np.testing.assert_array_equal(given[..., :3], found[..., :3])
         np.testing.assert_array_equal(given[..., 4:], found[..., 4:])
         assert given.shape[-1] == 4 + last
-    for name in state.draw._fields:
+    for name in state.sample._fields:
         if name not in ("points", "extended", "chi2"):
-            np.testing.assert_array_equal(getattr(state.draw, name), getattr(wide, name))
+            np.testing.assert_array_equal(getattr(state.sample, name), getattr(wide, name))
 
 
 def test_form_of_state_and_draws_is_that_of_all_images(run, blocks):
@@ -99,7 +112,7 @@ def test_what_other_images_have_waits(run, blocks):
     states, drawn = blocks
     number = run.num_alone // BLOCK
     before, last, after = (
-        jax.tree.map(np.asarray, state.draw) for state in (states[0], states[number], states[-1])
+        jax.tree.map(np.asarray, state.sample) for state in (states[0], states[number], states[-1])
     )
     mean = float(run.prior.colour_mean[0])
     colours = last.points.marks[..., 3][last.points.active]
@@ -109,11 +122,11 @@ def test_what_other_images_have_waits(run, blocks):
     # The first image has a plane of three terms.
     assert (last.background[:, 3:] == before.background[:, 3:]).all()
     assert (last.background[:, :3] != before.background[:, :3]).all()
-    assert (last.psf_error[:, 1] == before.psf_error[:, 1]).all()
+    assert (last.psf_error_floor[:, 1] == before.psf_error_floor[:, 1]).all()
     assert (last.offset == 0.0).all()
     assert (after.offset[:, 1] != 0.0).any()
     assert (after.background[:, 3] != before.background[:, 3]).all()
-    assert np.asarray(drawn[0].temperature).max() < 1.0
+    assert np.asarray(drawn[0].beta).max() < 1.0
 
 
 def test_residuals_are_up_to_date(run, blocks):
@@ -124,7 +137,7 @@ def test_residuals_are_up_to_date(run, blocks):
     for index, seen in ((number, 1), (number + 1, 2), (number + 2, 2)):
         state = states[index]
         for chain in range(4):
-            draw = jax.tree.map(lambda values, chain=chain: values[chain], state.draw)
+            draw = jax.tree.map(lambda values, chain=chain: values[chain], state.sample)
             fresh = fresh_residual(draw, run.scene, run.layout, run.radii[0][1])
             for plane in range(seen):
                 error = np.abs(np.asarray(state.residual[plane][chain] - fresh[plane]))

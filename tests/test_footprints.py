@@ -7,11 +7,11 @@ import numpyro.distributions as dist
 from harness import compare_with_prior, exact_state, make_prior
 
 from probcat import PSF, Image, Prior, SamplerSettings
-from probcat.image.alignment import link_images
+from probcat.image.alignment import align_images
 from probcat.model.prior.defaults import log_normal_within
 from probcat.numerics.shape_matrices import semi_major
 from probcat.sampler.geometry.layout import Layout, PassPlan
-from probcat.sampler.geometry.stamp_sizes import SMALL_IMAGE, footprints, large_footprint
+from probcat.sampler.geometry.stamp_sizes import SMALL_IMAGE, large_stamp_radius, stamp_radii
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.render import extended_stamps
@@ -19,7 +19,13 @@ from probcat.sampler.scene.scene import build_scene
 
 SMALL, LARGE, LIMIT = 5, 9, 1.8
 SHAPE = (18, 20)
-MOVES = ("birth_death_extended", "companion_extended", "retype", "blend", "birth_death_point")
+MOVES = (
+    "birth_death_extended",
+    "companion_extended",
+    "retype",
+    "galaxy_to_stars",
+    "birth_death_point",
+)
 
 
 def make_scene(num_chains):
@@ -38,7 +44,9 @@ def make_scene(num_chains):
 def test_stamps_end_at_the_footprint_of_their_class():
     layout, scene = make_scene(16)
     state = exact_state(jax.random.key(1), scene, layout)
-    sources = jax.tree.map(lambda values: values.reshape(-1, values.shape[-1]), state.draw.extended)
+    sources = jax.tree.map(
+        lambda values: values.reshape(-1, values.shape[-1]), state.sample.extended
+    )
     marks = sources.marks
     stamps = np.asarray(extended_stamps(scene, 0, marks[:, :2], marks[:, 2], marks[:, 3:], LARGE))
     active, size = np.asarray(sources.active), np.asarray(semi_major(sources.marks[:, 3:]))
@@ -59,7 +67,7 @@ def test_two_classes_of_windows_leave_the_joint_unchanged():
     def run(state, keys):
         def body(state, key):
             for number, plan in enumerate(layout.plans):
-                state = kernel._pass(
+                state = kernel.sweep(
                     state,
                     jax.random.fold_in(key, number),
                     scene=scene,
@@ -72,8 +80,8 @@ def test_two_classes_of_windows_leave_the_joint_unchanged():
         return jax.lax.scan(body, state, keys)[0]
 
     end = run(start, jax.random.split(jax.random.key(3), 4))
-    assert not np.asarray(end.draw.overflow).any()
-    sizes = [semi_major(s.draw.extended.marks[..., 3:]) for s in (start, end)]
+    assert not np.asarray(end.sample.overflow).any()
+    sizes = [semi_major(s.sample.extended.marks[..., 3:]) for s in (start, end)]
     large = [np.asarray(size > LIMIT).sum(1) for size in sizes]
     assert np.mean(large[0] != large[1]) > 0.05
     # About 20 p values: a false alarm has probability below 1e-4.
@@ -83,15 +91,15 @@ def test_two_classes_of_windows_leave_the_joint_unchanged():
 
 def test_a_class_of_its_own_only_where_the_prior_allows_large_sources():
     prior = make_prior()
-    assert large_footprint(prior, 9) == (9, float("inf"))
-    radius, size = large_footprint(prior, 5)
+    assert large_stamp_radius(prior, 9) == (9, float("inf"))
+    radius, size = large_stamp_radius(prior, 5)
     assert radius == 16
     assert size == 2.0
     # No light is followed further than a small image is wide.
-    assert large_footprint(prior, 5, 12)[0] == 12
-    assert large_footprint(prior, 5, 4) == (5, float("inf"))
+    assert large_stamp_radius(prior, 5, 12)[0] == 12
+    assert large_stamp_radius(prior, 5, 4) == (5, float("inf"))
     endless = make_prior(half_light_radius=dist.LogNormal(jnp.float32(0.0), jnp.float32(1.0)))
-    assert large_footprint(endless, 5)[0] == 64
+    assert large_stamp_radius(endless, 5)[0] == 64
 
 
 def test_all_sources_of_a_small_image_have_the_larger_footprint():
@@ -99,8 +107,8 @@ def test_all_sources_of_a_small_image_have_the_larger_footprint():
         rng = np.random.default_rng(side)
         data, variance = rng.normal(0.0, 1.0, (side, side)), np.ones((side, side))
         image = Image.from_arrays(data, variance, psf=PSF.gaussian(5.0))
-        links = link_images([image])
-        return footprints([image], links, Prior.from_image(image), SamplerSettings())
+        links = align_images([image])
+        return stamp_radii([image], links, Prior.from_image(image), SamplerSettings())
 
     radii, size = found(2 * SMALL_IMAGE)
     small, large = radii[0]

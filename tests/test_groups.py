@@ -14,7 +14,7 @@ from probcat.sampler.proposals.matched_filter import score_map
 from probcat.sampler.sample import Run
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.window import batching as groups
-from probcat.sampler.window.light import patch, unstack
+from probcat.sampler.window.light import unit_image, unstack
 from probcat.sampler.window.structures import EXTENDED, POINT, Window
 
 WIDTHS = {"r": 2.2, "i": 1.7, "z": 2.9}
@@ -51,11 +51,11 @@ def make_window(sizes, num_cells):
         upper=jnp.full(2, 60.0, jnp.float32),
         density=jnp.ones(2, jnp.float32),
         search_precision=jnp.ones((3, num_cells, num_cells), jnp.float32),
-        temperature=one,
+        beta=one,
         largest=one,
         step_size=one,
         shift=jnp.asarray([[0.0, 0.0], [2.2, 1.9], [1.7, 2.4]], jnp.float32),
-        gain=jnp.asarray([1.0, 1.3, 0.8], jnp.float32),
+        flux_factor=jnp.asarray([1.0, 1.3, 0.8], jnp.float32),
         place=jnp.zeros((3, 2), jnp.float32),
     )
 
@@ -75,7 +75,8 @@ def test_images_of_one_pixel_size_are_drawn_as_they_are_one_by_one(run, monkeypa
     noise = np.random.default_rng(4).normal(0.0, 1.0, window.weight.shape).astype(np.float32)
     for kind, source in SOURCES.items():
         canvas, other = (
-            jax.jit(partial(patch, model, window, kind))(source) for model, _ in (together, apart)
+            jax.jit(partial(unit_image, model, window, kind))(source)
+            for model, _ in (together, apart)
         )
         np.testing.assert_allclose(canvas, other, atol=1e-6)
         light = [float(part.sum()) for part in unstack(canvas, sizes)]
@@ -92,7 +93,7 @@ def test_images_of_one_pixel_size_are_drawn_as_they_are_one_by_one(run, monkeypa
     extended = np.array([[31.6, 29.2, 6.0, 6.1, 5.8, 0.2, -0.1, 0.3, 0.1]], np.float32)
     at = Coordinates(jnp.asarray(points), jnp.asarray(extended))
     mask = jax.tree.map(lambda values: jnp.ones(values.shape, bool), at)
-    path = Trajectory(window, mask, at, at, window.lower, window.upper)
+    path = Trajectory(window, mask, at, at, window.lower_bound, window.upper_bound)
     results = []
     for model, _ in (together, apart):
         image, pull_back = jax.vjp(partial(hmc._image, model, path), at)

@@ -167,7 +167,7 @@ def test_unusable_pixels_are_counted_and_weigh_nothing(good):
 def test_only_bad_planes_of_a_bit_mask_count(good, header, bits, bad):
     flags = np.zeros(SHAPE, np.int32)
     flags[0, :12] = 1 << np.arange(12)
-    image = Image.read(good(MASK=(flags, header)), mask_bits=bits)
+    image = Image.read(good(MASK=(flags, header)), mask_planes=bits)
     np.testing.assert_array_equal(flags[image.mask], bad)
     assert any("taken as bad" in note for note in image.notes)
 
@@ -175,9 +175,9 @@ def test_only_bad_planes_of_a_bit_mask_count(good, header, bits, bad):
 def test_mask_bits_that_do_not_exist_are_refused(good):
     path = good(MASK=np.full(SHAPE, 32, np.int32))
     with pytest.raises(InputError, match=r"no mask plane 'SATUR'.*known: BAD, SAT"):
-        Image.read(path, mask_bits=["SATUR"])
+        Image.read(path, mask_planes=["SATUR"])
     with pytest.raises(InputError, match=r"mask bit 64"):
-        Image.read(path, mask_bits=[64])
+        Image.read(path, mask_planes=[64])
 
 
 BAD_FILES = [
@@ -202,7 +202,7 @@ BAD_FILES = [
     ({"VAR": None}, {"gain": 0.0}, r"gain 0\.0; it must be positive"),
     ({"VAR": None}, {"gain": 2.0, "read_noise": -1.0}, r"read noise -1\.0"),
     ({"VAR": None}, {"read_noise": 5.0}, r"needs a gain"),
-    ({}, {"mask_bits": ["SAT"]}, r"it has no MASK"),
+    ({}, {"mask_planes": ["SAT"]}, r"it has no MASK"),
     ({"SCI": 1e-30 * flat_image(), "VAR": np.full(SHAPE, 1e-58)}, {}, r"single precision"),
 ]
 

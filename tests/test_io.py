@@ -162,14 +162,14 @@ def test_psf_file_of_bands_or_planes(tmp_path):
 
 def test_configuration_comes_back_as_written(tmp_path):
     config = RunConfig(
-        image={"files": ["a.fits"], "band": "i", "mask_bits": ["SAT", 3], "gain": None},
+        image={"files": ["a.fits"], "band": "i", "mask_planes": ["SAT", 3], "gain": None},
         prior={"flux_min": np.float32(0.1)},
         sampler={"seed": 3, "num_chains": 2, "prior_only": False},
         catalog={"min_prob": 0.1},
     )
     write_config(tmp_path / "c.toml", config)
     back = read_config(tmp_path / "c.toml")
-    assert back.image == {"files": ["a.fits"], "band": "i", "mask_bits": ["SAT", 3]}
+    assert back.image == {"files": ["a.fits"], "band": "i", "mask_planes": ["SAT", 3]}
     assert back.prior == {"flux_min": 0.1}
     assert back.sampler == config.sampler
     assert back.catalog == config.catalog

@@ -18,19 +18,19 @@ from harness import (
 )
 
 from probcat import PSF, InputError, Prior, condense, sample, simulate_image
-from probcat.image.alignment import image_labels, link_images
+from probcat.image.alignment import align_images, image_labels
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.pixels.model_image import posterior_model
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.moves import MOVES
-from probcat.samples.per_image import views
+from probcat.samples.per_image import samples_per_image
 
 LEAST_P = 1e-6
 PRIOR = {
     "colours": dist.Normal(np.array([0.4], np.float32), np.array([0.5], np.float32)),
     "background": (dist.Normal(5.0, 2.0), dist.Normal(1.0, 1.0), 3.0),
 }
-SELDOM = {"blend", "refit_stars", "refit_star"}
+SELDOM = {"galaxy_to_stars", "refit_two_stars", "refit_star_and_galaxy"}
 """Moves that most draws of the prior give no pair to."""
 SCHEDULES = {name: [name] * 6 for name in MOVES} | {"hmc": [], "all": DRAW_MOVES}
 
@@ -42,7 +42,7 @@ def run_moves(name, weight, num_chains):
     )
     start = exact_state(jax.random.key(11), scene, layout)
     end = advance(jax.random.key(12), start, scene, layout, 4, with_globals=name == "all")
-    moves = np.asarray(end.draw.moves).sum(axis=(0, 2))
+    moves = np.asarray(end.sample.moves).sum(axis=(0, 2))
     return start, end, scene, layout, moves
 
 
@@ -69,7 +69,7 @@ def check_running_residuals(start, end, scene, layout):
     """The noise that a residual is of stays what it was."""
 
     def noise(state, chain):
-        draw = jax.tree.map(lambda values: values[chain], state.draw)
+        draw = jax.tree.map(lambda values: values[chain], state.sample)
         fresh = fresh_residual(draw, scene, layout, EXTENDED_RADIUS)
         return [plane[chain] - own for plane, own in zip(state.residual, fresh, strict=True)]
 
@@ -121,7 +121,9 @@ def two_images():
 
 def test_two_bands_give_both_fluxes(two_images):
     prior = Prior.from_image(two_images, extended_fraction=0.0)
-    samples = sample(two_images, prior, rng_key=3, num_warmup=100, num_samples=60, progress=False)
+    samples = sample(
+        two_images, prior, rng_key=3, num_warmup=100, num_samples=60, progress_bar=False
+    )
     assert samples.num_sources.mean() < 6.0
     catalog = condense(samples)
     for name, truth in (("flux", STARS["flux"]), ("flux_i", STARS["flux"] * np.exp(COLOURS))):
@@ -132,7 +134,7 @@ def test_two_bands_give_both_fluxes(two_images):
             assert abs(catalog[name][row] - flux) < 5.0 * catalog[f"{name}_err"][row]
     table = catalog.to_table(None, 27.0, "r", "adu", {"i": 26.0})
     np.testing.assert_allclose(table["mag_i"], 26.0 - 2.5 * np.log10(catalog["flux_i"]))
-    for image, view in zip(two_images, views(samples, two_images), strict=True):
+    for image, view in zip(two_images, samples_per_image(samples, two_images), strict=True):
         model = posterior_model(view, image)
         chi2 = np.nanmean(model.residual**2)
         assert abs(chi2 - 1.0) < 5.0 * np.sqrt(2.0 / image.data.size)
@@ -150,20 +152,20 @@ def test_images_that_do_not_go_together_are_refused(two_images):
         ([replace(first, wcs=None), replace(second, wcs=None)], "share one pixel grid"),
     ):
         with pytest.raises(InputError, match=message):
-            link_images(images)
+            align_images(images)
 
 
 def test_zero_points_set_the_gain_of_exposures(two_images):
     first, second = two_images
-    links = link_images([first, dataclasses.replace(second, band="r", zero_point=28.0), second])
+    links = align_images([first, dataclasses.replace(second, band="r", zero_point=28.0), second])
     assert [link.band for link in links] == [0, 0, 1]
-    np.testing.assert_allclose(links[1].gain, 10.0**0.4)
+    np.testing.assert_allclose(links[1].flux_factor, 10.0**0.4)
     np.testing.assert_allclose(links[1].scale, 0.2 / 0.15, rtol=1e-5)
     assert image_labels([first, second, second]) == ["r", "i1", "i2"]
 
 
 def test_colours_are_guessed_from_bright_peaks(two_images):
-    mean, scatter = guess_colours(two_images, link_images(two_images), [0.0, 0.0])
+    mean, scatter = guess_colours(two_images, align_images(two_images), [0.0, 0.0])
     assert mean.shape == scatter.shape == (1,)
     # With so few peaks it is the ratio of all light on the same area.
     flux = STARS["flux"]

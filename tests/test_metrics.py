@@ -38,7 +38,7 @@ def test_matching_agrees_with_a_dense_assignment(norm):
     rng = np.random.default_rng(0)
     found = Sources(*rng.uniform(0, 10, (2, 60)), mag=rng.uniform(18, 20, 60), prob=rng.random(60))
     truth = Sources(*rng.uniform(0, 10, (2, 80)), mag=rng.uniform(18, 20, 80))
-    one, other = match_sources(found, truth, 1.0, mag_gap=0.5, norm=norm)
+    one, other = match_sources(found, truth, 1.0, max_mag_difference=0.5, norm=norm)
     assert one.size == np.unique(one).size
     assert other.size == np.unique(other).size
     delta = np.stack([np.subtract.outer(found.x, truth.x), np.subtract.outer(found.y, truth.y)])
@@ -65,7 +65,13 @@ def test_scores_by_magnitude_count_as_defined():
         [1, 0.5, 0.5, 0.8, 1],
     )
     scores = score_detection(
-        found, truth, radius=0.75, mag_gap=0.5, edges=[18, 19, 20, 21], shape=(50, 50), border=2.5
+        found,
+        truth,
+        radius=0.75,
+        max_mag_difference=0.5,
+        edges=[18, 19, 20, 21],
+        shape=(50, 50),
+        border=2.5,
     )
     np.testing.assert_allclose(scores.num_true, [2, 1, 0])
     np.testing.assert_allclose(scores.completeness, [0.75, 0.8, np.nan])
@@ -94,7 +100,7 @@ def test_nothing_found_or_nothing_there():
 
 def test_missing_magnitudes_are_refused():
     with pytest.raises(InputError, match="magnitudes"):
-        match_sources(Sources([0.0], [0.0]), Sources([0.0], [0.0]), 1.0, mag_gap=0.5)
+        match_sources(Sources([0.0], [0.0]), Sources([0.0], [0.0]), 1.0, max_mag_difference=0.5)
     with pytest.raises(InputError, match="bins"):
         score_detection(Sources([0.0], [0.0]), Sources([0.0], [0.0]), radius=1.0, edges=[1, 2])
     with pytest.raises(InputError, match="shape"):
@@ -105,10 +111,10 @@ def test_offset_between_catalogs_is_measured():
     rng = np.random.default_rng(1)
     truth = Sources(*rng.uniform(0, 100, (2, 50)), mag=rng.uniform(15, 20, 50))
     found = truth.shift(0.06, 0.05, -0.1)
-    offset = measure_offset(found, truth, radius=0.5, mag_gap=0.5, brighter_than=19.0)
+    offset = measure_offset(found, truth, radius=0.5, max_mag_difference=0.5, brighter_than=19.0)
     assert offset == pytest.approx((0.06, 0.05, -0.1))
     with pytest.raises(InputError, match="brighter"):
-        measure_offset(found, truth, radius=0.5, mag_gap=0.5, brighter_than=10.0)
+        measure_offset(found, truth, radius=0.5, max_mag_difference=0.5, brighter_than=10.0)
 
 
 def test_intersection_over_union():

@@ -17,14 +17,20 @@ from harness import (
     render_chain,
 )
 
-from probcat.model.pixel_noise import information, log_density, log_gain, score, variance
+from probcat.model.pixel_noise import (
+    fisher_information,
+    log_density,
+    pixel_log_likelihood_change,
+    score,
+    variance,
+)
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.calibration import plane_noise
 
 # About 40 p values a test and 8 tests.
 LEAST_P = 1e-4 / (40 * 8)
-WIDTH = {"psf_width": dist.Normal(0.0, 0.03)}
-NOISE = {"psf_error": dist.HalfNormal(0.1), "noise_scale": dist.LogNormal(0.0, 0.2)}
+WIDTH = {"psf_width_change": dist.Normal(0.0, 0.03)}
+NOISE = {"psf_error_floor": dist.HalfNormal(0.1), "noise_scale": dist.LogNormal(0.0, 0.2)}
 PLACE = {"offset": dist.Normal(0.0, 0.15), "flux_scale": dist.Normal(1.0, 0.1)}
 PHOTON = 0.2
 WEIGHT = 0.07
@@ -33,7 +39,7 @@ WEIGHT = 0.07
 def check_joint(layout, scene, passes=4):
     start = exact_state(jax.random.key(11), scene, layout)
     end = advance(jax.random.key(12), start, scene, layout, passes, with_globals=True)
-    assert not np.asarray(end.draw.overflow).any()
+    assert not np.asarray(end.sample.overflow).any()
     p_values = compare_with_prior(end, scene, layout)
     assert min(p_values.values()) > LEAST_P, p_values
     return start, end
@@ -47,14 +53,14 @@ def test_noise_of_the_model_leaves_the_joint_unchanged(weight):
     prior = make_prior(**NOISE, **WIDTH, background_model=("plane",))
     scene = make_scene(layout, prior, weight, photon=PHOTON)
     start, end = check_joint(layout, scene)
-    assert np.mean(end.draw.hmc_acceptance) > 0.3
+    assert np.mean(end.sample.hmc_acceptance) > 0.3
     for name in NOISE:
-        moved = np.asarray(getattr(end.draw, name) != getattr(start.draw, name))
+        moved = np.asarray(getattr(end.sample, name) != getattr(start.sample, name))
         assert moved.mean() > 0.5, name
-    tried, accepted = np.moveaxis(np.asarray(end.draw.moves).sum(axis=(0, 2)), -1, 0)
+    tried, accepted = np.moveaxis(np.asarray(end.sample.moves).sum(axis=(0, 2)), -1, 0)
     # Refits are seldom accepted without data; they are tested alone elsewhere.
     counted = tried.sum(axis=1) > 0
-    counted[list(MOVES).index("refit_stars")] = False
+    counted[list(MOVES).index("refit_two_stars")] = False
     assert accepted.sum(axis=1)[counted].min() > 0
 
 
@@ -63,7 +69,7 @@ def test_trajectories_in_noise_of_the_model_leave_the_joint_unchanged():
     layout = make_layout([], 2, num_chains=600)
     scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
     _, end = check_joint(layout, scene)
-    assert np.mean(end.draw.hmc_acceptance) > 0.5
+    assert np.mean(end.sample.hmc_acceptance) > 0.5
 
 
 @pytest.mark.parametrize(
@@ -85,16 +91,16 @@ def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
     photon = PHOTON if noise else 0.0
     layout, scene = make_joint(moves, 1, 300, WEIGHT, prior, photon=photon)
     start, end = check_joint(layout, scene, passes=3)
-    offset, scale = (np.asarray(getattr(end.draw, name)) for name in PLACE)
-    moved = np.any(offset != np.asarray(start.draw.offset), axis=-1)
+    offset, scale = (np.asarray(getattr(end.sample, name)) for name in PLACE)
+    moved = np.any(offset != np.asarray(start.sample.offset), axis=-1)
     assert not moved[:, 0].any()
     assert moved[:, 1:].mean() > 0.5
     # The second image has a band of its own, the third is another one of the first band.
     assert np.all(scale[:, :2] == 1.0)
-    assert np.mean(scale[:, 2] != np.asarray(start.draw.flux_scale)[:, 2]) > 0.5
-    models = jax.jit(jax.vmap(lambda draw: render_chain(scene, layout, draw)))(end.draw)
+    assert np.mean(scale[:, 2] != np.asarray(start.sample.flux_scale)[:, 2]) > 0.5
+    models = jax.jit(jax.vmap(lambda draw: render_chain(scene, layout, draw)))(end.sample)
     for light, residual, model, weight in zip(
-        end.light, end.residual, models, scene.weight, strict=True
+        end.sky_subtracted, end.residual, models, scene.weight, strict=True
     ):
         seen = np.asarray(weight) > 0
         error = np.abs(np.asarray(light - residual - model))[:, seen]
@@ -107,8 +113,8 @@ def noise_and_residual():
         layout = make_layout([], 0, num_chains=3)
         scene = make_scene(layout, make_prior(**NOISE), WEIGHT, photon=PHOTON)
         state = exact_state(jax.random.key(3), scene, layout)
-        draw = jax.tree.map(lambda values: values[0], state.draw)
-        planes = plane_noise(scene, draw, state.light[0][0], 0), state.residual[0][0]
+        draw = jax.tree.map(lambda values: values[0], state.sample)
+        planes = plane_noise(scene, draw, state.sky_subtracted[0][0], 0), state.residual[0][0]
     return jax.tree.map(lambda values: jnp.asarray(np.asarray(values), jnp.float64), planes)
 
 
@@ -118,7 +124,9 @@ def test_log_gain_and_score_are_those_of_the_density():
         rng = np.random.default_rng(1)
         upper = lower - jnp.asarray(rng.exponential(30.0, lower.shape))
         gain = log_density(noise, upper) - log_density(noise, lower)
-        np.testing.assert_allclose(log_gain(noise, lower, upper), gain, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(
+            pixel_log_likelihood_change(noise, lower, upper), gain, rtol=1e-9, atol=1e-9
+        )
         step = 1e-4
         slope = log_density(noise, upper - step) - log_density(noise, upper + step)
         found, expected = score(noise, upper), slope / (2.0 * step)
@@ -131,14 +139,14 @@ def test_information_is_the_mean_square_of_the_score():
     with jax.enable_x64(True):
         noise, _ = noise_and_residual()
         source = jnp.asarray(np.random.default_rng(1).exponential(30.0, noise.base.shape))
-        noise = noise._replace(light=source)
+        noise = noise._replace(sky_subtracted=source)
         spread = jnp.sqrt(variance(noise, jnp.zeros_like(source)))
         mean = jnp.zeros_like(source)
         for node, weight in zip(nodes, weights / weights.sum(), strict=True):
             residual = float(node) * spread
-            seen = noise._replace(light=source + residual)
+            seen = noise._replace(sky_subtracted=source + residual)
             mean = mean + float(weight) * score(seen, residual) ** 2
-        expected = information(noise, jnp.zeros_like(source))
+        expected = fisher_information(noise, jnp.zeros_like(source))
         np.testing.assert_allclose(mean, expected, rtol=1e-9)
 
 
@@ -167,8 +175,8 @@ def test_photon_noise_of_the_model_from_gain_and_read_noise():
         rng_key=2,
         num_warmup=60,
         num_samples=60,
-        settings=SamplerSettings(passes=3, block=20),
-        progress=False,
+        settings=SamplerSettings(passes=3, checkpoint_interval=20),
+        progress_bar=False,
     )
     assert np.mean(samples.num_sources == 2) > 0.5
     # Five sigma for the mean chi-square of 600 pixels: a false alarm in 2e6.

@@ -5,7 +5,12 @@ import pytest
 from test_condensing import samples_from_draws
 
 from probcat.catalog.condense import condense
-from probcat.catalog.galaxy_parts import PartsPrior, find_parts, fold_parts, part_density
+from probcat.catalog.substructure import (
+    SubstructurePrior,
+    find_substructure,
+    fold_substructure,
+    part_density,
+)
 from probcat.errors import InputError
 from probcat.samples.samples import Samples
 
@@ -22,13 +27,13 @@ def repeated(*sources, num_draws=400, area=1600.0, mu=5.0):
 
 
 def share_of_parts(samples, prior=None):
-    hosts = find_parts(samples, prior)
-    return (hosts >= 0).sum() / (hosts.shape[0] * hosts.shape[1])
+    part_of = find_substructure(samples, prior)
+    return (part_of >= 0).sum() / (part_of.shape[0] * part_of.shape[1])
 
 
 @pytest.mark.parametrize("extended", [False, True])
 def test_density_adds_up_to_the_number_of_parts(extended):
-    prior = PartsPrior(number=1.7, share=0.05, double=0.3)
+    prior = SubstructurePrior(number=1.7, share=0.05, double=0.3)
     step = np.arange(-60.0, 60.0, 0.1)
     x, y = (axis.ravel() for axis in np.meshgrid(step, step))
     # Of two extended components the part is the fainter.
@@ -39,7 +44,7 @@ def test_density_adds_up_to_the_number_of_parts(extended):
         sources = {"x": np.append(x, 0.0), "y": np.append(y, 0.0)}
         sources["flux"] = np.append(np.full(len(x), one), 5000.0)
         sources |= {name: np.full(len(x) + 1, value) for name, value in shape.items()}
-        sources["extended"] = np.append(np.full(len(x), extended), True)
+        sources["is_extended"] = np.append(np.full(len(x), extended), True)
         part = np.arange(len(x))
         density = part_density(sources, part, np.full(len(x), len(x)), prior)
         number[index] = density.sum() * 0.1**2
@@ -52,15 +57,17 @@ def test_share_of_draws_is_the_probability():
     samples = repeated(GALAXY, part)
     one = {name: values[0, 0] for name, values in samples.sources.items()}
     order = np.argsort(-one["flux"])
-    odds = part_density(one, order[1:], order[:1], PartsPrior()) / (5.0 / 1600.0 * 50.0 / 300.0**2)
+    odds = part_density(one, order[1:], order[:1], SubstructurePrior()) / (
+        5.0 / 1600.0 * 50.0 / 300.0**2
+    )
     expected = float(odds[0] / (1.0 + odds[0]))
     assert 0.2 < expected < 0.9
     # Evenly spread numbers: closer than random ones would be.
     assert share_of_parts(samples) == pytest.approx(expected, abs=0.01)
-    hosts = find_parts(samples)
-    chain, draw, source = np.nonzero(hosts >= 0)
+    part_of = find_substructure(samples)
+    chain, draw, source = np.nonzero(part_of >= 0)
     assert (samples.sources["flux"][chain, draw, source] == 300.0).all()
-    assert (samples.sources["flux"][chain, draw, hosts[chain, draw, source]] == 5000.0).all()
+    assert (samples.sources["flux"][chain, draw, part_of[chain, draw, source]] == 5000.0).all()
 
 
 @pytest.mark.parametrize(
@@ -102,21 +109,21 @@ def test_points_have_no_parts():
     assert share_of_parts(samples) == 0.0
     catalog = condense(samples)
     assert len(catalog) == 2
-    assert (catalog["num_parts"] == 0.0).all()
+    assert (catalog["num_components"] == 0.0).all()
 
 
 def test_a_switch_that_is_none_is_refused():
     with pytest.raises(InputError, match="true or false"):
-        condense(repeated(GALAXY), parts="no")
+        condense(repeated(GALAXY), substructure="no")
 
 
 def test_a_part_has_no_parts():
     """What lies on a component that is surely a part belongs to the whole galaxy."""
     samples = repeated(GALAXY, (20.0, 20.0, 3000.0, 1.5), (20.5, 20.0, 60.0))
-    hosts = find_parts(samples)
-    chain, draw, source = np.nonzero(hosts >= 0)
-    assert (samples.sources["flux"][chain, draw, hosts[chain, draw, source]] == 5000.0).all()
-    assert (hosts >= 0).sum(axis=-1).max() == 2
+    part_of = find_substructure(samples)
+    chain, draw, source = np.nonzero(part_of >= 0)
+    assert (samples.sources["flux"][chain, draw, part_of[chain, draw, source]] == 5000.0).all()
+    assert (part_of >= 0).sum(axis=-1).max() == 2
 
 
 def test_light_of_parts_is_that_of_the_object():
@@ -132,24 +139,24 @@ def test_light_of_parts_is_that_of_the_object():
         {"mu": np.full(shape, 3.0)},
         attrs={"area": 1600.0, "prior": {"flux_min": 50.0}},
     )
-    catalog, apart = condense(samples), condense(samples, parts=False)
-    hosts = catalog.hosts
+    catalog, apart = condense(samples), condense(samples, substructure=False)
+    part_of = catalog.part_of
     total = np.where(samples.sources["active"], samples.sources["flux"], 0.0).sum()
-    folded = fold_parts(samples, hosts)
+    folded = fold_substructure(samples, part_of)
     kept = np.where(folded.sources["active"], folded.sources["flux"], 0.0).sum()
     assert kept == pytest.approx(total, rel=1e-6)
-    assert apart.hosts is None
+    assert apart.part_of is None
     assert len(apart) == 3
     assert apart["flux"][0] == pytest.approx(5000.0)
-    number = (hosts >= 0).sum() / 200.0
+    number = (part_of >= 0).sum() / 200.0
     assert number > 0.4
-    assert catalog["num_parts"][0] == pytest.approx(number)
+    assert catalog["num_components"][0] == pytest.approx(number)
     assert catalog["flux"][0] == pytest.approx(5000.0 + 150.0 * number)
     found = catalog.posterior(samples, 1)
     assert found["flux"].mean() == pytest.approx(5000.0 + 150.0 * number)
     # All light of the part is the galaxy's; what is no part stays an object or belongs to nobody.
     owners = catalog.owners
-    assert (owners[hosts >= 0] == 0).all()
-    rest = samples.sources["active"] & (samples.sources["flux"] == 150.0) & (hosts < 0)
+    assert (owners[part_of >= 0] == 0).all()
+    rest = samples.sources["active"] & (samples.sources["flux"] == 150.0) & (part_of < 0)
     assert (owners[rest] != 0).all()
     assert catalog["prob_exist"][0] == apart["prob_exist"][0] == 1.0

@@ -34,11 +34,11 @@ def scene():
         "y": np.array([12.0, 12.0, 20.0]) + 0.05 * rng.normal(size=dims),
         "flux": np.array([2000.0, 1500.0, 300.0]) * (1 + 0.02 * rng.normal(size=dims)),
         "active": np.broadcast_to([True, True, False], dims).copy(),
-        "extended": np.broadcast_to([False, True, False], dims).copy(),
+        "is_extended": np.broadcast_to([False, True, False], dims).copy(),
     }
     sources["active"][:, ::2, 2] = True
     shape = zip(SHAPE_NAMES, (2.0, 0.3, 0.0, 1.0), strict=True)
-    sources |= {name: np.where(sources["extended"], value, np.nan) for name, value in shape}
+    sources |= {name: np.where(sources["is_extended"], value, np.nan) for name, value in shape}
     scalars = {name: rng.normal(size=dims[:2]) for name in ("log_likelihood", "background")}
     samples = Samples(sources, scalars)
     catalog = condense(samples)

@@ -41,7 +41,7 @@ def test_given_values_say_that_they_are_given(image):
         [image],
         flux_min=55.5,
         flux_slope=1.75,
-        num_sources=12.0,
+        expected_sources=12.0,
         extended_fraction=0.0,
         background=3.25,
     )

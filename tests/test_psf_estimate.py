@@ -32,7 +32,7 @@ def star_field(psf, shape, num_bright, num_faint, seed, extra=None):
         plain = sources.get(name, np.full(number, 1.0))
         sources[name] = np.concatenate([plain, values])
     if extra:
-        sources["extended"] = np.arange(len(sources["x"])) >= number
+        sources["is_extended"] = np.arange(len(sources["x"])) >= number
     made = simulate_image(
         sources,
         psf,

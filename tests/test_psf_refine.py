@@ -50,7 +50,7 @@ def as_samples(sources, draws=1):
         name: alike(np.full(number, np.nan, np.float32))
         for name in ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
     }
-    held |= {"active": alike(np.ones(number, bool)), "extended": alike(np.zeros(number, bool))}
+    held |= {"active": alike(np.ones(number, bool)), "is_extended": alike(np.zeros(number, bool))}
     return Samples(held, {"background": np.full((1, draws), LEVEL)}, {}, {"radii": [[12, 12]]})
 
 
@@ -113,7 +113,7 @@ def test_psfs_that_vary_are_refused_before_anything_is_sampled():
     assert varying.variation is not None
     image = make_image(data, PSF.gaussian(2.5, size=13))
     with pytest.raises(InputError, match="does not vary can be refined"):
-        refine_psf(replace(image, psf=varying), progress=False)
+        refine_psf(replace(image, psf=varying), progress_bar=False)
 
 
 @pytest.mark.slow
@@ -125,7 +125,7 @@ def test_catalogs_are_sampled_and_the_psf_follows():
     (image,) = refine_psf(
         make_image(data, wrong),
         rng_key=jax.random.key(5),
-        progress=False,
+        progress_bar=False,
         extended_fraction=0.0,
     )
     assert worst(image.psf, truth) < 0.6 * worst(wrong, truth)

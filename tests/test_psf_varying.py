@@ -111,13 +111,13 @@ def test_components_of_any_sum_are_normalised():
 
 
 def test_cut_out_image_has_the_psf_of_its_place(psf):
-    cut = psf.seen_from((50, 20), (10, 12))
+    cut = psf.in_frame((50, 20), (10, 12))
     np.testing.assert_allclose(
         cut.at(4.0, 5.0).pixels, psf.at(54.0, 25.0).pixels, atol=2e-4 * psf.peak
     )
     # Beyond the image it stays what it is at its border.
     np.testing.assert_allclose(cut.at(40.0, 5.0).pixels, cut.at(11.5, 5.0).pixels)
-    far = psf.seen_from((500, 300), (10, 12))
+    far = psf.in_frame((500, 300), (10, 12))
     assert far.variation is None
     assert any("beyond its own field" in note for note in far.notes)
     np.testing.assert_allclose(far.pixels, psf.at(79.0, 59.0).pixels, atol=1e-6)
@@ -183,7 +183,7 @@ def test_simulation_sampler_and_renderer_agree():
         "x": np.array([2.2, 16.4, 10.0, 18.1, 4.0]),
         "y": np.array([3.1, 2.7, 9.2, 15.5, 13.0]),
         "flux": np.array([500.0, 800.0, 300.0, 600.0, 400.0]),
-        "extended": np.array([False, False, True, False, True]),
+        "is_extended": np.array([False, False, True, False, True]),
         "half_light_radius": np.array([np.nan, np.nan, 1.4, np.nan, 0.8]),
         "ellipticity_1": np.array([np.nan, np.nan, 0.2, np.nan, -0.1]),
         "ellipticity_2": np.array([np.nan, np.nan, 0.1, np.nan, 0.3]),
@@ -197,7 +197,7 @@ def test_simulation_sampler_and_renderer_agree():
     pixel = np.round(marks[:, :2])
     marks[:, :2] -= pixel
     pixel = jnp.asarray(pixel + layout.pad, jnp.int32)
-    kept = sources["extended"][:, None]
+    kept = sources["is_extended"][:, None]
     points = Sources(pixel, jnp.asarray(np.where(kept, 0.0, marks)[:, :3], jnp.float32))
     extended = Sources(pixel, jnp.asarray(np.where(kept, marks, 0.0), jnp.float32))
     (image,) = render(scene, layout, points, extended, EXTENDED_RADIUS)
@@ -206,7 +206,7 @@ def test_simulation_sampler_and_renderer_agree():
     renderer = Renderer.from_psf(psf, extended_radius=EXTENDED_RADIUS)
     columns = [jnp.asarray(sources[name], jnp.float32) for name in ("x", "y", "flux")]
     shape = np.where(kept, np.stack(shapes, axis=1), np.array([1.0, 0.0, 0.0, 1.0]))
-    shape, is_extended = jnp.asarray(shape, jnp.float32), jnp.asarray(sources["extended"])
+    shape, is_extended = jnp.asarray(shape, jnp.float32), jnp.asarray(sources["is_extended"])
     drawn = renderer.image(*columns, shape, is_extended, jnp.ones(5, bool), SHAPE)
     np.testing.assert_allclose(drawn, rendered, atol=1e-4 * light.max())
     # The footprint cuts off a little of the galaxies.
@@ -227,9 +227,9 @@ def moved():
 
 def test_moves_leave_the_joint_unchanged(moved):
     _, end, scene, layout = moved
-    moves = dict(zip(MOVES, np.asarray(end.draw.moves).sum(axis=(0, 2, 3))[:, 1], strict=False))
+    moves = dict(zip(MOVES, np.asarray(end.sample.moves).sum(axis=(0, 2, 3))[:, 1], strict=False))
     assert min(moves["birth_death_point"], moves["birth_death_extended"]) > 40, moves
-    assert np.mean(end.draw.hmc_acceptance) > 0.3
+    assert np.mean(end.sample.hmc_acceptance) > 0.3
     p_values = compare_with_prior(end, scene, layout)
     assert min(p_values.values()) > LEAST_P, p_values
 
@@ -254,7 +254,7 @@ def largest_change(start, end, scene, layout, chains):
         return [plane - own for plane, own in zip(residual, fresh(draw), strict=True)]
 
     first = [
-        jax.tree.map(lambda values: values[:chains], (state.draw, state.residual))
+        jax.tree.map(lambda values: values[:chains], (state.sample, state.residual))
         for state in (start, end)
     ]
     changes = [
@@ -280,7 +280,7 @@ def test_windows_know_where_they_are_in_every_image():
     plan, sizes = layout.plans[0], layout.window_sizes(0)
     key = jax.random.key(5)
     state = initial_state(key, scene, layout)
-    draw, residual = jax.tree.map(lambda values: values[0], (state.draw, state.residual))
+    draw, residual = jax.tree.map(lambda values: values[0], (state.sample, state.residual))
     number = draw.points.marks.shape[0]
     low, high = np.array([layout.region_bounds(axis) for axis in (0, 1)], np.float32).T
     place = jax.random.uniform(key, (number, 2), minval=low[None], maxval=high[None])

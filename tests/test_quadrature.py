@@ -37,7 +37,7 @@ def make_prior(extended_fraction):
         half_light_radius=log_normal_within(0.7, 0.3, 0.4, 1.4),
         ellipticity=dist.Beta(2.0, 6.0),
         sersic_n=dist.Uniform(0.8, 1.2),
-        num_sources=dist.Exponential(RATE),
+        expected_sources=dist.Exponential(RATE),
         extended_fraction=extended_fraction,
         background=0.0,
     ).validate()
@@ -45,7 +45,7 @@ def make_prior(extended_fraction):
 
 def chains(image, prior, **settings):
     settings = SamplerSettings(
-        interior=8, passes=2, border=0.0, first_temperature=0.1, block=25, **settings
+        window_interior=8, passes=2, border=0.0, start_beta=0.1, checkpoint_interval=25, **settings
     )
     return sample(
         image,
@@ -55,7 +55,7 @@ def chains(image, prior, **settings):
         num_chains=64,
         num_warmup=50,
         num_samples=150,
-        progress=False,
+        progress_bar=False,
     )
 
 
@@ -152,7 +152,7 @@ def test_type_of_a_source():
     """Given at most one: none, a star or a galaxy, whose shape is averaged over its prior."""
     image = make_image([(3.0, 3.2, 17.0)])
     prior = make_prior(0.5)
-    samples = chains(image, prior, extended_radius=9, extended_interior=8, extended_passes=2)
+    samples = chains(image, prior, extended_radius=9, window_interior_extended=8, extended_passes=2)
     star = one_source(point_images(), image.data).mean()
     shapes = np.asarray(sample_shape(prior, jax.random.key(5), (200,)), np.float32)
     renderer = Renderer.from_psf(PSF_MODEL, extended_radius=9)

@@ -21,7 +21,7 @@ from probcat.model.prior.densities import from_shape
 from probcat.sampler import kernel
 from probcat.sampler import sweep as passes
 from probcat.sampler.moves import MOVES
-from probcat.sampler.moves.accept import draw
+from probcat.sampler.moves.accept import random_numbers
 from probcat.sampler.proposals.fluxes import choose_uniformly
 from probcat.sampler.state import initial_state
 from probcat.sampler.window.batching import group_images
@@ -156,24 +156,24 @@ UNDO = {
     "birth_death_point": partial(undo_birth_death, kind=POINT),
     "birth_death_extended": partial(undo_birth_death, kind=EXTENDED),
     "split_merge": undo_split_merge,
-    "resplit": undo_resplit,
+    "merge_and_split": undo_resplit,
     "companion_point": partial(undo_companion, kind=POINT),
     "companion_point_of_any": partial(undo_companion, kind=POINT),
     "companion_extended": partial(undo_companion, kind=EXTENDED),
     "absorb_point": partial(undo_absorb, kind=POINT),
     "absorb_extended": partial(undo_absorb, kind=EXTENDED),
     "retype": undo_retype,
-    "blend": undo_blend,
-    "refit_stars": partial(undo_refit, kind=POINT),
-    "refit_star": partial(undo_refit, kind=EXTENDED),
+    "galaxy_to_stars": undo_blend,
+    "refit_two_stars": partial(undo_refit, kind=POINT),
+    "refit_star_and_galaxy": partial(undo_refit, kind=EXTENDED),
 }
 # Two stars are proposed in one order of two, each with a ratio of its own.
-EITHER_ORDER = {"blend", "refit_stars"}
+EITHER_ORDER = {"galaxy_to_stars", "refit_two_stars"}
 # Fits take long, find nothing to propose in some windows, and end where rounding lets them.
-FEWER = {"refit_stars": 4, "refit_star": 4}
+FEWER = {"refit_two_stars": 4, "refit_star_and_galaxy": 4}
 LEAST_CASES = 10
 FIT_ERROR = 2e-2
-KEEPS_NUMBER = {"resplit"}
+KEEPS_NUMBER = {"merge_and_split"}
 
 
 def replaced(patch, name, function):
@@ -202,7 +202,7 @@ def propose(name, model, search, draws, window, state, forced=None):
             replaced(patch, "sample_position", lambda *_: forced.position)
             replaced(patch, "sample_displacement", lambda *_: forced.step)
             replaced(patch, "sample_step", lambda *_: forced.step)
-            replaced(patch, "sample_share", lambda *_: forced.share)
+            replaced(patch, "sample_flux_fraction", lambda *_: forced.share)
             replaced(patch, "sample_fit", lambda _, fit: forced.fitted[: fit.best.shape[0]])
         return MOVES[name](draws, model, search, window, state)
 
@@ -238,13 +238,13 @@ def visited(scene, layout):
 
     sampler = kernel.CatalogKernel(layout, EXTENDED_RADIUS)
     start = initial_state(jax.random.key(1), scene, layout)
-    pass_over = partial(sampler._pass, scene=scene, plan=layout.plans[0], number=0, warming=False)
+    pass_over = partial(sampler.sweep, scene=scene, plan=layout.plans[0], number=0, warming=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(passes, "visit_windows", catch)
         run = jax.jit(lambda key: pass_over(start, key))
         jax.block_until_ready([run(jax.random.key(seed)) for seed in range(20)])
     jax.effects_barrier()
-    roomy = [both for both in caught if min(both[0].upper - both[0].lower) > 6.0]
+    roomy = [both for both in caught if min(both[0].upper_bound - both[0].lower_bound) > 6.0]
     return roomy[:NUM_WINDOWS]
 
 
@@ -252,7 +252,7 @@ def filled(generator, window, state):
     """State with a few sources, in the first slots as the kernel has them, and noise."""
 
     def sources(empty, number):
-        place = generator.uniform(window.lower, window.upper, (number, 2))
+        place = generator.uniform(window.lower_bound, window.upper_bound, (number, 2))
         flux = np.exp(generator.uniform(np.log(140.0), np.log(600.0), (number, 1)))
         low, high = [0.6, -0.4, -0.4, 0.6], [3.0, 0.4, 0.4, 3.5]
         shapes = generator.uniform(low, high, (number, 4))
@@ -273,7 +273,7 @@ def take(tree, *index):
 def forward(name, visits):
     """Proposals to be undone: window, state, draws and proposal, up and down in every window."""
     model, search, windows, states = visits
-    draws = draw(jax.random.key(7), model.prior, NUM_FORWARD // FEWER.get(name, 1), True)
+    draws = random_numbers(jax.random.key(7), model.prior, NUM_FORWARD // FEWER.get(name, 1), True)
     every = jax.vmap(partial(propose, name, model, search), (0, None, None))
     proposals = jax.jit(jax.vmap(every, (None, 0, 0)))(draws, windows, states)
     useful = np.asarray(proposals.possible & jnp.isfinite(proposals.log_ratio))
@@ -326,7 +326,7 @@ def check(name, visits):
     model, search, _, _ = visits
     order = by_place if name in EITHER_ORDER else np.asarray
     number = NUM_BACK // FEWER.get(name, 1)
-    trials = jax.tree.map(np.asarray, draw(jax.random.key(8), model.prior, number, True))
+    trials = jax.tree.map(np.asarray, random_numbers(jax.random.key(8), model.prior, number, True))
     back = jax.jit(jax.vmap(partial(propose, name, model, search), (0, None, None, 0)))
     error = FIT_ERROR if name in FEWER else 2e-3
     cases = list(forward(name, visits))

@@ -13,8 +13,8 @@ STARS = [(9.1, 8.6, 1500.0), (10.7, 9.3, 1000.0)]
 GALAXY = (9.1, 8.6, 1600.0, 1.2, 0.2, 0.1, 1.5)
 TAKEN_FOR = (9.7, 8.9, 2500.0, 1.1, 0.3, 0.1, 1.0)
 CASES = {
-    "refit_stars": (STARS, [], [TAKEN_FOR]),
-    "refit_star": ([(11.3, 9.9, 900.0)], [GALAXY], [TAKEN_FOR]),
+    "refit_two_stars": (STARS, [], [TAKEN_FOR]),
+    "refit_star_and_galaxy": ([(11.3, 9.9, 900.0)], [GALAXY], [TAKEN_FOR]),
 }
 
 
@@ -36,9 +36,9 @@ def test_two_bright_sources_are_told_from_a_galaxy(move):
     state = exact_state(jax.random.key(3), scene, layout)
 
     def model(points, extended):
-        draw = state.draw._replace(
-            points=catalog(layout, points, state.draw.points),
-            extended=catalog(layout, extended, state.draw.extended),
+        draw = state.sample._replace(
+            points=catalog(layout, points, state.sample.points),
+            extended=catalog(layout, extended, state.sample.extended),
         )
         return draw, jax.jit(jax.vmap(lambda one: render_chain(scene, layout, one)))(draw)[0]
 
@@ -46,13 +46,15 @@ def test_two_bright_sources_are_told_from_a_galaxy(move):
     draw, wrong = model([], taken_for)
     seen = np.asarray(scene.weight[0]) > 0.0
     residual = state.residual[0] + jnp.where(seen, light - wrong, 0.0)
-    state = state._replace(draw=draw, residual=(residual,))
+    state = state._replace(sample=draw, residual=(residual,))
     end = advance(jax.random.key(4), state, scene, layout, 24)
 
-    number = [np.sum(np.asarray(s.active), axis=1) for s in (end.draw.points, end.draw.extended)]
+    number = [
+        np.sum(np.asarray(s.active), axis=1) for s in (end.sample.points, end.sample.extended)
+    ]
     right = (number[0] == len(stars)) & (number[1] == len(galaxies))
     assert right.mean() > 0.7, number
-    points = jax.tree.map(np.asarray, end.draw.points)
+    points = jax.tree.map(np.asarray, end.sample.points)
     where = (points.pixel - layout.pad + points.marks[..., :2])[right]
     found = where[points.active[right]].reshape(-1, len(stars), 2)
     found = np.take_along_axis(found, np.argsort(found[..., :1], axis=1), axis=1)

@@ -14,7 +14,7 @@ def make_samples(seed=0, chains=2, draws=5, capacity=8):
     dims = (chains, draws, capacity)
     sources = {name: rng.normal(size=dims).astype(np.float32) for name in FLOAT_NAMES}
     sources["active"] = rng.random(dims) < 0.4
-    sources["extended"] = rng.random(dims) < 0.5
+    sources["is_extended"] = rng.random(dims) < 0.5
     scalars = {"mu": rng.normal(size=dims[:2]), "num_sources": sources["active"].sum(-1)}
     stats = {"birth": rng.random(dims[:2])}
     return Samples(sources, scalars, stats, {"seed": 3, "settings": {"num_warmup": np.int64(7)}})
@@ -26,13 +26,13 @@ def test_compact_keeps_every_active_source_and_nothing_else():
     assert packed.capacity == samples.num_sources.max()
     np.testing.assert_array_equal(packed.num_sources, samples.num_sources)
     before, after = samples.flatten(), packed.flatten()
-    for name in ("sample", "x", "y", "flux", "extended"):
+    for name in ("sample", "x", "y", "flux", "is_extended"):
         np.testing.assert_array_equal(before[name], after[name])
     assert np.isnan(packed.sources["x"][~packed.sources["active"]]).all()
     for name in SHAPE_NAMES:
-        assert np.isnan(after[name][~after["extended"]]).all()
+        assert np.isnan(after[name][~after["is_extended"]]).all()
         np.testing.assert_array_equal(
-            after[name][after["extended"]], before[name][before["extended"]]
+            after[name][after["is_extended"]], before[name][before["is_extended"]]
         )
 
 

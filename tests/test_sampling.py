@@ -18,7 +18,7 @@ from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import initial_state
 
 SETTINGS = SamplerSettings(
-    passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, block=3
+    passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, checkpoint_interval=3
 )
 COUNTS = {"num_chains": 2, "num_warmup": 6, "num_samples": 9, "progress": False}
 
@@ -111,7 +111,7 @@ def test_full_arrays_grow_and_are_reported(blend, points, monkeypatch):
 
 def test_finds_three_stars(blend, points):
     counts = {**COUNTS, "num_warmup": 60, "num_samples": 60}
-    settings = SamplerSettings(block=10)
+    settings = SamplerSettings(checkpoint_interval=10)
     samples = sample(blend, points, rng_key=1, settings=settings, **counts)
     number = samples.scalars["num_sources"]
     # Three stars of at least 50 sigma; the prior allows faint ones at the limit besides.
@@ -124,7 +124,12 @@ def test_finds_three_stars(blend, points):
 def test_prior_only_follows_the_prior(blend):
     prior = Prior.from_image(blend, parsimony=0.2, flux_slope=2.0)
     settings = SamplerSettings(
-        interior=12, extended_radius=12, passes=1, extended_passes=1, block=20, border=0.0
+        window_interior=12,
+        extended_radius=12,
+        passes=1,
+        extended_passes=1,
+        checkpoint_interval=20,
+        border=0.0,
     )
     samples = sample(
         blend,
@@ -135,7 +140,7 @@ def test_prior_only_follows_the_prior(blend):
         num_chains=48,
         num_warmup=20,
         num_samples=20,
-        progress=False,
+        progress_bar=False,
     )
     last = samples.scalars["num_sources"][:, -1]
     # p(N) is geometric with ratio exp(-0.2); chains are independent, started empty.
@@ -155,13 +160,13 @@ def test_running_residual_equals_a_fresh_render():
     scene = scene._replace(data=(jnp.where(scene.weight[0] > 0, jnp.abs(truth), 0.0),))
     kernel = CatalogKernel(layout, EXTENDED_RADIUS)
     state = initial_state(jax.random.key(2), scene, layout)
-    residual = scene.data[0][None] - state.draw.background[:, :, None]
+    residual = scene.data[0][None] - state.sample.background[:, :, None]
     state = state._replace(residual=(residual,))
 
     @jax.jit
     def run(state, keys):
         def body(state, key):
-            state = kernel._pass(
+            state = kernel.sweep(
                 state, key, scene=scene, plan=layout.plans[0], number=0, warming=False
             )
             return state, None
@@ -170,9 +175,9 @@ def test_running_residual_equals_a_fresh_render():
 
     # 280 visits of 36 moves and a trajectory a chain: 10,000 steps.
     state = run(state, jax.random.split(jax.random.key(3), 280))
-    assert float(state.draw.points.active.sum()) > 3
+    assert float(state.sample.points.active.sum()) > 3
     for chain in range(3):
-        draw = jax.tree.map(lambda values, chain=chain: values[chain], state.draw)
+        draw = jax.tree.map(lambda values, chain=chain: values[chain], state.sample)
         (fresh,) = fresh_residual(draw, scene, layout, EXTENDED_RADIUS)
         error = jnp.abs(fresh - state.residual[0][chain]) * jnp.sqrt(scene.weight[0])
         assert float(error.max()) < 1e-3

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from probcat import PSF, Image, InputError, simulate_image
 from probcat.catalog.fits import read_catalog
-from probcat.image.alignment import LARGEST_MISFIT, link_images
+from probcat.image.alignment import LARGEST_MISFIT, align_images
 from probcat.image.fits_output import write_image
 from probcat.image.several import read_images
 from probcat.run.cli import main
@@ -42,7 +42,7 @@ num_samples = 2
 block = 2
 passes = 1
 split_merge = 0
-resplit = 0
+merge_and_split = 0
 companion = 0
 leapfrog_steps = 1
 """
@@ -115,7 +115,7 @@ def give_own_options(files):
             hdus.writeto(f"own_{band}.fits")
     (files / "own.toml").write_text(
         '[image]\nfiles = ["own_g.fits", "own_r.fits"]\npsf = ["", "psf_r.fits"]\n'
-        'mask_bits = [["ghost"], [3, "GHOST"]]\nzero_point = [26.0, 26.5]\n'
+        'mask_planes = [["ghost"], [3, "GHOST"]]\nzero_point = [26.0, 26.5]\n'
         "saturation = [60.0, inf]\n" + QUICK
     )
 
@@ -288,7 +288,7 @@ def test_distortion_that_no_affine_map_follows_is_refused():
         bent.sip = Sip(terms, np.zeros((3, 3)), None, None, bent.wcs.crpix)
         image = dataclasses.replace(make_image("r"), wcs=bent, name="bent.fits")
         try:
-            link_images([plain, image])
+            align_images([plain, image])
         except InputError as error:
             messages.append(str(error))
     # A bend of 1e-3 px / px^2 over 22 px departs by about 1e-3 * 11^2 / 2.

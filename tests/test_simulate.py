@@ -19,7 +19,7 @@ def make_prior(extended_fraction=0.5):
         half_light_radius=dist.Uniform(1.0, 4.0),
         ellipticity=dist.Uniform(0.0, 0.6),
         sersic_n=dist.Uniform(0.6, 5.0),
-        num_sources=dist.Gamma(400.0, 4.0),
+        expected_sources=dist.Gamma(400.0, 4.0),
         extended_fraction=extended_fraction,
         background=0.0,
     )
@@ -30,7 +30,7 @@ def test_light_of_every_source_holds_its_flux_at_its_place():
         "x": np.array([30.3, 20.0]),
         "y": np.array([25.6, 31.2]),
         "flux": np.array([100.0, 200.0]),
-        "extended": np.array([False, True]),
+        "is_extended": np.array([False, True]),
         "half_light_radius": np.array([np.nan, 2.0]),
         "ellipticity_1": np.array([np.nan, 0.3]),
         "ellipticity_2": np.array([np.nan, -0.2]),
@@ -77,10 +77,10 @@ def test_sources_follow_the_prior():
         sources = draw_sources(make_prior(0.3), jax.random.key(seed), (50, 80))
         counts.append(len(sources["x"]))
         fluxes.append(sources["flux"])
-        shares.append(sources["extended"])
+        shares.append(sources["is_extended"])
         assert np.all((sources["x"] >= -0.5) & (sources["x"] <= 79.5))
         assert np.all((sources["y"] >= -0.5) & (sources["y"] <= 49.5))
-        assert np.all(np.isfinite(sources["sersic_n"]) == sources["extended"])
+        assert np.all(np.isfinite(sources["sersic_n"]) == sources["is_extended"])
     # Counts have mean 100 and variance 100 + 25; five sigma on each mean.
     assert abs(np.mean(counts) - 100.0) < 5.0 * np.sqrt(125.0 / 20.0)
     median = np.median(np.concatenate(fluxes))
@@ -105,7 +105,7 @@ def test_same_key_same_image():
         ({"x": [1.0], "y": [1.0], "flux": [1.0]}, 0.0, "noise 0.0; it must be positive"),
         ({"x": [1.0], "y": [1.0], "flux": [1.0, 2.0]}, 1.0, "2 values of flux, 1 of x"),
         (
-            {"x": [1.0], "y": [1.0], "flux": [1.0], "extended": [True]},
+            {"x": [1.0], "y": [1.0], "flux": [1.0], "is_extended": [True]},
             1.0,
             "need half_light_radius",
         ),

@@ -30,8 +30,8 @@ def test_windows_reach_every_position_and_stay_in_the_padded_image(length, inter
     """
     layout = make_layout(length, interior, margin)
     plan = layout.plans[0]
-    draw = jax.jit(jax.vmap(lambda key: draw_tiling(key, layout, plan)))
-    tiling = draw(jax.random.split(jax.random.key(0), DRAWS))
+    place = jax.jit(jax.vmap(lambda key: draw_tiling(key, layout, plan)))
+    tiling = place(jax.random.split(jax.random.key(0), DRAWS))
     for axis in (0, 1):
         starts = np.asarray(tiling.origin[..., axis]) + margin
         pixels = layout.region_start(axis) + np.arange(layout.region_pixels(axis))
@@ -50,8 +50,8 @@ def test_an_interior_larger_than_the_region_leaves_nothing_out():
         for axis in (0, 1):
             lower, upper = layout.region_bounds(axis)
             place = float(tiling.origin[0, axis])
-            assert float(tiling.lower[0, axis]) + place <= lower + 1e-3
-            assert float(tiling.upper[0, axis]) + place >= upper - 1e-3
+            assert float(tiling.lower_bound[0, axis]) + place <= lower + 1e-3
+            assert float(tiling.upper_bound[0, axis]) + place >= upper - 1e-3
 
 
 def make_image(band, shape, turn, scale, seed):
@@ -75,7 +75,7 @@ def make_image(band, shape, turn, scale, seed):
 def test_one_window_for_a_small_image_keeps_all_residuals_up_to_date():
     """Also of a turned image with other pixels, where sources' light is cut by the window."""
     images = [make_image("r", (26, 30), 0.0, 0.2, 1), make_image("i", (24, 24), 0.5, 0.26, 2)]
-    settings = SamplerSettings(extended_moves=2, passes=2, block=5)
+    settings = SamplerSettings(extended_moves=2, passes=2, checkpoint_interval=5)
     run = Run(images, Prior.from_image(images), settings, jax.random.key(4), (2, 10, 1))
     for plan in run.layout.plans:
         assert plan.margin == SEAM
@@ -86,7 +86,7 @@ def test_one_window_for_a_small_image_keeps_all_residuals_up_to_date():
     # The last draw that began with a fresh residual is the ninth of 15.
     assert np.asarray(draws.moves)[..., 1, :].sum() > 20
     for chain in range(2):
-        draw = jax.tree.map(lambda values, chain=chain: values[chain], state.draw)
+        draw = jax.tree.map(lambda values, chain=chain: values[chain], state.sample)
         assert int(draw.extended.active.sum()) > 0
         fresh = fresh_residual(draw, run.scene, run.layout, run.radii[0][1])
         for kept, plane, weight in zip(state.residual, fresh, run.scene.weight, strict=True):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.catalog.alternatives import Alternative, configurations
-from probcat.catalog.galaxy_parts import fold_parts
+from probcat.catalog.substructure import fold_substructure
 from probcat.catalog.table import alternatives_table, objects_table
 from probcat.errors import InputError
 
@@ -36,7 +36,7 @@ class CondensedCatalog:
         x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
         light. `alternative_group` is the brightest object of those that stand in for one
         another (0 of an object in no such group), `num_alternatives` the number of their
-        configurations with a probability of at least 0.05. `num_parts` is the mean number of
+        configurations with a probability of at least 0.05. `num_components` is the mean number of
         parts of a draw that holds the object. Pixels and the samples' unit of flux.
     members : ndarray of int32, shape (chain, draw, source)
         Row of the object that each sampled source is a member of, -1 for none. A row occurs at
@@ -45,7 +45,7 @@ class CondensedCatalog:
         Mean number of sources a draw that are members of no object.
     attrs : mapping
         How the objects were found: `method`, `radius`, `min_prob`, `parts`, `num_samples`.
-    hosts : ndarray of int32, shape (chain, draw, source), optional
+    part_of : ndarray of int32, shape (chain, draw, source), optional
         Of sources that are parts of a galaxy its position on the source axis, else -1. Fluxes
         of objects have those of their parts in them.
     """
@@ -54,7 +54,7 @@ class CondensedCatalog:
     members: np.ndarray
     num_unassigned: float
     attrs: Mapping[str, Any] = field(default_factory=dict)
-    hosts: np.ndarray | None = None
+    part_of: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])
@@ -78,10 +78,10 @@ class CondensedCatalog:
     @property
     def owners(self) -> np.ndarray:
         """Row of the object that each source's light belongs to, parts included; -1 for none."""
-        if self.hosts is None:
+        if self.part_of is None:
             return self.members
-        host = np.take_along_axis(self.members, np.maximum(self.hosts, 0), axis=-1)
-        return np.where(self.hosts >= 0, host, self.members)
+        host = np.take_along_axis(self.members, np.maximum(self.part_of, 0), axis=-1)
+        return np.where(self.part_of >= 0, host, self.members)
 
     def whole(self, samples: Samples) -> Samples:
         """Give the samples with the light of parts added to their galaxies.
@@ -96,7 +96,7 @@ class CondensedCatalog:
         Samples
             Parts are inactive.
         """
-        return samples if self.hosts is None else fold_parts(samples, self.hosts)
+        return samples if self.part_of is None else fold_substructure(samples, self.part_of)
 
     def posterior(self, samples: Samples, object_id: int) -> dict[str, np.ndarray]:
         """Draws of one object, so that any function of it has a posterior.

@@ -9,10 +9,10 @@ import numpy as np
 
 from probcat.catalog.alternatives import Presence, group_columns
 from probcat.catalog.catalog import CondensedCatalog
-from probcat.catalog.galaxy_parts import find_parts, fold_parts
 from probcat.catalog.link import link, link_greedily
 from probcat.catalog.mixture import Points, Scales
 from probcat.catalog.statistics import chain_disagreement, covariances, describe
+from probcat.catalog.substructure import find_substructure, fold_substructure
 from probcat.errors import InputError
 from probcat.samples.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
 
@@ -32,7 +32,7 @@ def condense(
     method: str = "mixture",
     radius: float | None = None,
     min_prob: float = 0.05,
-    parts: bool = True,
+    substructure: bool = True,
 ) -> CondensedCatalog:
     """Condense samples of unordered catalogs to objects.
 
@@ -52,8 +52,8 @@ def condense(
     min_prob : float
         Objects that exist with a smaller probability are dropped; their sources count as
         unassigned.
-    parts : bool
-        Whether a source may be part of a galaxy, see `probcat.catalog.galaxy_parts`: its light is then the
+    substructure : bool
+        Whether a source may be part of a galaxy, see `probcat.catalog.substructure`: its light is then the
         galaxy's, and it is no object. Catalogs of points have no parts.
 
     Returns
@@ -64,7 +64,7 @@ def condense(
     ------
     InputError
         If the method is unknown, the radius is not positive, min_prob is not in [0, 1], or
-        parts is neither true nor false.
+        substructure is neither true nor false.
     """
     if radius is None:
         fwhm = samples.attrs.get("psf_fwhm")
@@ -73,34 +73,34 @@ def condense(
         raise InputError(f"the linking radius must be positive, got {radius}")
     if not 0 <= min_prob <= 1:
         raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
-    if not isinstance(parts, bool):
-        raise InputError(f"parts must be true or false, got {parts!r}")
-    hosts = find_parts(samples) if parts else None
-    samples = samples if hosts is None else fold_parts(samples, hosts)
+    if not isinstance(substructure, bool):
+        raise InputError(f"substructure must be true or false, got {substructure!r}")
+    part_of = find_substructure(samples) if substructure else None
+    samples = samples if part_of is None else fold_substructure(samples, part_of)
     num_samples = samples.num_chains * samples.num_draws
     flat = samples.flatten()
     log_flux = _log(flat["flux"])
     others = [_log(flat[name]) - log_flux for name in samples.band_fluxes]
     place = [flat[name].astype(np.float64) for name in ("x", "y")]
     features = np.stack([*place, log_flux, *others], axis=1)
-    points = Points(features, flat["sample"], flat["extended"].astype(bool), num_samples)
+    points = Points(features, flat["sample"], flat["is_extended"].astype(bool), num_samples)
     if method == "mixture":
         label = link(points, Scales(radius, num_colours=len(others)), min_prob)
     elif method == "greedy":
         label = link_greedily(points, radius, min_prob)
     else:
         raise InputError(f'unknown method {method!r}: use "mixture" or "greedy"')
-    about = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
+    about = {"method": method, "radius": radius, "min_prob": min_prob, "substructure": substructure}
     catalog = _collect(samples, flat, label, about)
-    return catalog if hosts is None else _with_parts(catalog, hosts)
+    return catalog if part_of is None else _with_parts(catalog, part_of)
 
 
-def _with_parts(catalog: CondensedCatalog, hosts: np.ndarray) -> CondensedCatalog:
+def _with_parts(catalog: CondensedCatalog, part_of: np.ndarray) -> CondensedCatalog:
     """Note which galaxies the parts are of, and how many an object has where it exists."""
-    catalog = replace(catalog, hosts=hosts)
-    owner = catalog.owners[hosts >= 0]
+    catalog = replace(catalog, part_of=part_of)
+    owner = catalog.owners[part_of >= 0]
     count = np.bincount(owner[owner >= 0], minlength=len(catalog))
-    return catalog.with_columns({"num_parts": count / np.maximum(catalog["num_members"], 1)})
+    return catalog.with_columns({"num_components": count / np.maximum(catalog["num_members"], 1)})
 
 
 def _collect(
@@ -115,7 +115,7 @@ def _collect(
     rank = np.empty(size, dtype=np.int64)
     rank[np.argsort(-total / np.maximum(count, 1), kind="stable")] = np.arange(size)
     label = np.where(member, rank[label] if size else label, -1)
-    index, extended = label[member], flat["extended"][member].astype(bool)
+    index, extended = label[member], flat["is_extended"][member].astype(bool)
     count = np.bincount(index, minlength=size)
     columns = {
         "object_id": np.arange(1, size + 1),

@@ -19,7 +19,7 @@ _UCDS = (
     (r"dec", "pos.eq.dec;meta.main"),
     (r"flux(_.+)?", "phot.flux"),
     (r"mag(_.+)?", "phot.mag"),
-    (r"(parent_id|alternative_group)", "meta.id.parent"),
+    (r"(blend_id|alternative_group)", "meta.id.parent"),
     (r"flags", "meta.code.qual"),
     (r"ra_dec_corr", "stat.correlation;pos.eq"),
     (r"prob_star", "stat.probability;src.class.starGalaxy"),

@@ -1,4 +1,4 @@
-"""Link the sources of many sampled catalogs into objects.
+"""Alignment the sources of many sampled catalogs into objects.
 
 Draws are unordered catalogs, so which source of one draw is which of the next is a question
 of inference. `link` alternates between matching every draw to the objects, one to one, and
@@ -169,7 +169,7 @@ def _agreeing_pairs(objects: Objects, scales: Scales) -> np.ndarray:
 
 
 def link_greedily(points: Points, radius: float, min_share: float) -> np.ndarray:
-    """Link as PCAT does (Portillo et al. 2017, AJ 154, 132, section 4).
+    """Alignment as PCAT does (Portillo et al. 2017, AJ 154, 132, section 4).
 
     Sources of the first draws are linked within `radius`. The source with the most unused
     links is a seed; of every draw, the brightest unused source within `radius` of the seed is

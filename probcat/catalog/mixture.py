@@ -35,13 +35,13 @@ class Points:
         further bands to it.
     sample : ndarray of int, shape (n,)
         Which draw a source is of, in rising order.
-    extended : ndarray of bool, shape (n,)
+    is_extended : ndarray of bool, shape (n,)
     num_samples : int
     """
 
     features: np.ndarray
     sample: np.ndarray
-    extended: np.ndarray
+    is_extended: np.ndarray
     num_samples: int
 
     def take(self, keep: np.ndarray) -> Points:
@@ -50,7 +50,7 @@ class Points:
             self,
             features=self.features[keep],
             sample=self.sample[keep],
-            extended=self.extended[keep],
+            is_extended=self.is_extended[keep],
         )
 
     def thin(self, max_points: int) -> Points:
@@ -148,8 +148,10 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
         covariance = (scatter + shrunk * prior) / (count + shrunk)[:, None, None] + floor
         distance = _mahalanobis(delta, np.linalg.inv(covariance)[index])
         weight = (_DEGREES + dim) / (_DEGREES + distance)
-    extended = np.bincount(index, points.extended[member], minlength=size)
-    return Objects(mean, covariance, count / points.num_samples, (extended + 1.0) / (count + 2.0))
+    is_extended = np.bincount(index, points.is_extended[member], minlength=size)
+    return Objects(
+        mean, covariance, count / points.num_samples, (is_extended + 1.0) / (count + 2.0)
+    )
 
 
 def _sums(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
@@ -212,17 +214,17 @@ def match_draws(
         row, candidate = np.nonzero(index < len(objects))
         column = index[row, candidate]
         distance = _mahalanobis(features[row] - objects.mean[column], precision[column])
-        gains = np.full(index.shape, -np.inf)
-        gains[row, candidate] = (
+        benefits = np.full(index.shape, -np.inf)
+        benefits[row, candidate] = (
             constant[column]
             - np.log(clutter[low:high])[row]
-            + by_type[points.extended[low:high][row].astype(np.int64), column]
+            + by_type[points.is_extended[low:high][row].astype(np.int64), column]
             - 0.5 * (_DEGREES + dim) * np.log1p(distance / _DEGREES)
         )
-        useful = gains > 0
+        useful = benefits > 0
         sample = points.sample[low:high] - points.sample[low]
         columns = np.where(useful, sample[:, None] * len(objects) + index, -1)
-        matched = auction(columns, gains, (int(sample[-1]) + 1) * len(objects))
+        matched = auction(columns, benefits, (int(sample[-1]) + 1) * len(objects))
         label[low:high] = np.where(matched >= 0, matched % len(objects), -1)
     return label
 

@@ -23,7 +23,7 @@ _FITS_KEYWORDS = {
     "min_prob": "MINPROB",
     "num_samples": "NSAMPLES",
     "num_unassigned": "NSTRAY",
-    "parts": "PARTS",
+    "substructure": "SUBSTRUC",
 }
 _DESCRIPTIONS = {
     "x": "column, 0-based, pixel centres at integers",
@@ -31,10 +31,10 @@ _DESCRIPTIONS = {
     "prob_exist": "share of the draws with it",
     "prob_star": "share of its members that are points",
     "num_members": "draws that hold it",
-    "num_parts": "mean number of further sources that are parts of it",
+    "num_components": "mean number of further sources that are parts of it",
     "alternative_group": "brightest object of its alternatives, 0: none",
     "num_alternatives": "configurations of its group, prob >= 0.05",
-    "parent_id": "brightest object of its blend",
+    "blend_id": "brightest object of its blend",
     "blendedness": "share of others' light in its footprint",
     "ra_err": "on the sky, times cos(dec)",
     "half_light_radius": "geometric mean of the semi-axes",
@@ -44,7 +44,7 @@ _DESCRIPTIONS = {
     "flags": "bit mask, see the FLAG keywords",
 }
 _PLAIN = ("prob_exist", "prob_star", "num_members")
-_LINKS = ("num_parts", "alternative_group", "num_alternatives", "parent_id", "blendedness")
+_LINKS = ("num_components", "alternative_group", "num_alternatives", "blend_id", "blendedness")
 _QUALITY = ("rhat", "flags")
 
 

@@ -20,7 +20,7 @@ GRID = 9
 
 
 @dataclass(frozen=True, eq=False)
-class Link:
+class Alignment:
     """How an image relates to the first one.
 
     Parameters
@@ -29,13 +29,13 @@ class Link:
         From pixels (x, y, 1) of the first image to pixels of this one.
     band : int
         Number of its band; 0 is that of the first image.
-    gain : float
+    flux_factor : float
         Flux in the unit of the image for one unit of the first image of its band.
     """
 
     affine: np.ndarray
     band: int = 0
-    gain: float = 1.0
+    flux_factor: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -53,7 +53,7 @@ class Link:
         return float(np.abs(np.linalg.inv(self.affine[:, :2])).sum(axis=1).max())
 
 
-def link_images(images: Sequence[Image]) -> tuple[Link, ...]:
+def align_images(images: Sequence[Image]) -> tuple[Alignment, ...]:
     """Relate all images to the first one.
 
     Parameters
@@ -64,7 +64,7 @@ def link_images(images: Sequence[Image]) -> tuple[Link, ...]:
 
     Returns
     -------
-    tuple of Link
+    tuple of Alignment
 
     Raises
     ------
@@ -76,7 +76,7 @@ def link_images(images: Sequence[Image]) -> tuple[Link, ...]:
     for image in images:
         band = names.index(image.band)
         leader = next(other for other in images if other.band == image.band)
-        links.append(Link(_affine(images[0], image), band, _gain(leader, image)))
+        links.append(Alignment(_affine(images[0], image), band, _flux_factor(leader, image)))
     return tuple(links)
 
 
@@ -102,7 +102,7 @@ def image_labels(images: Sequence[Image]) -> list[str]:
     return labels
 
 
-def _gain(leader: Image, image: Image) -> float:
+def _flux_factor(leader: Image, image: Image) -> float:
     points = (leader.zero_point, image.zero_point)
     if points[0] is None and points[1] is None:
         units = [one.unit.strip() for one in (leader, image)]
@@ -160,7 +160,7 @@ def _name(image: Image) -> str:
     return image.name or "image"
 
 
-def covered(link: Link, image: Image, first: Image) -> np.ndarray:
+def covered(link: Alignment, image: Image, first: Image) -> np.ndarray:
     """Pixels of an image, bool (ny, nx), that lie on the first image."""
     ny, nx = image.shape
     x, y = np.meshgrid(np.arange(nx), np.arange(ny))

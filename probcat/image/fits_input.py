@@ -41,7 +41,7 @@ def image_arguments(
     psf_stars: str | os.PathLike[str] | None = None,
     psf_origin: Sequence[float] | None = None,
     psf_radius: int | None = None,
-    mask_bits: Sequence[int | str] | None = None,
+    mask_planes: Sequence[int | str] | None = None,
     saturation: float | None = None,
     gain: float | None = None,
     read_noise: float | None = None,
@@ -79,7 +79,7 @@ def image_arguments(
         (0, 0).
     psf_radius : int, optional
         Half side in pixels that the PSF is cut to, see `PSF.cut`.
-    mask_bits : sequence of int or str, optional
+    mask_planes : sequence of int or str, optional
         What in the mask is bad, see `probcat.image.masks.bad_pixels`.
     saturation : float, optional
         Pixels at or above it are not used; by default the header's ``SATURATE``.
@@ -124,7 +124,7 @@ def image_arguments(
     notes += [note] if note and getattr(samples, "variation", None) is not None else []
     variance = _find_variance(arrays)
     _check_shapes(arrays, found, name)
-    bad, lines = _find_bad(arrays, parts, found, mask_bits, name)
+    bad, lines = _find_bad(arrays, parts, found, mask_planes, name)
     saturated, note = saturated_pixels(arrays["sci"], head, saturation, name)
     bad = bad | saturated
     if "mask" in arrays:
@@ -170,16 +170,16 @@ def _find_bad(
     arrays: Mapping[str, np.ndarray],
     parts: Mapping[str, Any],
     found: Mapping[str, str],
-    mask_bits: Sequence[int | str] | None,
+    mask_planes: Sequence[int | str] | None,
     name: str,
 ) -> tuple[np.ndarray, list[str]]:
     """Pixels that the mask says are bad, and a line on what was taken as bad."""
     if "mask" in arrays:
         where = f"{name}[{found['mask']}]"
-        bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_bits, where)
+        bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_planes, where)
         return bad, [note]
-    if mask_bits:
-        raise InputError(f"{name}: mask bits {list(mask_bits)} asked for, but it has no MASK")
+    if mask_planes:
+        raise InputError(f"{name}: mask bits {list(mask_planes)} asked for, but it has no MASK")
     return np.zeros(arrays["sci"].shape, bool), []
 
 

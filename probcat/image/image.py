@@ -192,7 +192,7 @@ class Image:
         point_spread = _as_psf(psf, psf_oversampling, pixels, where)
         if psf_radius is not None:
             point_spread = point_spread.cut(psf_radius)
-        point_spread = point_spread.seen_from(psf_origin, pixels.shape)
+        point_spread = point_spread.in_frame(psf_origin, pixels.shape)
         lines += [f"PSF: {line}" for line in getattr(point_spread, "notes", ())]
         for what, array in (("variance", var), ("mask", bad)):
             _check_shape(array, pixels, what, where)

@@ -30,7 +30,7 @@ HSC_PLANES = {
 def bad_pixels(
     mask: np.ndarray,
     header: Mapping[str, Any],
-    mask_bits: Sequence[int | str] | None = None,
+    mask_planes: Sequence[int | str] | None = None,
     where: str = "image",
 ) -> tuple[np.ndarray, str]:
     """Turn a mask of flags into bad or good.
@@ -45,7 +45,7 @@ def bad_pixels(
         Flags.
     header : mapping
         Header of the mask's extension.
-    mask_bits : sequence of int or str, optional
+    mask_planes : sequence of int or str, optional
         Bits (0 is the lowest) or planes to take as bad instead; empty for none.
     where : str
         Name of the mask, for messages.
@@ -73,14 +73,14 @@ def bad_pixels(
         if key.upper().startswith("MP_") and isinstance(value, int)
     }
     planes, origin = (named, "MP_ keywords") if named else (HSC_PLANES, "HSC's bit order")
-    if mask_bits is None:
+    if mask_planes is None:
         if not named and (narrow or (mask.min() >= 0 and mask.max() <= 1)):
             return mask != 0, "mask: every pixel that is not 0 taken as bad"
         bits = {name: planes[name] for name in BAD_PLANES if name in planes}
     else:
         if narrow and not named:
             planes, origin = {}, "no MP_ keywords name its bits"
-        bits = dict(_resolve(bit, planes, origin, where) for bit in mask_bits)
+        bits = dict(_resolve(bit, planes, origin, where) for bit in mask_planes)
         _check_bits(bits, mask, named, where)
         origin = "as asked"
     flags = mask.astype(np.int64)

@@ -10,7 +10,7 @@ from probcat.errors import InputError
 from probcat.files.fits import image_hdus, open_fits
 from probcat.image.image import Image
 
-_LISTS = ("mask_bits", "psf_origin")
+_LISTS = ("mask_planes", "psf_origin")
 """Options whose value for one file is a list."""
 
 

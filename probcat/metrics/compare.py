@@ -63,8 +63,8 @@ def score_found(
     found: Found,
     truth: Truth,
     *,
-    radius: float | None = None,
-    mag_gap: float | None = None,
+    match_radius: float | None = None,
+    max_mag_difference: float | None = None,
     threshold: float = 0.5,
 ) -> Comparison:
     """Score what was found, see `compare`.
@@ -75,13 +75,13 @@ def score_found(
         If the truth does not fit the images, or an option is out of range.
     """
     image = found.images[0]
-    radius = _RADIUS_PER_FWHM * float(image.psf.fwhm) if radius is None else radius
-    for name, value in (("radius", radius), ("mag_gap", mag_gap)):
+    radius = _RADIUS_PER_FWHM * float(image.psf.fwhm) if match_radius is None else match_radius
+    for name, value in (("match_radius", radius), ("max_mag_difference", max_mag_difference)):
         if value is not None and not (value > 0 and math.isfinite(value)):
             raise InputError(f"{name} must be positive, got {value}")
     if not 0 <= threshold < 1:
         raise InputError(f"threshold must be at least 0 and less than 1, got {threshold}")
-    matched = match_objects(found.table, truth, found.images, radius, mag_gap)
+    matched = match_objects(found.table, truth, found.images, radius, max_mag_difference)
     scores = score_sources(matched, found.images)
     if truth.masks is not None:
         scores |= score_masks_of(found.assignments, found.labels, truth.masks, threshold)
@@ -89,8 +89,8 @@ def score_found(
         scores |= score_light_of(found, truth, matched.pairs, threshold)
     about = {
         "truth": truth.source,
-        "radius": radius,
-        "mag_gap": mag_gap,
+        "match_radius": radius,
+        "max_mag_difference": max_mag_difference,
         "threshold": threshold,
         "sure": f"objects of prob_exist above {SURE:g}",
     }

@@ -83,7 +83,7 @@ def score_detection(
     truth: Sources,
     *,
     radius: float,
-    mag_gap: float | None = None,
+    max_mag_difference: float | None = None,
     edges: Any = None,
     shape: tuple[int, int] | None = None,
     border: float = 0.0,
@@ -99,7 +99,7 @@ def score_detection(
     found, truth : Sources
     radius : float
         Largest distance of a match, pixels.
-    mag_gap : float, optional
+    max_mag_difference : float, optional
         Largest difference of magnitudes of a match.
     edges : array_like, shape (bins + 1,), optional
         Edges of the magnitude bins; by default one bin for all.
@@ -116,7 +116,7 @@ def score_detection(
     """
     if edges is not None and (found.mag is None or truth.mag is None):
         raise InputError("magnitude bins need magnitudes on both sides")
-    found_index, truth_index = match_sources(found, truth, radius, mag_gap, norm)
+    found_index, truth_index = match_sources(found, truth, radius, max_mag_difference, norm)
     whole = edges is None
     edges = np.array([-np.inf, np.inf] if whole else edges, dtype=np.float64)
     parts = []
@@ -132,7 +132,12 @@ def score_detection(
 
 
 def measure_offset(
-    found: Sources, truth: Sources, *, radius: float, mag_gap: float, brighter_than: float
+    found: Sources,
+    truth: Sources,
+    *,
+    radius: float,
+    max_mag_difference: float,
+    brighter_than: float,
 ) -> tuple[float, float, float]:
     """Measure the median offset (x, y, mag), found less true, of bright matched sources.
 
@@ -144,7 +149,7 @@ def measure_offset(
     InputError
         If no true source brighter than the limit is matched.
     """
-    one, other = match_sources(found, truth, radius, mag_gap)
+    one, other = match_sources(found, truth, radius, max_mag_difference)
     bright = truth.mag[other] < brighter_than
     one, other = one[bright], other[bright]
     if not len(one):

@@ -67,7 +67,7 @@ def match_sources(
     found: Sources,
     truth: Sources,
     radius: float,
-    mag_gap: float | None = None,
+    max_mag_difference: float | None = None,
     norm: float = 2.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match two catalogs one to one.
@@ -81,7 +81,7 @@ def match_sources(
     found, truth : Sources
     radius : float
         Largest distance, pixels.
-    mag_gap : float, optional
+    max_mag_difference : float, optional
         Largest difference of magnitudes.
     norm : float
         2 for the Euclidean distance, infinity for the larger of |dx| and |dy|.
@@ -96,7 +96,7 @@ def match_sources(
         If a gap is asked for and magnitudes are missing.
     """
     none = np.zeros(0, dtype=np.int64)
-    if mag_gap is not None and (found.mag is None or truth.mag is None):
+    if max_mag_difference is not None and (found.mag is None or truth.mag is None):
         raise InputError("a magnitude gap needs magnitudes on both sides")
     if not len(found) or not len(truth):
         return none, none
@@ -104,20 +104,20 @@ def match_sources(
     near = tree.query_ball_point(np.stack([found.x, found.y], axis=1), radius, p=norm)
     one = np.repeat(np.arange(len(found)), [len(row) for row in near])
     other = np.concatenate([*map(np.asarray, near), none]).astype(np.int64)
-    if mag_gap is not None:
-        close = np.abs(found.mag[one] - truth.mag[other]) <= mag_gap
+    if max_mag_difference is not None:
+        close = np.abs(found.mag[one] - truth.mag[other]) <= max_mag_difference
         one, other = one[close], other[close]
     delta = np.stack([found.x[one] - truth.x[other], found.y[one] - truth.y[other]], axis=1)
     distance = np.linalg.norm(delta, ord=norm, axis=1) if len(delta) else np.zeros(0)
-    gain = found.prob[one] + _DISTANCE_WEIGHT * (1.0 - distance / radius)
-    chosen = _best_pairs(one, other, gain, (len(found), len(truth)))
+    benefit = found.prob[one] + _DISTANCE_WEIGHT * (1.0 - distance / radius)
+    chosen = _best_pairs(one, other, benefit, (len(found), len(truth)))
     return one[chosen], other[chosen]
 
 
 def _best_pairs(
-    one: np.ndarray, other: np.ndarray, gain: np.ndarray, shape: tuple[int, int]
+    one: np.ndarray, other: np.ndarray, benefit: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Choose pairs of the largest total gain, component by component of the graph."""
+    """Choose pairs of the largest total benefit, component by component of the graph."""
     if not len(one):
         return np.zeros(0, dtype=np.int64)
     size = sum(shape)
@@ -132,7 +132,7 @@ def _best_pairs(
         rows, row = np.unique(one[group], return_inverse=True)
         cols, col = np.unique(other[group], return_inverse=True)
         matrix, edge = np.zeros((len(rows), len(cols))), np.full((len(rows), len(cols)), -1)
-        matrix[row, col], edge[row, col] = gain[group], group
+        matrix[row, col], edge[row, col] = benefit[group], group
         picked = edge[linear_sum_assignment(matrix, maximize=True)]
         chosen.append(picked[picked >= 0])
     return np.sort(np.concatenate(chosen))

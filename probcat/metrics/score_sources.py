@@ -42,7 +42,7 @@ class Matched:
         With magnitudes of the first band where both have them.
     pairs : tuple of ndarray of int
         Found and true indices of the matches.
-    radius, mag_gap : float
+    radius, max_mag_difference : float
     """
 
     table: Any
@@ -51,7 +51,7 @@ class Matched:
     true: Sources
     pairs: tuple[np.ndarray, np.ndarray]
     radius: float
-    mag_gap: float | None
+    max_mag_difference: float | None
 
 
 def match_objects(
@@ -59,7 +59,7 @@ def match_objects(
     truth: Truth,
     images: Sequence[Image],
     radius: float,
-    mag_gap: float | None = None,
+    max_mag_difference: float | None = None,
 ) -> Matched:
     """Match objects to true sources, see `probcat.metrics.match_sources`.
 
@@ -71,7 +71,7 @@ def match_objects(
     images : sequence of Image
     radius : float
         Pixels.
-    mag_gap : float, optional
+    max_mag_difference : float, optional
 
     Returns
     -------
@@ -84,7 +84,7 @@ def match_objects(
     """
     image = images[0]
     mags = _magnitudes(table, truth, image)
-    if mags is None and mag_gap is not None:
+    if mags is None and max_mag_difference is not None:
         raise InputError(
             f"{truth.source}: a magnitude gap needs flux or mag of band {image.band!r} in the "
             "truth, and of magnitudes a zero point of the image"
@@ -94,8 +94,8 @@ def match_objects(
     # What has no position cannot be matched; far away it never is.
     x, y = (np.where(np.isfinite(values), values, -1e9) for values in (truth.x, truth.y))
     known = Sources(x, y, true)
-    pairs = match_sources(found, known, radius, mag_gap)
-    return Matched(table, truth, found, known, pairs, radius, mag_gap)
+    pairs = match_sources(found, known, radius, max_mag_difference)
+    return Matched(table, truth, found, known, pairs, radius, max_mag_difference)
 
 
 def score_sources(matched: Matched, images: Sequence[Image]) -> dict[str, dict[str, Any]]:
@@ -142,7 +142,7 @@ def _detection(matched: Matched, shape: tuple[int, int]) -> dict[str, dict[str, 
         score_detection,
         truth=matched.true,
         radius=matched.radius,
-        mag_gap=matched.mag_gap,
+        max_mag_difference=matched.max_mag_difference,
         shape=shape,
     )
     weighted = score(matched.found)

@@ -110,7 +110,7 @@ def project(terms: Terms, image: Array) -> Array:
     return jnp.sum(along * terms.cols, axis=1)
 
 
-def information(terms: Terms, weight: Array) -> Array:
+def normal_matrix(terms: Terms, weight: Array) -> Array:
     """Sum of weights times products of two terms, shape (K, K)."""
     if terms.rows.shape[0] == 1:
         return jnp.sum(jnp.sum(weight, axis=0))[None, None]
@@ -142,7 +142,7 @@ def draw_coefficients(
     Array, shape (K,)
     """
     mean, scale = prior
-    precision = information(terms, weight) + jnp.diag(1.0 / scale**2)
+    precision = normal_matrix(terms, weight) + jnp.diag(1.0 / scale**2)
     pull = project(terms, weight * residual) + (mean - current) / scale**2
     noise = jax.random.normal(rng_key, current.shape)
     if current.shape[0] == 1:

@@ -176,7 +176,7 @@ def extended_image(tables, x, y, shape, profile=None):
     return jnp.fft.irfft2(spectrum, s=(tables.size, tables.size))
 
 
-def repeated_image(tables, x, y, shape, size, profile=None):
+def tiled_image(tables, x, y, shape, size, profile=None):
     """`extended_image` as it repeats itself on a square of `size` pixels."""
     image = extended_image(tables, x, y, shape, profile)
     times = -(-size // tables.size)

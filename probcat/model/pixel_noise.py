@@ -22,7 +22,7 @@ class Noise(NamedTuple):
 
     Attributes
     ----------
-    light : Array, shape (H, W)
+    sky_subtracted : Array, shape (H, W)
         Data minus background: the residual and the light of all sources together.
     base : Array, shape (H, W)
         Variance without sources, scale included; any positive number where masked.
@@ -32,7 +32,7 @@ class Noise(NamedTuple):
         Square of the relative error of the PSF.
     """
 
-    light: Array
+    sky_subtracted: Array
     base: Array
     photon: Array
     floor: Array
@@ -40,7 +40,7 @@ class Noise(NamedTuple):
 
 def source_light(noise: Noise, residual: Array) -> Array:
     """Light of all sources, never below zero."""
-    return jnp.maximum(noise.light - residual, 0.0)
+    return jnp.maximum(noise.sky_subtracted - residual, 0.0)
 
 
 def variance(noise: Noise, residual: Array) -> Array:
@@ -49,7 +49,7 @@ def variance(noise: Noise, residual: Array) -> Array:
     return noise.base + (noise.photon + noise.floor * light) * light
 
 
-def log_gain(noise: Noise, lower: Array, upper: Array) -> Array:
+def pixel_log_likelihood_change(noise: Noise, lower: Array, upper: Array) -> Array:
     """Log likelihood of every pixel in the upper minus that in the lower state.
 
     Differences are taken first, so that it is exact in single precision for sources of any
@@ -75,7 +75,7 @@ def score(noise: Noise, residual: Array) -> Array:
     return (residual + 0.5 * slope * (residual**2 / spread - 1.0)) / spread
 
 
-def information(noise: Noise, residual: Array) -> Array:
+def fisher_information(noise: Noise, residual: Array) -> Array:
     """Fisher information on the light in every pixel, of its mean and of its variance."""
     spread, slope = _variance_and_slope(noise, residual)
     return (1.0 + 0.5 * slope**2 / spread) / spread

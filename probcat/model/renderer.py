@@ -12,7 +12,7 @@ from probcat.model.extended_sources import (
     ExtendedTables,
     extended_tables,
     grid_size,
-    repeated_image,
+    tiled_image,
 )
 from probcat.model.point_sources import point_stamps, split_position
 from probcat.numerics.shape_matrices import semi_major
@@ -135,7 +135,7 @@ class Renderer(NamedTuple):
                 centre = jnp.float32(radius)
                 local = [tables.at(place) for tables in self.extended_tables]
                 stamps = [
-                    repeated_image(tables, x + centre, y + centre, shape, 2 * radius + 1)
+                    tiled_image(tables, x + centre, y + centre, shape, 2 * radius + 1)
                     for tables in local
                 ]
                 large = semi_major(shape) > self.large_size

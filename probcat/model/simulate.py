@@ -21,7 +21,7 @@ from probcat.psf.psf import PSF
 if TYPE_CHECKING:
     from probcat.model.prior.prior import Prior
 
-SOURCE_NAMES = ("x", "y", "flux", *SHAPE_NAMES, "extended")
+SOURCE_NAMES = ("x", "y", "flux", *SHAPE_NAMES, "is_extended")
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ def draw_sources(
     if prior.flux_slope is not None:
         prior = prior.with_slope(prior.flux_slope.sample(keys[6]))
     if num_sources is None:
-        mean = prior.num_sources
+        mean = prior.expected_sources
         mu = mean.sample(keys[0]) if isinstance(mean, dist.Distribution) else mean
         num_sources = int(jax.random.poisson(keys[1], mu))
     # Drawing a power of two and cutting compiles once for many numbers of sources.
@@ -89,7 +89,7 @@ def draw_sources(
         "x": np.asarray(position[:, 0]),
         "y": np.asarray(position[:, 1]),
         "flux": np.asarray(prior.flux.sample(key_flux, (length,)), dtype=np.float32),
-        "extended": extended,
+        "is_extended": extended,
     }
     for column, name in enumerate(SHAPE_NAMES):
         sources[name] = np.where(extended, marks[:, column], np.nan).astype(np.float32)
@@ -123,15 +123,15 @@ def _images(
 ) -> Iterator[tuple[int, tuple[slice, slice], np.ndarray]]:
     """Render sources one by one: their number, pixels (rows, columns) and light there."""
     ny, nx = shape
-    psf = psf.seen_from((0, 0), shape)
+    psf = psf.in_frame((0, 0), shape)
     tables: Any = None
-    if np.any(sources["extended"]):
+    if np.any(sources["is_extended"]):
         # A power of two on which any source of the image keeps its whole image.
         size = 1 << int(np.ceil(np.log2(max(ny, nx, 16) / VALID)))
         tables = extended_tables(psf, size)
     draw = jax.jit(lambda x, y, marks: extended_image(tables.at(jnp.stack([x, y])), x, y, marks))
     half = psf.radius + 2
-    for number, extended in enumerate(sources["extended"]):
+    for number, extended in enumerate(sources["is_extended"]):
         x, y, flux = (float(sources[name][number]) for name in ("x", "y", "flux"))
         if extended:
             marks = np.array([sources[name][number] for name in SHAPE_NAMES], np.float32)
@@ -237,7 +237,7 @@ def _complete(sources: Mapping[str, Any]) -> dict[str, np.ndarray]:
         raise InputError(f"simulated sources: no {', '.join(missing)}")
     full = {name: np.atleast_1d(np.asarray(values)) for name, values in sources.items()}
     count = len(full["x"])
-    extended = full.setdefault("extended", np.zeros(count, bool)).astype(bool)
+    extended = full.setdefault("is_extended", np.zeros(count, bool)).astype(bool)
     for name in SHAPE_NAMES:
         values = full.get(name)
         if values is None and extended.any():
@@ -247,4 +247,4 @@ def _complete(sources: Mapping[str, Any]) -> dict[str, np.ndarray]:
     for name, values in full.items():
         if len(values) != count:
             raise InputError(f"simulated sources: {len(values)} values of {name}, {count} of x")
-    return {**full, "extended": extended}
+    return {**full, "is_extended": extended}

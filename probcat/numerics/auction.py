@@ -6,12 +6,12 @@ import numpy as np
 
 
 def auction(
-    columns: np.ndarray, gains: np.ndarray, num_columns: int, epsilon: float = 0.02
+    columns: np.ndarray, benefits: np.ndarray, num_columns: int, epsilon: float = 0.02
 ) -> np.ndarray:
-    r"""Match rows to columns one to one, so that the total gain is nearly the largest.
+    r"""Match rows to columns one to one, so that the total benefit is nearly the largest.
 
-    Every row may stay unmatched, at gain 0. Unmatched rows bid for the column with the best
-    gain less price; a bid raises the price until the second best choice would be as good, and
+    Every row may stay unmatched, at benefit 0. Unmatched rows bid for the column with the best
+    benefit less price; a bid raises the price until the second best choice would be as good, and
     `epsilon` more. Since prices start at zero and rows have a way out, the result is within
     `epsilon` a row of the optimum (Bertsekas 1988, Annals of Operations Research 14, 105,
     section 2: epsilon-complementary slackness). Independent problems are solved together
@@ -21,7 +21,7 @@ def auction(
     ----------
     columns : ndarray of int, shape (rows, candidates)
         Candidate columns of each row; -1 where there is none.
-    gains : ndarray of float, shape (rows, candidates)
+    benefits : ndarray of float, shape (rows, candidates)
         Gain of each candidate, as a log likelihood ratio.
     num_columns : int
         Columns are numbered from 0 to num_columns - 1.
@@ -33,7 +33,7 @@ def auction(
     ndarray of int64, shape (rows,)
         The column of every row, -1 where unmatched. No column occurs twice.
     """
-    values = np.where(columns >= 0, gains, -np.inf).astype(np.float64)
+    values = np.where(columns >= 0, benefits, -np.inf).astype(np.float64)
     price = np.zeros(num_columns)
     owner = np.full(num_columns, -1, dtype=np.int64)
     matched = np.full(len(columns), -1, dtype=np.int64)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from probcat.model.background import Terms
-from probcat.pixels.model_image import Draws
+from probcat.pixels.model_image import RenderSources
 
 if TYPE_CHECKING:
     from probcat.model.renderer import Renderer
@@ -59,7 +59,7 @@ class Shares(NamedTuple):
     light: Any
 
 
-def stamp_corners(renderer: Renderer, draws: Draws) -> tuple[np.ndarray, int]:
+def stamp_corners(renderer: Renderer, draws: RenderSources) -> tuple[np.ndarray, int]:
     """Find where the stamp of each source starts, int32 (draws, sources, 2), and its side."""
     first = jax.tree.map(lambda values: values[0], draws)
     side = jax.eval_shape(lambda draw: renderer.stamps(*draw[:5])[0], first).shape[-1]
@@ -67,8 +67,8 @@ def stamp_corners(renderer: Renderer, draws: Draws) -> tuple[np.ndarray, int]:
 
 
 @jax.jit
-def _corners(renderer: Renderer, draws: Draws) -> jax.Array:
-    def corner(draw: Draws) -> jax.Array:
+def _corners(renderer: Renderer, draws: RenderSources) -> jax.Array:
+    def corner(draw: RenderSources) -> jax.Array:
         return jnp.stack(renderer.stamps(*draw[:5])[1:], axis=-1)
 
     return jax.lax.map(corner, draws)
@@ -78,7 +78,7 @@ def _corners(renderer: Renderer, draws: Draws) -> jax.Array:
 def accumulate(
     sides: tuple[int, int],
     renderer: Renderer,
-    inputs: tuple[Draws, jax.Array, jax.Array],
+    inputs: tuple[RenderSources, jax.Array, jax.Array],
     origins: jax.Array,
     scenery: Scenery,
 ) -> Shares:
@@ -93,7 +93,7 @@ def accumulate(
         Side of a source's stamp and of an object's.
     renderer : Renderer
     inputs : tuple
-        Draws; slots of every object's sources (draws, objects, any number); slots of no object
+        RenderSources; slots of every object's sources (draws, objects, any number); slots of no object
         (draws, any number). A slot beyond the sources is none.
     origins : Array, shape (objects, 2), int32
         Image pixel (row, column) that an object's stamp starts at.
@@ -111,7 +111,7 @@ def accumulate(
     windows = jnp.clip(origins + pad, 0, limit)
     sigma_here = _cut(sigma, windows, size)
 
-    def step(sums: Any, one: tuple[Draws, jax.Array, jax.Array]) -> tuple[Any, None]:
+    def step(sums: Any, one: tuple[RenderSources, jax.Array, jax.Array]) -> tuple[Any, None]:
         draw, slot, free = one
         stamps, row, col = renderer.stamps(*draw[:5])
         stamps = jnp.where(draw.active[:, None, None], jnp.maximum(stamps, 0.0), 0.0)
@@ -169,7 +169,7 @@ def accumulate(
     return Shares(mean.own | light, rest, mean.background[inner], mean.light[inner])
 
 
-def _background(draw: Draws, scenery: Scenery) -> jax.Array:
+def _background(draw: RenderSources, scenery: Scenery) -> jax.Array:
     """Light of the background in every pixel, the part that was taken off included."""
     return jnp.maximum(scenery.terms.image(draw.background) + scenery.sky, 0.0)
 

@@ -13,7 +13,7 @@ from probcat.errors import InputError
 from probcat.pixels.accumulate import KINDS, Scenery, Shares, accumulate, stamp_corners
 from probcat.pixels.assignment import Assignment
 from probcat.pixels.model_image import (
-    Draws,
+    RenderSources,
     background_of,
     choose_draws,
     default_renderer,
@@ -40,7 +40,7 @@ def assign_pixels(
     *,
     max_draws: int = 200,
     max_memory: float = 1024.0,
-    sky: Any = 0.0,
+    subtracted_sky: Any = 0.0,
 ) -> Assignment:
     """Compute who owns the light of every pixel.
 
@@ -64,7 +64,7 @@ def assign_pixels(
     max_memory : float
         MiB on the device for maps of objects. The samples are gone through once if all maps
         fit, and once for every group of objects that does.
-    sky : float or array_like, shape (ny, nx)
+    subtracted_sky : float or array_like, shape (ny, nx)
         Level that was taken off the image before, in its unit: it counts as background of the
         photons. In an image without its sky and without this, photons are nearly all of sources.
 
@@ -89,7 +89,9 @@ def assign_pixels(
     owners = np.pad(owners, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
     origins, size = _windows(corners, side, owners, len(catalog))
-    scenery = Scenery(pixel_noise(image), _sky(sky, image.shape), background_of(samples, image))
+    scenery = Scenery(
+        pixel_noise(image), _sky(subtracted_sky, image.shape), background_of(samples, image)
+    )
     shares = _share_out((side, size), renderer, draws, owners, origins, scenery, max_memory)
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
@@ -99,7 +101,7 @@ def assign_pixels(
         unassigned=shares.rest,
         shape=image.shape,
         band=image.band,
-        information=np.where(used, (shares.light / scenery.noise) ** 2, 0.0).astype(np.float32),
+        snr_squared=np.where(used, (shares.light / scenery.noise) ** 2, 0.0).astype(np.float32),
         wcs=getattr(image, "wcs", None),
     )
     return _with_background(assignment)
@@ -108,7 +110,7 @@ def assign_pixels(
 def _share_out(
     sides: tuple[int, int],
     renderer: Renderer,
-    draws: Draws,
+    draws: RenderSources,
     owners: np.ndarray,
     origins: np.ndarray,
     scenery: Scenery,
@@ -146,7 +148,7 @@ def _with_background(assignment: Assignment) -> Assignment:
     return replace(assignment, background=np.clip(1.0 - taken, 0.0, 1.0).astype(np.float32))
 
 
-def _padded(draws: Draws) -> Draws:
+def _padded(draws: RenderSources) -> RenderSources:
     """Add slots without sources."""
     extra = -draws.x.shape[1] % _STEP
 
@@ -154,7 +156,7 @@ def _padded(draws: Draws) -> Draws:
         width = [(0, 0), (0, extra), *[(0, 0)] * (values.ndim - 2)]
         return np.pad(values, width, mode="edge") if extra else values
 
-    padded = Draws(*[pad(values) for values in draws])
+    padded = RenderSources(*[pad(values) for values in draws])
     real = np.arange(padded.x.shape[1]) < draws.x.shape[1]
     return padded._replace(
         extended=padded.extended & real, active=padded.active & real, background=draws.background
@@ -171,9 +173,11 @@ def _sky(sky: Any, shape: tuple[int, int]) -> np.ndarray:
     """Give every pixel the level that was taken off."""
     values = np.asarray(sky, dtype=np.float32)
     if values.shape not in ((), shape):
-        raise InputError(f"sky has shape {values.shape}; give a number or one for every pixel")
+        raise InputError(
+            f"subtracted_sky has shape {values.shape}; give a number or one for every pixel"
+        )
     if not np.isfinite(values).all():
-        raise InputError("sky must be finite")
+        raise InputError("subtracted_sky must be finite")
     return np.broadcast_to(values, shape)
 
 

@@ -44,7 +44,7 @@ class Assignment:
     background : float32 ndarray, shape (ny, nx), optional
         Of kind `photon`, the background's share. All objects, unassigned sources and this one
         sum to one in every pixel.
-    information : float32 ndarray, shape (ny, nx), optional
+    snr_squared : float32 ndarray, shape (ny, nx), optional
         Squared signal-to-noise ratio of the pixel: the mean light of all sources squared over
         the variance of the noise; 0 where the pixel weighs nothing.
     wcs : astropy.wcs.WCS, optional
@@ -58,7 +58,7 @@ class Assignment:
     shape: tuple[int, int]
     band: str = ""
     background: np.ndarray | None = None
-    information: np.ndarray | None = None
+    snr_squared: np.ndarray | None = None
     wcs: Any = None
 
     def map(self, object_id: int, kind: str = "light", band: str | None = None) -> np.ndarray:

@@ -110,7 +110,7 @@ def find_footprints(
 def blend_columns(
     catalog: CondensedCatalog, footprints: Footprints, light: np.ndarray
 ) -> dict[str, np.ndarray]:
-    r"""Give `parent_id` and `blendedness`.
+    r"""Give `blend_id` and `blendedness`.
 
     Objects that exist with a probability of one half or more and share a pixel of their
     footprints are one blend, as are those that stand in for one another; another object goes
@@ -140,7 +140,7 @@ def blend_columns(
     blended = 1.0 - np.divide(own, total, out=np.ones(len(catalog)), where=total > 0)
     overlap = (covers @ covers.T).tocoo()
     parent = _parents(catalog, overlap.row, overlap.col, overlap.data)
-    return {"parent_id": catalog["object_id"][parent], "blendedness": np.clip(blended, 0.0, 1.0)}
+    return {"blend_id": catalog["object_id"][parent], "blendedness": np.clip(blended, 0.0, 1.0)}
 
 
 def _parents(

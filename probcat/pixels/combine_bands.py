@@ -57,7 +57,7 @@ def combine(
         raise InputError("there are no assignments to combine")
     _check_alike(assignments)
     first = assignments[0]
-    given = [one.information for one in assignments] if weights is None else list(weights)
+    given = [one.snr_squared for one in assignments] if weights is None else list(weights)
     shares = _normalised(_planes(given, assignments))
     lit = [_total(one, "light") > 0.5 for one in assignments]
     of_light = _normalised([share * has for share, has in zip(shares, lit, strict=True)])
@@ -69,7 +69,7 @@ def combine(
         stamps[kind] = _mean_stamps(assignments, use, kind, origins, size)
         unassigned[kind] = _mean(use, [one.unassigned[kind] for one in assignments])
     skies = [one.background for one in assignments if one.background is not None]
-    known = [one.information for one in assignments if one.information is not None]
+    known = [one.snr_squared for one in assignments if one.snr_squared is not None]
     return Assignment(
         object_ids=np.asarray(first.object_ids),
         origins=origins,
@@ -78,7 +78,7 @@ def combine(
         shape=first.shape,
         band="+".join(one.band for one in assignments) if band is None else band,
         background=_mean(shares, skies) if len(skies) == len(assignments) else None,
-        information=np.sum(known, axis=0) if len(known) == len(assignments) else None,
+        snr_squared=np.sum(known, axis=0) if len(known) == len(assignments) else None,
         wcs=first.wcs,
     )
 

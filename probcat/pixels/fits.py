@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
 
 _UNASSIGNED = "UNASSIGNED_"
-_BACKGROUND, _INFORMATION = "BACKGROUND_PHOTON", "INFORMATION"
+_BACKGROUND, _SNR_SQUARED = "BACKGROUND_PHOTON", "SNR_SQUARED"
 
 
 def write_assignment(
@@ -30,7 +30,7 @@ def write_assignment(
     of the image (counted from 0) that is the first of the object's stamps. Every kind of map
     has a cube of stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``,
     ``PHOTON``), and an image of what no object owns (``UNASSIGNED_LIGHT``, ...). The images
-    ``BACKGROUND_PHOTON`` and ``INFORMATION`` are the background's share of the photons and the
+    ``BACKGROUND_PHOTON`` and ``SNR_SQUARED`` are the background's share of the photons and the
     squared signal-to-noise ratio. Images have the WCS.
 
     Parameters
@@ -64,7 +64,7 @@ def write_assignment(
     images: dict[str, Any] = {
         _UNASSIGNED + kind.upper(): v for kind, v in assignment.unassigned.items()
     }
-    images |= {_BACKGROUND: assignment.background, _INFORMATION: assignment.information}
+    images |= {_BACKGROUND: assignment.background, _SNR_SQUARED: assignment.snr_squared}
     for name, values in images.items():
         if values is not None:
             hdus.append(_packed(values, name))
@@ -109,9 +109,9 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
             if hdu.name.startswith(_UNASSIGNED)
         }
         # Files of earlier versions have neither.
-        background, information = (
+        background, snr_squared = (
             _native(hdus[name].data) if name in hdus else None
-            for name in (_BACKGROUND, _INFORMATION)
+            for name in (_BACKGROUND, _SNR_SQUARED)
         )
         first = next((hdu for hdu in hdus if hdu.name.startswith(_UNASSIGNED)), None)
         wcs = None if first is None else find_wcs(first.header, hdus)[0]
@@ -123,7 +123,7 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
             shape=(int(head["NY"]), int(head["NX"])),
             band=str(head["BAND"]).strip(),
             background=background,
-            information=information,
+            snr_squared=snr_squared,
             wcs=wcs,
         )
 

@@ -1,4 +1,4 @@
-"""Draws as the renderer takes them, and the model image averaged over them."""
+"""RenderSources as the renderer takes them, and the model image averaged over them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _NO_SHAPE = (1.0, 0.0, 0.0, 1.0)
 
 
-class Draws(NamedTuple):
+class RenderSources(NamedTuple):
     """Sources of thinned draws, leading axes (draw, source); fluxes are 0 where inactive.
 
     The background has axes (draw, term), as `background_image` takes it.
@@ -76,15 +76,15 @@ def posterior_model(
 
     terms = background_of(samples, image)
 
-    def render(draw: Draws) -> jax.Array:
+    def render(draw: RenderSources) -> jax.Array:
         return renderer.image(*draw[:-1], image.shape) + terms.image(draw.background)
 
     @jax.jit
-    def moments(draws: Draws) -> tuple[jax.Array, jax.Array]:
+    def moments(draws: RenderSources) -> tuple[jax.Array, jax.Array]:
         # Deviations from one draw keep the variance clear of float32 cancellation.
         reference = render(jax.tree.map(lambda values: values[0], draws))
 
-        def step(sums: tuple[jax.Array, jax.Array], draw: Draws) -> tuple[Any, None]:
+        def step(sums: tuple[jax.Array, jax.Array], draw: RenderSources) -> tuple[Any, None]:
             deviation = render(draw) - reference
             return (sums[0] + deviation, sums[1] + deviation**2), None
 
@@ -124,7 +124,7 @@ def noise_of(samples: Samples, image: Image, light: np.ndarray) -> np.ndarray:
     error, scale = (
         float(np.mean(samples.scalars[name])) if name in samples.scalars else constant
         for name, constant in (
-            ("psf_error", float(samples.attrs.get("psf_error") or 0.0)),
+            ("psf_error_floor", float(samples.attrs.get("psf_error_floor") or 0.0)),
             ("noise_scale", 1.0),
         )
     )
@@ -153,9 +153,9 @@ def default_renderer(samples: Samples, image: Image) -> Renderer:
         extended_radius=int(samples.attrs.get("extended_radius", 0)),
         large_radius=int(samples.attrs.get("large_radius", 0)),
         large_size=samples.attrs.get("large_size") or math.inf,
-        with_extended=bool(np.any(samples.sources["extended"])),
+        with_extended=bool(np.any(samples.sources["is_extended"])),
     )
-    if "psf_width_x" not in samples.scalars:
+    if "psf_width_change_x" not in samples.scalars:
         return renderer
     width = [float(np.mean(samples.scalars[f"psf_width_{axis}"])) for axis in "xy"]
     return renderer.widened(width)
@@ -169,14 +169,14 @@ def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
     return np.unique(np.linspace(0, total - 1, min(max_draws, total)).round().astype(np.int64))
 
 
-def thin_draws(samples: Samples, chosen: np.ndarray) -> Draws:
+def thin_draws(samples: Samples, chosen: np.ndarray) -> RenderSources:
     """Gather the chosen draws with finite numbers everywhere."""
 
     def pick(name: str) -> np.ndarray:
         return np.asarray(samples.sources[name]).reshape(-1, samples.capacity)[chosen]
 
     active = pick("active").astype(bool)
-    extended = pick("extended").astype(bool) & active
+    extended = pick("is_extended").astype(bool) & active
     shape = np.stack([pick(name) for name in SHAPE_NAMES], axis=-1)
     shape = np.where(extended[..., None], shape, np.array(_NO_SHAPE)).astype(np.float32)
     x, y, flux = (
@@ -187,4 +187,4 @@ def thin_draws(samples: Samples, chosen: np.ndarray) -> Draws:
     while (name := f"background_term{len(terms)}") in samples.scalars:
         terms.append(np.asarray(samples.scalars[name]).reshape(total))
     background = np.stack(terms, axis=1)[chosen].astype(np.float32)
-    return Draws(x, y, flux, shape, extended, active, background)
+    return RenderSources(x, y, flux, shape, extended, active, background)

@@ -107,7 +107,7 @@ def _zoom_around(ax: Axes, centre: tuple[float, float], half: float) -> None:
 
 def _draw_positions(ax: Axes, draws: dict[str, np.ndarray]) -> None:
     """Scatter the draws' positions, coloured by type."""
-    extended = np.asarray(draws["extended"], dtype=bool)
+    extended = np.asarray(draws["is_extended"], dtype=bool)
     for chosen, colour, name in ((~extended, "C0", "star"), (extended, "C1", "galaxy")):
         if chosen.any():
             ax.plot(draws["x"][chosen], draws["y"][chosen], ".", color=colour, ms=3, label=name)

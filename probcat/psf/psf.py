@@ -199,7 +199,7 @@ class PSF:
         """PSF of a source at a position (x, y) in pixels: the same everywhere."""
         return self
 
-    def seen_from(self, origin, shape=None):
+    def in_frame(self, origin, shape=None):
         """PSF in the pixels of an array of `shape` whose pixel (0, 0) is at `origin`: the same."""
         return self
 

@@ -136,7 +136,7 @@ class VaryingPSF(PSF):
         components = _tapered(self._within(self.components, radius), self.oversampling)
         return _build(components, self.variation, self.oversampling, self.remarks)
 
-    def seen_from(self, origin, shape=None):
+    def in_frame(self, origin, shape=None):
         """PSF in the pixels of another array.
 
         Parameters

@@ -71,7 +71,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
 
     use_all_cores()
     with _resumable(out):
-        click.echo(run_demo(out, overwrite=overwrite, progress=not quiet, **sampling))
+        click.echo(run_demo(out, overwrite=overwrite, progress_bar=not quiet, **sampling))
 
 
 @main.command()
@@ -160,7 +160,7 @@ def run(
         "estimate_psf": estimate_psf or None,
         "psf_stars": None if psf_stars is None else str(psf_stars),
         "refine_psf": refine_psf,
-        "mask_bits": list(mask_planes) or None,
+        "mask_planes": list(mask_planes) or None,
         "saturation": saturation,
         "gain": gain,
         "read_noise": read_noise,
@@ -171,7 +171,7 @@ def run(
         if overwrite or prior_only or uncertain_psf or any(value is not None for value in given):
             raise InputError("--resume takes all settings from --out; give no others with it")
         with _resumable(out):
-            click.echo(resume_run(out, progress=not quiet))
+            click.echo(resume_run(out, progress_bar=not quiet))
         return
     settings = RunConfig() if config is None else read_config(config)
     settings = settings.update("image", **named)
@@ -179,7 +179,7 @@ def run(
         settings = settings.update("prior", **UNCERTAIN_PSF)
     settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
     with _resumable(out):
-        click.echo(start_run(settings, out, overwrite=overwrite, progress=not quiet))
+        click.echo(start_run(settings, out, overwrite=overwrite, progress_bar=not quiet))
 
 
 @main.command()
@@ -190,14 +190,16 @@ def run(
 )
 @click.option("--min-prob", type=float, help="Least probability of an object that is kept.")
 @click.option(
-    "--parts/--no-parts", default=None, help="Whether sources may be parts of a galaxy [parts]."
+    "--substructure/--no-substructure",
+    default=None,
+    help="Whether sources may be parts of a galaxy [parts].",
 )
 def condense(
     directory: Path,
     method: str | None,
     radius: float | None,
     min_prob: float | None,
-    parts: bool | None,
+    substructure: bool | None,
 ) -> None:
     """Make catalog, maps and figures anew from the samples of a run in DIRECTORY.
 
@@ -205,7 +207,12 @@ def condense(
     """
     from probcat.run.pipeline import condense_run
 
-    options = {"method": method, "radius": radius, "min_prob": min_prob, "parts": parts}
+    options = {
+        "method": method,
+        "radius": radius,
+        "min_prob": min_prob,
+        "substructure": substructure,
+    }
     click.echo(condense_run(directory, **options))
 
 
@@ -259,8 +266,12 @@ def export(
 @main.command()
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
-@click.option("--radius", type=float, help="Largest distance of a match, pixels [half the FWHM].")
-@click.option("--mag-gap", type=float, help="Largest difference of magnitudes of a match [any].")
+@click.option(
+    "--match-radius", type=float, help="Largest distance of a match, pixels [half the FWHM]."
+)
+@click.option(
+    "--max-mag-difference", type=float, help="Largest difference of magnitudes of a match [any]."
+)
 @click.option(
     "--threshold",
     type=float,
@@ -272,8 +283,8 @@ def export(
 def compare(
     directory: Path,
     truth: Path,
-    radius: float | None,
-    mag_gap: float | None,
+    match_radius: float | None,
+    max_mag_difference: float | None,
     threshold: float,
     file: Path | None,
 ) -> None:
@@ -284,7 +295,13 @@ def compare(
     """
     from probcat.run.compare import compare as compare_run
 
-    found = compare_run(directory, truth, radius=radius, mag_gap=mag_gap, threshold=threshold)
+    found = compare_run(
+        directory,
+        truth,
+        match_radius=match_radius,
+        max_mag_difference=max_mag_difference,
+        threshold=threshold,
+    )
     click.echo(str(found))
     if file is not None:
         found.write_json(file)

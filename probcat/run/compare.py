@@ -14,8 +14,8 @@ def compare(
     directory: str | Path,
     truth: str | Path | Truth,
     *,
-    radius: float | None = None,
-    mag_gap: float | None = None,
+    match_radius: float | None = None,
+    max_mag_difference: float | None = None,
     threshold: float = 0.5,
 ) -> Comparison:
     """Score a run against a truth.
@@ -26,10 +26,10 @@ def compare(
         Of a finished run.
     truth : path_like or Truth
         What is true, see `probcat.metrics.truth_files.read_truth`.
-    radius : float, optional
+    match_radius : float, optional
         Largest distance of a match, pixels of the first image; by default half of the full
         width at half maximum of its PSF.
-    mag_gap : float, optional
+    max_mag_difference : float, optional
         Largest difference of magnitudes of a match in the first band; by default any.
     threshold : float
         An object's mask is where its `footprint` exceeds this.
@@ -50,7 +50,13 @@ def compare(
         from probcat.metrics.truth_files import read_truth
 
         truth = read_truth(truth, image.shape, image.wcs)
-    result = score_found(found, truth, radius=radius, mag_gap=mag_gap, threshold=threshold)
+    result = score_found(
+        found,
+        truth,
+        match_radius=match_radius,
+        max_mag_difference=max_mag_difference,
+        threshold=threshold,
+    )
     return Comparison(result.scores, {"run": str(directory), **result.about})
 
 

@@ -17,6 +17,29 @@ _HEADER = """\
 """
 # Counts and switches of a run, with the least value that makes sense.
 RUN_KEYS = {"seed": 0, "num_chains": 1, "num_warmup": 0, "num_samples": 1, "prior_only": False}
+RENAMED = {
+    "image": {"mask_bits": "mask_planes"},
+    "prior": {
+        "num_sources": "expected_sources",
+        "psf_error": "psf_error_floor",
+        "psf_error_scatter": "psf_error_floor_scatter",
+        "psf_width_scatter": "psf_width_change_scatter",
+    },
+    "sampler": {
+        "interior": "window_interior",
+        "extended_interior": "window_interior_extended",
+        "resplit": "merge_and_split",
+        "refit_stars": "refit_two_stars",
+        "refit_star": "refit_star_and_galaxy",
+        "first_temperature": "start_beta",
+        "tempered_share": "tempering_fraction",
+        "alone_share": "first_image_fraction",
+        "hottest": "min_beta",
+        "block": "checkpoint_interval",
+    },
+    "catalog": {"parts": "substructure", "sky": "subtracted_sky"},
+}
+"""Former names of keys, by section."""
 # How often PSFs are refined, and where refined ones are kept.
 REFINED = ("refine_psf", "refined_psf")
 
@@ -60,8 +83,10 @@ class RunConfig:
         for section in fields(self):
             known = section_keys(section.name)
             given = getattr(self, section.name)
-            if known is not None:
-                check_keys(given, known, f"section [{section.name}]")
+            renamed = RENAMED.get(section.name, {})
+            # Where the reader of a section checks for itself, only former names are refused here.
+            known = set(given) - set(renamed) if known is None else known
+            check_keys(given, known, f"section [{section.name}]", renamed)
         rounds = self.image.get("refine_psf", 0)
         if not isinstance(rounds, int) or rounds < 0:
             raise InputError(f"[image] refine_psf = {rounds!r}; it must be a number of rounds")

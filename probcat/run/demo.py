@@ -58,7 +58,7 @@ def simulate_blend(seed: int = _SCENE_SEED) -> Simulation:
             np.exp(rng.uniform(np.log(400.0), np.log(4000.0), count)),
             np.exp(rng.uniform(np.log(60.0), np.log(3000.0), count)),
         ),
-        "extended": extended,
+        "is_extended": extended,
         "half_light_radius": rng.uniform(1.5, 4.0, count),
         "ellipticity_1": modulus * np.cos(angle),
         "ellipticity_2": modulus * np.sin(angle),
@@ -82,8 +82,8 @@ def run_demo(
     out: Path,
     *,
     overwrite: bool = False,
-    progress: bool = True,
-    say: Callable[[str], None] = print,
+    progress_bar: bool = True,
+    log: Callable[[str], None] = print,
     **sampling: int | None,
 ) -> Summary:
     """Simulate a blend, catalog it, and print completeness and purity against the truth.
@@ -115,16 +115,16 @@ def run_demo(
     made = simulate_blend()
     out.mkdir(parents=True, exist_ok=True)
     write_image(out / IMAGE, made.image)
-    say(f"{out / IMAGE}: {_NUM_STARS} stars and {_NUM_GALAXIES} galaxies, {SHAPE[1]}x{SHAPE[0]} px")
+    log(f"{out / IMAGE}: {_NUM_STARS} stars and {_NUM_GALAXIES} galaxies, {SHAPE[1]}x{SHAPE[0]} px")
     # Simulated galaxies are smooth.
     config = RunConfig(
         image={"files": [str((out / IMAGE).resolve())]},
         sampler=SAMPLING,
-        catalog={"parts": False},
+        catalog={"substructure": False},
     )
     config = config.update("sampler", **sampling).check()
-    summary = start_run(config, out, overwrite=overwrite, progress=progress, say=say)
-    say(compare(made, read_catalog(out / CATALOG)))
+    summary = start_run(config, out, overwrite=overwrite, progress_bar=progress_bar, log=log)
+    log(compare(made, read_catalog(out / CATALOG)))
     return summary
 
 
@@ -158,7 +158,7 @@ def compare(made: Simulation, table: Any) -> str:
     signal = np.sqrt(np.sum(made.light.astype(float) ** 2 * made.image.weight, axis=(1, 2)))
     bright = np.flatnonzero(signal > _DETECTABLE)
     hits = np.isin(bright, other).sum()
-    right = (column["prob_star"][sure][one] < 0.5) == made.sources["extended"][other]
+    right = (column["prob_star"][sure][one] < 0.5) == made.sources["is_extended"][other]
     rows = (
         ("completeness", hits, len(bright), f"true sources of S/N > {_DETECTABLE:g} found"),
         ("purity", len(one), len(found), "objects are true sources"),

@@ -39,8 +39,8 @@ def start_run(
     out: Path,
     *,
     overwrite: bool = False,
-    progress: bool = True,
-    say: Callable[[str], None] = print,
+    progress_bar: bool = True,
+    log: Callable[[str], None] = print,
 ) -> Summary:
     """Sample an image and write all results.
 
@@ -52,9 +52,9 @@ def start_run(
         Directory of the results, made if need be.
     overwrite : bool
         Replace a run that ``out`` holds.
-    progress : bool
+    progress_bar : bool
         Show a progress bar.
-    say : callable
+    log : callable
         Takes the lines that tell the user what was found and done.
 
     Returns
@@ -71,28 +71,30 @@ def start_run(
     images = read_input(config)
     for image in images:
         for note in image.notes:
-            say(f"{image.name}: {note}")
-    refined = _refined(config, images, progress, say)
+            log(f"{image.name}: {note}")
+    refined = _refined(config, images, progress_bar, log)
     resolved, prior, settings = _resolve(config, refined)
     for line in [*describe_images(refined), *describe_prior(resolved.prior, config.prior, refined)]:
-        say(line)
+        log(line)
     _clear(out)
     if refined is not images:
         write_psfs(out / PSFS, refined)
         images = with_psfs(out / PSFS, images)
         resolved = resolved.update("image", refine_psf=0, refined_psf=str((out / PSFS).resolve()))
     write_config(out / CONFIG, resolved)
-    return _sample_and_write(resolved, images, prior, settings, out, progress, say)
+    return _sample_and_write(resolved, images, prior, settings, out, progress_bar, log)
 
 
-def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> Summary:
+def resume_run(
+    out: Path, *, progress_bar: bool = True, log: Callable[[str], None] = print
+) -> Summary:
     """Go on with a run that was stopped.
 
     Parameters
     ----------
     out : Path
         Directory of the run.
-    progress, say
+    progress_bar, log
         As in `start_run`.
 
     Returns
@@ -108,7 +110,7 @@ def resume_run(out: Path, *, progress: bool = True, say: Callable[[str], None] =
     config = _read_run(out)
     images = read_input(config)
     resolved, prior, settings = _resolve(config, images)
-    return _sample_and_write(resolved, images, prior, settings, out, progress, say)
+    return _sample_and_write(resolved, images, prior, settings, out, progress_bar, log)
 
 
 def condense_run(out: Path, **options: Any) -> Summary:
@@ -168,7 +170,7 @@ def describe_run(out: Path) -> str:
 
 
 def _refined(
-    config: RunConfig, images: list[Image], progress: bool, say: Callable[[str], None]
+    config: RunConfig, images: list[Image], progress_bar: bool, log: Callable[[str], None]
 ) -> list[Image]:
     """Images with PSFs refined as often as the configuration says."""
     from probcat.run.refine_psf import refine_psf
@@ -176,19 +178,19 @@ def _refined(
     rounds = config.image.get("refine_psf", 0)
     if not rounds:
         return images
-    say(f"refining PSFs: {rounds} rounds of a short run")
+    log(f"refining PSFs: {rounds} rounds of a short run")
     _, _, settings = _resolve(config, images)
     refined = refine_psf(
         images,
         rounds=rounds,
         rng_key=int(config.sampler.get("seed", RUN_KEYS["seed"])),
         settings=settings,
-        progress=progress,
+        progress_bar=progress_bar,
         **config.prior,
     )
     for image in refined:
         if image.psf.variation is None:
-            say(f"{image.name}: PSF: {image.psf.notes[-1]}")
+            log(f"{image.name}: PSF: {image.psf.notes[-1]}")
     return refined
 
 
@@ -198,8 +200,8 @@ def _sample_and_write(
     prior: Any,
     settings: Any,
     out: Path,
-    progress: bool,
-    say: Callable[[str], None],
+    progress_bar: bool,
+    log: Callable[[str], None],
 ) -> Summary:
     """Sample, save the samples, and write what follows from them."""
     import jax
@@ -214,7 +216,7 @@ def _sample_and_write(
         rng_key=jax.random.key(config.sampler["seed"]),
         settings=settings,
         directory=out / CHAIN,
-        progress=progress,
+        progress_bar=progress_bar,
         **counts,
     ).compact()
     about = {
@@ -226,7 +228,7 @@ def _sample_and_write(
     samples = replace(samples, attrs={**samples.attrs, **about})
     samples.to_netcdf(out / SAMPLES)
     if config.sampler["prior_only"]:
-        say("samples of the prior alone: no catalog or maps")
+        log("samples of the prior alone: no catalog or maps")
         return summarize(samples)
     return write_results(samples, images, config, out)
 

@@ -25,14 +25,14 @@ from probcat.psf.from_stars.least_squares import smooth_correction, unit_psf
 from probcat.psf.separable import spread
 from probcat.sampler.sample import sample
 from probcat.sampler.settings import SamplerSettings
-from probcat.samples.per_image import views
+from probcat.samples.per_image import samples_per_image
 from probcat.samples.samples import Samples
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.psf.psf import PSF
 
-DOUBTED = {**UNCERTAIN_PSF, "psf_error_scatter": 0.03}
+DOUBTED = {**UNCERTAIN_PSF, "psf_error_floor_scatter": 0.03}
 """A PSF that wants refining is less certain than others: else bright stars are split in two."""
 FAINTEST = 50.0
 """Signal-to-noise ratio of the stars that the PSF is fitted to."""
@@ -75,7 +75,7 @@ def refine_psf(
     num_warmup: int = 100,
     num_samples: int = 40,
     settings: SamplerSettings | None = None,
-    progress: bool = True,
+    progress_bar: bool = True,
     **parameters: Any,
 ) -> list[Image]:
     """Sample catalogs with PSFs of uncertain error and width, and correct the PSFs by them.
@@ -93,7 +93,7 @@ def refine_psf(
     num_chains, num_warmup, num_samples : int
         As in `probcat.sample`; a rough catalog is enough.
     settings : SamplerSettings, optional
-    progress : bool
+    progress_bar : bool
         Show a progress bar.
     **parameters
         Of the default prior, see `probcat.Prior.from_image`.
@@ -121,7 +121,7 @@ def refine_psf(
             num_warmup=num_warmup,
             num_samples=num_samples,
             settings=settings,
-            progress=progress,
+            progress_bar=progress_bar,
         )
         images = correct_psf(images, samples)
     return images
@@ -154,7 +154,7 @@ def correct_psf(images: Sequence[Image], samples: Samples, num_draws: int = 1) -
         If catalogs hold too few bright stars.
     """
     last = samples.select_draws(slice(-num_draws, None))
-    pairs = zip(images, views(last, images), strict=True)
+    pairs = zip(images, samples_per_image(last, images), strict=True)
     return [
         image if image.psf.variation is not None else _refined(image, view) for image, view in pairs
     ]
@@ -204,7 +204,7 @@ def _each_draw(samples: Samples) -> Iterator[Samples]:
 def _widened(start: np.ndarray, one: Samples, psf: PSF) -> np.ndarray:
     """Give the samples of the PSF the width that a draw has."""
     step, variance = psf.oversampling, float(spread(psf))
-    for axis, name in ((0, "psf_width_y"), (1, "psf_width_x")):
+    for axis, name in ((0, "psf_width_change_y"), (1, "psf_width_change_x")):
         if name in one.scalars:
             share = float(one.scalars[name][0, 0]) * variance
             pixels = [share, *[0.0] * (step - 1), 1.0 - 2.0 * share, *[0.0] * (step - 1), share]
@@ -215,7 +215,7 @@ def _widened(start: np.ndarray, one: Samples, psf: PSF) -> np.ndarray:
 def _bright(image: Image, one: Samples, flux_min: float, grid: np.ndarray) -> _Stars:
     """Bright stars of one draw; light that falls off the image goes to a pixel of no weight."""
     x, y, flux = (np.asarray(one.sources[name], float)[0, 0] for name in ("x", "y", "flux"))
-    active, extended = (np.asarray(one.sources[n], bool)[0, 0] for n in ("active", "extended"))
+    active, extended = (np.asarray(one.sources[n], bool)[0, 0] for n in ("active", "is_extended"))
     chosen = active & ~extended & (np.nan_to_num(flux) > flux_min)
     x, y, flux = x[chosen], y[chosen], flux[chosen]
     half = image.psf.radius

@@ -13,7 +13,7 @@ from probcat import __version__
 from probcat.image.alignment import image_labels
 from probcat.run.config import RunConfig
 from probcat.run.files import ASSIGNMENT, CATALOG, FIGURES, MODEL
-from probcat.samples.per_image import views
+from probcat.samples.per_image import samples_per_image
 from probcat.samples.summary import Summary, summarize
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def write_results(
     summary = summarize(samples, catalog)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
     columns = {"flags": flag_run(samples, catalog)}
-    for image, view, label in zip(images, views(samples, images), labels, strict=True):
+    for image, view, label in zip(images, samples_per_image(samples, images), labels, strict=True):
         own = provenance(config, image, summary)
         what = (label, own, image is images[0])
         found = _write_image_results(view, image, catalog, config, out, what)

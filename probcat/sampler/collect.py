@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 
 from probcat.sampler.geometry.layout import Layout
-from probcat.sampler.state import MOVE_NAMES, Draw
+from probcat.sampler.state import MOVE_NAMES, ChainSample
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
 SCALARS = ("mu", "extended_fraction", "flux_slope", "log_likelihood")
 STATISTICS = ("step_size", "hmc_acceptance")
-OF_IMAGES = ("psf_error", "psf_width", "noise_scale", "offset", "flux_scale")
+PER_IMAGE_NAMES = ("psf_error_floor", "psf_width_change", "noise_scale", "offset", "flux_scale")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Labels:
     terms : tuple of int
         Coefficients of the background of every image; by default one.
     sampled : tuple of str
-        Which of `OF_IMAGES` are sampled.
+        Which of `PER_IMAGE_NAMES` are sampled.
     """
 
     bands: tuple[str, ...] = ("",)
@@ -41,13 +41,13 @@ class Labels:
 
 
 def to_arrays(
-    draws: Draw, layout: Layout, num_pixels: float, labels: Labels | None = None
+    draws: ChainSample, layout: Layout, num_pixels: float, labels: Labels | None = None
 ) -> dict[str, np.ndarray]:
     """Plain arrays of a block of draws, leading axes (chain, draw), trimmed.
 
     Parameters
     ----------
-    draws : Draw
+    draws : ChainSample
         Arrays with leading axes (chain, draw).
     layout : Layout
     num_pixels : float
@@ -63,7 +63,7 @@ def to_arrays(
             "x": sources.pixel[..., 0] - layout.pad + marks[..., 0],
             "y": sources.pixel[..., 1] - layout.pad + marks[..., 1],
             "flux": marks[..., 2],
-            "extended": np.full(marks.shape[:-1], kind == 1),
+            "is_extended": np.full(marks.shape[:-1], kind == 1),
             "active": marks[..., 2] > 0.0,
         }
         for column, name in enumerate(labels.bands[1:]):
@@ -87,7 +87,7 @@ def to_arrays(
         arrays[f"source_{name}"][~arrays["source_active"]] = np.nan
     arrays |= {f"scalar_{name}": getattr(draws, name) for name in SCALARS}
     arrays |= {f"scalar_{name}": values for name, values in _of_images(draws, labels)}
-    active, extended = joined["active"], joined["active"] & joined["extended"]
+    active, extended = joined["active"], joined["active"] & joined["is_extended"]
     arrays["scalar_num_sources"] = active.sum(-1)
     arrays["scalar_num_extended"] = extended.sum(-1)
     arrays["scalar_total_flux"] = np.where(active, joined["flux"], 0.0).sum(-1)
@@ -103,7 +103,7 @@ def to_arrays(
     return arrays
 
 
-def _of_images(draws: Draw, labels: Labels) -> Iterator[tuple[str, Any]]:
+def _of_images(draws: ChainSample, labels: Labels) -> Iterator[tuple[str, Any]]:
     """Names and values of what every image has of its own."""
     first = 0
     for index, suffix in enumerate(labels.suffixes):
@@ -113,10 +113,10 @@ def _of_images(draws: Draw, labels: Labels) -> Iterator[tuple[str, Any]]:
         yield f"background{suffix}", terms[0]
         for term, values in enumerate(terms[1:], start=1):
             yield f"background_term{term}{suffix}", values
-        for name in ("psf_error", "noise_scale"):
+        for name in ("psf_error_floor", "noise_scale"):
             if name in labels.sampled:
                 yield f"{name}{suffix}", getattr(draws, name)[..., index]
-        for name, first_image in (("psf_width", 0), ("offset", 1)):
+        for name, first_image in (("psf_width_change", 0), ("offset", 1)):
             if index >= first_image and name in labels.sampled:
                 for axis, letter in enumerate("xy"):
                     yield f"{name}_{letter}{suffix}", getattr(draws, name)[..., index, axis]
@@ -130,10 +130,10 @@ def acceptance_by_signal(
     """Share of accepted moves in bins of signal-to-noise ratio, up and down, by move."""
     counts = sum(block["moves"].sum(axis=(0, 1), dtype=np.float64) for block in blocks)
     tried, accepted = np.moveaxis(np.asarray(counts), -1, 0)
-    share = np.where(tried > 0, accepted / np.maximum(tried, 1.0), np.nan)
+    fraction = np.where(tried > 0, accepted / np.maximum(tried, 1.0), np.nan)
     return {
         name: {
-            label: [None if np.isnan(v) else round(float(v), 5) for v in share[index, :, way]]
+            label: [None if np.isnan(v) else round(float(v), 5) for v in fraction[index, :, way]]
             for way, label in enumerate(("up", "down"))
         }
         for index, name in enumerate(MOVE_NAMES)
@@ -169,7 +169,7 @@ def to_samples(blocks: list[dict[str, np.ndarray]], attrs: dict[str, Any]) -> Sa
     return Samples.concatenate(parts)
 
 
-def _as_numpy(draws: Draw) -> Draw:
+def _as_numpy(draws: ChainSample) -> ChainSample:
     import jax
 
     return jax.tree.map(np.asarray, draws)

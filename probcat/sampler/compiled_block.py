@@ -13,12 +13,12 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.replica_exchange import coldest
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.state import CatalogState, Draw
+from probcat.sampler.state import CatalogState, ChainSample
 
 
 def run_block(
     kernel: CatalogKernel, length: int, state: CatalogState, scene: Scene
-) -> tuple[CatalogState, Draw]:
+) -> tuple[CatalogState, ChainSample]:
     """Make a number of draws; compiled once per kernel.
 
     Chains are divided evenly among as many of the local devices as their number allows.
@@ -37,7 +37,7 @@ def run_block(
     -------
     state : CatalogState
         After the last draw.
-    draws : Draw
+    draws : ChainSample
         Leading axes (chain, draw).
     """
     mesh = _mesh(kernel)
@@ -98,11 +98,11 @@ def num_compilations() -> int:
 
 def _block(
     kernel: CatalogKernel, length: int, state: CatalogState, scene: Scene
-) -> tuple[CatalogState, Draw]:
-    def draws(state: CatalogState, scene: Scene) -> tuple[CatalogState, Draw]:
-        def step(state: CatalogState, _: None) -> tuple[CatalogState, Draw]:
+) -> tuple[CatalogState, ChainSample]:
+    def draws(state: CatalogState, scene: Scene) -> tuple[CatalogState, ChainSample]:
+        def step(state: CatalogState, _: None) -> tuple[CatalogState, ChainSample]:
             state = kernel.sample(state, (scene,), {})
-            return state, coldest(state.draw, len(kernel.layout.ladder))
+            return state, coldest(state.sample, len(kernel.layout.ladder))
 
         state, draws = jax.lax.scan(step, state, None, length=length)
         return state, jax.tree.map(lambda values: jnp.swapaxes(values, 0, 1), draws)
@@ -117,5 +117,5 @@ def _block(
         out_specs=(_specs(), PartitionSpec("chain")),
         check_vma=False,
     )
-    result: tuple[CatalogState, Draw] = spread(state, scene)
+    result: tuple[CatalogState, ChainSample] = spread(state, scene)
     return result

@@ -18,9 +18,9 @@ from probcat.sampler.replica_exchange import exchange
 from probcat.sampler.scene.calibration import background_images, calibrated
 from probcat.sampler.scene.render import render
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.state import CatalogState, Draw, initial_state
+from probcat.sampler.state import CatalogState, ChainSample, initial_state
 from probcat.sampler.sweep import make_pass
-from probcat.sampler.updates.shared import update_all
+from probcat.sampler.updates.shared import update_shared
 from probcat.sampler.window.slots import one_hot
 
 TARGET_ACCEPTANCE = 0.8
@@ -43,10 +43,10 @@ class CatalogKernel(MCMCKernel):
     num_warmup : int, optional
         Draws in which the step size adapts and the likelihood is tempered; None takes
         that of the driver, a number serves a driver that runs block by block.
-    tempered_share : float
+    tempering_fraction : float
         Share of the warm-up in which the likelihood's inverse temperature rises to one, from
         what the scene says.
-    reluctance : float
+    density_penalty : float
         By how much the log density of sources is lowered at the start of the warm-up; it rises
         with the temperature. What one source explains is then not found in pieces.
     fresh_at : int
@@ -54,21 +54,21 @@ class CatalogKernel(MCMCKernel):
     """
 
     model = None
-    sample_field = "draw"
+    sample_field = "sample"
 
     def __init__(
         self,
         layout: Layout,
         extended_radius: int,
         num_warmup: int | None = None,
-        tempered_share: float = 0.4,
-        reluctance: float = 0.0,
+        tempering_fraction: float = 0.4,
+        density_penalty: float = 0.0,
         fresh_at: int = 0,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
-        self.tempered_share = tempered_share
-        self.reluctance = reluctance
+        self.tempering_fraction = tempering_fraction
+        self.density_penalty = density_penalty
         self.fresh_at = fresh_at
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
@@ -78,8 +78,8 @@ class CatalogKernel(MCMCKernel):
         return (
             self.layout,
             self.extended_radius,
-            self.tempered_share,
-            self.reluctance,
+            self.tempering_fraction,
+            self.density_penalty,
             self.fresh_at,
             self._fixed_warmup,
             self._num_warmup,
@@ -97,8 +97,8 @@ class CatalogKernel(MCMCKernel):
             layout,
             self.extended_radius,
             self._fixed_warmup,
-            self.tempered_share,
-            self.reluctance,
+            self.tempering_fraction,
+            self.density_penalty,
             self.fresh_at,
         )
 
@@ -109,7 +109,7 @@ class CatalogKernel(MCMCKernel):
 
     def get_diagnostics_str(self, state: CatalogState) -> str:
         """Short text for numpyro's own progress bar."""
-        count = jnp.mean(jnp.sum(state.draw.points.active, axis=-1, dtype=jnp.float32))
+        count = jnp.mean(jnp.sum(state.sample.points.active, axis=-1, dtype=jnp.float32))
         return f"N={float(count):.0f}"
 
     def init(
@@ -134,7 +134,7 @@ class CatalogKernel(MCMCKernel):
         del model_kwargs
         (scene,) = model_args
         warming = state.i < self._num_warmup
-        temperature = self._temperature(state.i, scene)
+        beta = self._beta(state.i, scene)
         key, key_passes, key_globals, key_exchange = jax.random.split(state.rng_key, 4)
         state = jax.lax.cond(
             (state.i % REFRESH == 0) | (state.i == self.fresh_at),
@@ -142,12 +142,12 @@ class CatalogKernel(MCMCKernel):
             lambda state: state,
             state,
         )
-        state = _reset_counts(state, temperature, self.layout.ladder)
-        fewer = jnp.exp(self.reluctance * (1.0 - self._progress(state.i)))
+        state = _reset_counts(state, beta, self.layout.ladder)
+        fewer = jnp.exp(self.density_penalty * (1.0 - self._progress(state.i)))
         sparse = scene._replace(area=scene.area * jnp.where(warming, fewer, 1.0))
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
-            run = partial(self._pass, scene=sparse, plan=plan, number=number, warming=warming)
+            run = partial(self.sweep, scene=sparse, plan=plan, number=number, warming=warming)
 
             def body(
                 carry: CatalogState, key: Array, run: Callable[..., CatalogState] = run
@@ -155,22 +155,22 @@ class CatalogKernel(MCMCKernel):
                 return run(carry, key), None
 
             state, _ = jax.lax.scan(body, state, keys)
-        settled = state.i >= int(self.tempered_share * self._num_warmup)
-        state = update_all(key_globals, state, scene, self.layout, self.extended_radius, settled)
+        settled = state.i >= int(self.tempering_fraction * self._num_warmup)
+        state = update_shared(key_globals, state, scene, self.layout, self.extended_radius, settled)
         if len(self.layout.ladder) > 1:
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
 
     def _progress(self, i: Array) -> Array:
         """How much of the tempered part of the warm-up is over, 0 to 1."""
-        span = max(1.0, self.tempered_share * self._num_warmup)
+        span = max(1.0, self.tempering_fraction * self._num_warmup)
         return jnp.minimum(i.astype(jnp.float32) / span, 1.0)
 
-    def _temperature(self, i: Array, scene: Scene) -> Array:
-        tempered = jnp.exp((1.0 - self._progress(i)) * jnp.log(scene.first_temperature))
+    def _beta(self, i: Array, scene: Scene) -> Array:
+        tempered = jnp.exp((1.0 - self._progress(i)) * jnp.log(scene.start_beta))
         return jnp.where(i < self._num_warmup, tempered, 1.0)
 
-    def _pass(
+    def sweep(
         self,
         state: CatalogState,
         rng_key: Array,
@@ -183,16 +183,16 @@ class CatalogKernel(MCMCKernel):
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
         state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size)
-        settled = state.i.astype(jnp.float32) - self.tempered_share * self._num_warmup
-        gain = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
-        return _adapt(state, acceptance, warming, gain, number)
+        settled = state.i.astype(jnp.float32) - self.tempering_fraction * self._num_warmup
+        learning_rate = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
+        return _adapt(state, acceptance, warming, learning_rate, number)
 
 
 def _adapt(
-    state: CatalogState, acceptance: Array, warming: Array, gain: Array, number: int
+    state: CatalogState, acceptance: Array, warming: Array, learning_rate: Array, number: int
 ) -> CatalogState:
     """Robbins-Monro update of a step size during warm-up, with a running mean."""
-    change = jnp.where(jnp.isnan(acceptance), 0.0, gain * (acceptance - TARGET_ACCEPTANCE))
+    change = jnp.where(jnp.isnan(acceptance), 0.0, learning_rate * (acceptance - TARGET_ACCEPTANCE))
     shift = jnp.where(one_hot(number, state.log_step.shape[1])[None], change[:, None], 0.0)
     log_step = jnp.clip(state.log_step + shift, -7.0, 0.5)
     mean = state.log_step_mean + 0.05 * (log_step - state.log_step_mean)
@@ -207,42 +207,40 @@ def refresh(
 ) -> CatalogState:
     """Compute the residual afresh, so that rounding never accumulates."""
 
-    def one(draw: Draw) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        light = fresh_light(draw, scene)
-        residual = fresh_residual(draw, scene, layout, extended_radius)
-        return residual, light if scene.keeps_light else ()
+    def one(sample: ChainSample) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        sky_subtracted = fresh_sky_subtracted(sample, scene)
+        residual = fresh_residual(sample, scene, layout, extended_radius)
+        return residual, sky_subtracted if scene.keeps_sky_subtracted else ()
 
-    residual, light = jax.vmap(one)(state.draw)
-    return state._replace(residual=residual, light=light)
+    residual, sky_subtracted = jax.vmap(one)(state.sample)
+    return state._replace(residual=residual, sky_subtracted=sky_subtracted)
 
 
-def fresh_light(draw: Draw, scene: Scene) -> tuple[Array, ...]:
+def fresh_sky_subtracted(sample: ChainSample, scene: Scene) -> tuple[Array, ...]:
     """Take the background of one chain off the data of every image."""
-    backgrounds = background_images(scene, draw.background)
+    backgrounds = background_images(scene, sample.background)
     return tuple(data - level for data, level in zip(scene.data, backgrounds, strict=True))
 
 
 def fresh_residual(
-    draw: Draw, scene: Scene, layout: Layout, extended_radius: int
+    sample: ChainSample, scene: Scene, layout: Layout, extended_radius: int
 ) -> tuple[Array, ...]:
     """Render one chain from scratch: data minus background minus all sources, every image."""
-    own = calibrated(scene, draw)
-    images = render(own, layout, draw.points, draw.extended, extended_radius)
-    light = fresh_light(draw, scene)
-    return tuple(plane - image for plane, image in zip(light, images, strict=True))
+    own = calibrated(scene, sample)
+    images = render(own, layout, sample.points, sample.extended, extended_radius)
+    sky_subtracted = fresh_sky_subtracted(sample, scene)
+    return tuple(plane - image for plane, image in zip(sky_subtracted, images, strict=True))
 
 
-def _reset_counts(
-    state: CatalogState, temperature: Array, ladder: tuple[float, ...]
-) -> CatalogState:
+def _reset_counts(state: CatalogState, beta: Array, ladder: tuple[float, ...]) -> CatalogState:
     rungs = jnp.asarray(ladder, jnp.float32)[state.chain % len(ladder)]
-    draw = state.draw._replace(
-        moves=jnp.zeros_like(state.draw.moves),
-        overflow=jnp.zeros_like(state.draw.overflow),
-        temperature=temperature * rungs,
+    sample = state.sample._replace(
+        moves=jnp.zeros_like(state.sample.moves),
+        overflow=jnp.zeros_like(state.sample.overflow),
+        beta=beta * rungs,
         step_size=jnp.exp(state.log_step_mean[:, 0]),
     )
-    return state._replace(draw=draw)
+    return state._replace(sample=sample)
 
 
 def _is_typed(key: Array) -> bool:

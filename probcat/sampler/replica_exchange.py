@@ -10,45 +10,45 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.sampler.state import MOVE_NAMES, CatalogState, Draw, chain_keys
+from probcat.sampler.state import MOVE_NAMES, CatalogState, ChainSample, chain_keys
 
-STAYS = ("temperature", "step_size", "hmc_acceptance", "moves", "overflow")
+STAYS = ("beta", "step_size", "hmc_acceptance", "moves", "overflow")
 """Fields of a draw that belong to a temperature and not to a catalog."""
 
 
 def exchange(rng_key: Array, state: CatalogState, num_temperatures: int) -> CatalogState:
     """Propose to exchange every other pair of neighbours, the odd and even ones in turn."""
-    draw = state.draw
-    number = draw.mu.shape[0]
+    sample = state.sample
+    number = sample.mu.shape[0]
     chain = jnp.arange(number, dtype=jnp.int32)
     level = chain % num_temperatures
     ahead = (level + state.i) % 2 == 0
     paired = jnp.where(ahead, level < num_temperatures - 1, level > 0)
     partner = jnp.where(paired, chain + jnp.where(ahead, 1, -1), chain)
-    gain = draw.log_likelihood[partner] - draw.log_likelihood
-    log_ratio = (draw.temperature - draw.temperature[partner]) * gain
+    change = sample.log_likelihood[partner] - sample.log_likelihood
+    log_ratio = (sample.beta - sample.beta[partner]) * change
     uniform = jax.vmap(jax.random.uniform)(chain_keys(rng_key, state))
     accepted = jnp.log(uniform[jnp.minimum(chain, partner)]) < log_ratio
     source = jnp.where(accepted, partner, chain)
 
     traded = {
-        name: jax.tree.map(lambda values: values[source], getattr(draw, name))
-        for name in Draw._fields
+        name: jax.tree.map(lambda values: values[source], getattr(sample, name))
+        for name in ChainSample._fields
         if name not in STAYS
     }
     tried = (paired & ahead).astype(jnp.float32)
     counts = jnp.stack([tried, tried * accepted.astype(jnp.float32)], axis=-1)
-    moves = draw.moves.at[:, MOVE_NAMES.index("exchange"), 0, 0].add(counts)
-    draw = draw._replace(**traded, moves=moves)
-    planes = (state.residual, state.light)
-    residual, light = jax.tree.map(lambda plane: plane[source], planes)
-    return state._replace(draw=draw, residual=residual, light=light)
+    moves = sample.moves.at[:, MOVE_NAMES.index("exchange"), 0, 0].add(counts)
+    sample = sample._replace(**traded, moves=moves)
+    planes = (state.residual, state.sky_subtracted)
+    residual, sky_subtracted = jax.tree.map(lambda plane: plane[source], planes)
+    return state._replace(sample=sample, residual=residual, sky_subtracted=sky_subtracted)
 
 
-def coldest(draw: Draw, num_temperatures: int) -> Draw:
+def coldest(sample: ChainSample, num_temperatures: int) -> ChainSample:
     """Draws of the coldest chains; what was full in any of a group counts, and all moves."""
     if num_temperatures == 1:
-        return draw
-    cold = jax.tree.map(lambda values: values[::num_temperatures], draw)
-    groups = draw.overflow.reshape(-1, num_temperatures, draw.overflow.shape[-1])
+        return sample
+    cold = jax.tree.map(lambda values: values[::num_temperatures], sample)
+    groups = sample.overflow.reshape(-1, num_temperatures, sample.overflow.shape[-1])
     return cold._replace(overflow=jnp.any(groups, axis=1))

@@ -18,23 +18,29 @@ import numpyro.distributions as dist
 from tqdm.auto import tqdm
 
 from probcat.errors import InputError
-from probcat.image.alignment import band_names, covered, image_labels, link_images
+from probcat.image.alignment import align_images, band_names, covered, image_labels
 from probcat.model.background import num_terms
 from probcat.model.prior.prior import Prior
 from probcat.sampler.checkpoint import Checkpoint, restore_state
-from probcat.sampler.collect import OF_IMAGES, Labels, acceptance_by_signal, to_arrays, to_samples
+from probcat.sampler.collect import (
+    PER_IMAGE_NAMES,
+    Labels,
+    acceptance_by_signal,
+    to_arrays,
+    to_samples,
+)
 from probcat.sampler.compiled_block import run_block
 from probcat.sampler.geometry.frames import frame_origin
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.geometry.plan import build_layout
-from probcat.sampler.geometry.stamp_sizes import footprints
+from probcat.sampler.geometry.stamp_sizes import stamp_radii
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.scene import Scene, build_scene
 from probcat.sampler.settings import SamplerSettings
-from probcat.sampler.state import CatalogState, Draw, initial_state
+from probcat.sampler.state import CatalogState, ChainSample, initial_state
 from probcat.sampler.warmup.first_image import FirstImage, draws_alone
-from probcat.sampler.warmup.tempering import RELUCTANCE, share_of_warmup, start_temperature
+from probcat.sampler.warmup.tempering import DENSITY_PENALTY, default_start_beta, fraction_of_warmup
 from probcat.sampler.window.structures import SIGNAL_EDGES
 
 if TYPE_CHECKING:
@@ -61,7 +67,7 @@ def sample(
     settings: SamplerSettings | None = None,
     prior_only: bool = False,
     directory: Path | str | None = None,
-    progress: bool = True,
+    progress_bar: bool = True,
 ) -> "Samples":
     """Draw catalogs from the posterior of an image, starting from empty ones.
 
@@ -81,7 +87,7 @@ def sample(
         Ignore the data.
     directory : path_like, optional
         Where blocks of draws are kept as they come; a run found there goes on.
-    progress : bool
+    progress_bar : bool
         Show a progress bar.
 
     Returns
@@ -102,7 +108,7 @@ def sample(
             raise InputError(f"{one.name or 'image'}: no pixel has weight; all are masked or bad")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
     run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
-    return run.execute(directory, progress)
+    return run.execute(directory, progress_bar)
 
 
 class Run:
@@ -134,8 +140,8 @@ class Run:
         self.num_chains, self.num_warmup, self.num_samples = counts
         self.prior_only, self.rng_key = prior_only, rng_key
         self.labels = make_labels(self.images, prior)
-        self.links = link_images(self.images)
-        self.radii, self.large_size = footprints(self.images, self.links, prior, settings)
+        self.links = align_images(self.images)
+        self.radii, self.large_size = stamp_radii(self.images, self.links, prior, settings)
         self.notes: list[str] = []
         self.grown: list[list] = []
         self.num_alone = draws_alone(settings, prior, len(self.images), self.num_warmup)
@@ -152,15 +158,17 @@ class Run:
             layout,
             tolerance=self.settings.psf_tolerance,
             large_size=self.large_size,
-            first_temperature=self.settings.first_temperature
-            or start_temperature(self.images, self.prior.has_extended),
+            start_beta=self.settings.start_beta
+            or default_start_beta(self.images, self.prior.has_extended),
         )
         self.kernel = CatalogKernel(
             layout,
             self.radii[0][1],
             num_warmup=self.num_warmup,
-            reluctance=RELUCTANCE if self.prior.has_extended else 0.0,
-            tempered_share=share_of_warmup(self.settings.tempered_share, self.prior.has_extended),
+            density_penalty=DENSITY_PENALTY if self.prior.has_extended else 0.0,
+            tempering_fraction=fraction_of_warmup(
+                self.settings.tempering_fraction, self.prior.has_extended
+            ),
             fresh_at=self.num_alone,
         )
         self.first_image = None
@@ -179,21 +187,21 @@ class Run:
                 weight = np.where(covered(link, image, self.images[0]), weight, 0.0)
                 origin = frame_origin(link, layout)
             data, psf = image.clean_data, image.psf
-            given = (*radii, link.affine, origin, link.gain, image.photon_variance)
+            given = (*radii, link.affine, origin, link.flux_factor, image.photon_variance)
             planes.append(Plane(data, weight, psf, *given))
         return planes
 
-    def execute(self, directory: Path | str | None, progress: bool) -> "Samples":
+    def execute(self, directory: Path | str | None, progress_bar: bool) -> "Samples":
         """Run to the end, or go on from where a directory's run stopped."""
         start, cpu = time.monotonic(), time.process_time()
         store = Checkpoint(None if directory is None else Path(directory), self._identity())
         state, done, blocks = self._begin(store)
         total = self.num_warmup + self.num_samples
-        with tqdm(total=total, initial=done, disable=not progress, unit="draw") as bar:
+        with tqdm(total=total, initial=done, disable=not progress_bar, unit="draw") as bar:
             while done < total:
                 state, draws = self.advance(state, bar.write)
                 block = to_arrays(draws, self.layout, float(self.scene.num_pixels), self.labels)
-                size = self.settings.block
+                size = self.settings.checkpoint_interval
                 kept = _kept(block, self.num_warmup - done, total - done)
                 done = min(done + size, total)
                 if kept is not None:
@@ -208,7 +216,7 @@ class Run:
             "bands": band_names(self.images),
             "background_model": list(self.prior.background_model),
             "background_mesh": self.prior.background_mesh,
-            "psf_error": fixed_number(self.prior.psf_error),
+            "psf_error_floor": fixed_number(self.prior.psf_error_floor),
             "unit": str(self.images[0].unit),
             "radii": self.radii,
             "extended_radius": self.radii[0][0],
@@ -244,26 +252,28 @@ class Run:
         return initial_state(self.rng_key, self.scene, self.layout)
 
     def advance(
-        self, state: CatalogState, say: Callable[[str], object] = print
-    ) -> tuple[CatalogState, Draw]:
+        self, state: CatalogState, log: Callable[[str], object] = print
+    ) -> tuple[CatalogState, ChainSample]:
         """One block of draws; a block that found an array full is done again, grown."""
         if self.first_image is not None and int(state.i) < self.num_alone:
-            return self.first_image.advance(self.settings.block, state)
+            return self.first_image.advance(self.settings.checkpoint_interval, state)
         while True:
             # A block gives up its buffers.
             kept = jax.tree.map(jnp.copy, state)
-            last, draws = run_block(self.kernel, self.settings.block, state, self.scene)
+            last, draws = run_block(
+                self.kernel, self.settings.checkpoint_interval, state, self.scene
+            )
             full = np.asarray(draws.overflow).any(axis=(0, 1))
             # A young chain overshoots; what finds no room then is merely not born.
             young = int(last.i) <= GRACE * self.num_warmup
             if young or not full.any():
                 return last, draws
             for index in np.flatnonzero(full):
-                kept = self._grow(kept, int(index % 2), bool(index >= 2), say)
+                kept = self._grow(kept, int(index % 2), bool(index >= 2), log)
             state = kept
 
     def _grow(
-        self, state: CatalogState, kind: int, windows: bool, say: Callable[[str], object]
+        self, state: CatalogState, kind: int, windows: bool, log: Callable[[str], object]
     ) -> CatalogState:
         """Double what was full, and say so."""
         self.grown.append([kind, windows])
@@ -275,19 +285,19 @@ class Run:
         what = "slots of a window" if windows else "catalog"
         note = f"{what} for {name} sources full after {int(state.i)} draws: enlarged, compiling"
         self.notes.append(note)
-        say(note)
+        log(note)
         self.prepare(layout)
         if windows:
             return state
-        sources = state.draw.points if kind == 0 else state.draw.extended
+        sources = state.sample.points if kind == 0 else state.sample.extended
         extra = capacity - sources.marks.shape[1]
         grown = sources._replace(
             pixel=jnp.pad(sources.pixel, ((0, 0), (0, extra), (0, 0)), constant_values=layout.pad),
             marks=jnp.pad(sources.marks, ((0, 0), (0, extra), (0, 0))),
         )
-        draw = state.draw
-        draw = draw._replace(points=grown) if kind == 0 else draw._replace(extended=grown)
-        return state._replace(draw=draw)
+        sample = state.sample
+        sample = sample._replace(points=grown) if kind == 0 else sample._replace(extended=grown)
+        return state._replace(sample=sample)
 
     def _progress(self, done: int, blocks: int) -> dict[str, Any]:
         return {"done": done, "blocks": blocks, "grown": self.grown, "notes": self.notes}
@@ -319,7 +329,7 @@ def make_labels(images: Sequence["Image"], prior: Prior) -> Labels:
         for number, image in enumerate(images)
     )
     sampled = tuple(
-        name for name in OF_IMAGES if isinstance(getattr(prior, name), dist.Distribution)
+        name for name in PER_IMAGE_NAMES if isinstance(getattr(prior, name), dist.Distribution)
     )
     return Labels(tuple(band_names(images)), tuple(image_labels(images)), terms, sampled)
 
@@ -336,7 +346,7 @@ def _kept(block: dict[str, np.ndarray], first: int, last: int) -> dict[str, np.n
     return kept if kept["scalar_mu"].shape[1] else None
 
 
-def _describe(draws: Draw, block: dict[str, np.ndarray], warming: bool) -> str:
+def _describe(draws: ChainSample, block: dict[str, np.ndarray], warming: bool) -> str:
     """One line on the state of the chains, for the progress bar."""
     moves = np.asarray(draws.moves)[:, -1].sum(axis=(0, 1, 2, 3))
     count = block["scalar_num_sources"][:, -1]

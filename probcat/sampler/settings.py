@@ -12,7 +12,7 @@ class SamplerSettings:
 
     Attributes
     ----------
-    interior, extended_interior : int
+    window_interior, window_interior_extended : int
         Side in pixels of the square in a window whose sources move: for points
         alone, and for all sources (0 takes 32, or 16 in crowded fields).
     border : float
@@ -25,36 +25,36 @@ class SamplerSettings:
         the PSF.
     passes, extended_passes : int
         Placements of windows per draw: for points alone, and for all sources.
-    birth_death, split_merge, resplit, companion : int
+    birth_death, split_merge, merge_and_split, companion : int
         Moves of points per visit of a window.
     extended_moves : int
         Repeats per visit of every move that involves extended sources.
-    refit_stars, refit_star : int
+    refit_two_stars, refit_star_and_galaxy : int
         Fits per draw, in a placement of windows of their own, of a galaxy against two stars, and
         of a galaxy against a galaxy and a star. The former tell bright close pairs from galaxies;
         the latter also find more pieces of galaxies that are no Sersic profiles.
     leapfrog_steps : int
         Of the joint Hamiltonian move at the end of a visit.
-    first_temperature : float
+    start_beta : float
         Inverse temperature of the likelihood at the start of warm-up; 0 takes that at which the
         brightest object hardly stands out, or 1e-3 for stars alone (`probcat.sampler.warmup.tempering`).
-    tempered_share : float
+    tempering_fraction : float
         Share of the warm-up in which it rises to one; -1 takes three quarters, or half for stars
         alone.
-    alone_share : float
+    first_image_fraction : float
         Share of the warm-up in which the first of several images is sampled alone, which costs
         less; -1 takes half of it for three images or more if there are galaxies, else 0.
     num_temperatures : int
         Chains at different temperatures that exchange catalogs with every chain; 1
         does without.
-    hottest : float
-        Inverse temperature of the hottest of them.
-    block : int
+    min_beta : float
+        Inverse temperature of the min_beta of them.
+    checkpoint_interval : int
         Draws between two checkpoints.
     """
 
-    interior: int = 16
-    extended_interior: int = 0
+    window_interior: int = 16
+    window_interior_extended: int = 0
     border: float = -1.0
     psf_tolerance: float = DEFAULT_TOLERANCE
     extended_radius: int = 0
@@ -62,24 +62,24 @@ class SamplerSettings:
     extended_passes: int = 4
     birth_death: int = 2
     split_merge: int = 14
-    resplit: int = 4
+    merge_and_split: int = 4
     companion: int = 6
     extended_moves: int = 6
-    refit_stars: int = 2
-    refit_star: int = 0
+    refit_two_stars: int = 2
+    refit_star_and_galaxy: int = 0
     leapfrog_steps: int = 5
-    first_temperature: float = 0.0
-    tempered_share: float = -1.0
-    alone_share: float = -1.0
+    start_beta: float = 0.0
+    tempering_fraction: float = -1.0
+    first_image_fraction: float = -1.0
     num_temperatures: int = 1
-    hottest: float = 0.3
-    block: int = 10
+    min_beta: float = 0.3
+    checkpoint_interval: int = 10
 
     def __post_init__(self) -> None:
         for name in (
-            "interior",
+            "window_interior",
             "leapfrog_steps",
-            "block",
+            "checkpoint_interval",
             "extended_passes",
             "passes",
             "num_temperatures",
@@ -89,21 +89,19 @@ class SamplerSettings:
         for name in (
             "birth_death",
             "split_merge",
-            "resplit",
+            "merge_and_split",
             "companion",
             "extended_moves",
-            "refit_stars",
-            "refit_star",
+            "refit_two_stars",
+            "refit_star_and_galaxy",
         ):
             if getattr(self, name) < 0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 0 or more")
-        if not 0.0 <= self.first_temperature <= 1.0:
-            raise InputError(
-                f"[sampler] first_temperature = {self.first_temperature}; it must be in [0, 1]"
-            )
-        for name in ("tempered_share", "alone_share"):
+        if not 0.0 <= self.start_beta <= 1.0:
+            raise InputError(f"[sampler] start_beta = {self.start_beta}; it must be in [0, 1]")
+        for name in ("tempering_fraction", "first_image_fraction"):
             if getattr(self, name) > 1.0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be at most 1")
-        for name in ("psf_tolerance", "hottest"):
+        for name in ("psf_tolerance", "min_beta"):
             if not 0.0 < getattr(self, name) <= 1.0:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be in (0, 1]")

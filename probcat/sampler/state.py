@@ -19,7 +19,7 @@ MOVE_NAMES = (*MOVES, "exchange")
 COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
 
 
-class Draw(NamedTuple):
+class ChainSample(NamedTuple):
     """What is kept of a draw; every array has a leading chain axis.
 
     Attributes
@@ -28,16 +28,16 @@ class Draw(NamedTuple):
     background : Array, shape (C, K)
         Coefficients of the terms of all images, one image after the other.
     mu, extended_fraction, flux_slope : Array, shape (C,)
-    psf_error, noise_scale : Array, shape (C, I)
+    psf_error_floor, noise_scale : Array, shape (C, I)
         Relative error of the PSF, and scale of all other noise, of every image.
-    psf_width : Array, shape (C, I, 2)
+    psf_width_change : Array, shape (C, I, 2)
         Relative change of the PSF's width along x and y in every image.
     offset : Array, shape (C, I, 2)
         Of the positions in every image from where its map has them, in its pixels.
     flux_scale : Array, shape (C, I)
         Of the fluxes in every image.
     chi2, log_likelihood : Array, shape (C,)
-    step_size, hmc_acceptance, temperature : Array, shape (C,)
+    step_size, hmc_acceptance, beta : Array, shape (C,)
     moves : Array, shape (C, num_moves, num_bins, 2, 2)
         Tried and accepted (last axis) counts, up and down, of every move, in bins of
         signal-to-noise ratio.
@@ -51,16 +51,16 @@ class Draw(NamedTuple):
     mu: Array
     extended_fraction: Array
     flux_slope: Array
-    psf_error: Array
+    psf_error_floor: Array
     noise_scale: Array
-    psf_width: Array
+    psf_width_change: Array
     offset: Array
     flux_scale: Array
     chi2: Array
     log_likelihood: Array
     step_size: Array
     hmc_acceptance: Array
-    temperature: Array
+    beta: Array
     moves: Array
     overflow: Array
 
@@ -70,11 +70,11 @@ class CatalogState(NamedTuple):
 
     Attributes
     ----------
-    draw : Draw
+    sample : ChainSample
         The current catalogs.
     residual : tuple of Array, shape (C, Hp, Wp)
         Data minus background minus all sources, in every image.
-    light : tuple of Array, shape (C, Hp, Wp)
+    sky_subtracted : tuple of Array, shape (C, Hp, Wp)
         Data minus background, where the light of the model is needed; else empty.
     log_step, log_step_mean : Array, shape (C, num_plans)
         Step sizes of the Hamiltonian moves and their warm-up averages.
@@ -85,9 +85,9 @@ class CatalogState(NamedTuple):
     rng_key : Array
     """
 
-    draw: Draw
+    sample: ChainSample
     residual: tuple[Array, ...]
-    light: tuple[Array, ...]
+    sky_subtracted: tuple[Array, ...]
     log_step: Array
     log_step_mean: Array
     chain: Array
@@ -123,23 +123,23 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     if slope is None:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
-    draw = Draw(
+    sample = ChainSample(
         points=empty(layout.point_capacity, 3 + prior.num_colours),
         extended=empty(layout.extended_capacity, 7 + prior.num_colours),
         background=jnp.broadcast_to(background, (chains, background.shape[0])),
-        mu=jnp.maximum(drawn(keys[0], prior.num_sources), 1e-3),
+        mu=jnp.maximum(drawn(keys[0], prior.expected_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
         flux_slope=drawn(keys[2], slope),
-        psf_error=jnp.broadcast_to(_typical(prior.psf_error, 0.0), (chains, number)),
+        psf_error_floor=jnp.broadcast_to(_typical(prior.psf_error_floor, 0.0), (chains, number)),
         noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
-        psf_width=jnp.zeros((chains, number, 2), jnp.float32),
+        psf_width_change=jnp.zeros((chains, number, 2), jnp.float32),
         offset=jnp.zeros((chains, number, 2), jnp.float32),
         flux_scale=jnp.ones((chains, number), jnp.float32),
         chi2=zeros,
         log_likelihood=zeros,
         step_size=zeros,
         hmc_acceptance=zeros,
-        temperature=zeros + 1.0,
+        beta=zeros + 1.0,
         moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
         overflow=jnp.zeros((chains, 4), bool),
     )
@@ -147,9 +147,9 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
     planes = tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes)
     state = CatalogState(
-        draw=draw,
+        sample=sample,
         residual=planes,
-        light=planes if scene.keeps_light else (),
+        sky_subtracted=planes if scene.keeps_sky_subtracted else (),
         log_step=log_step,
         log_step_mean=log_step,
         chain=jnp.arange(chains, dtype=jnp.int32),

@@ -15,26 +15,26 @@ from jax import Array
 from probcat.model.pixel_noise import Noise
 from probcat.sampler.geometry.layout import Layout, PassPlan
 from probcat.sampler.geometry.tiling import (
-    Held,
     Tiling,
+    WindowMembers,
     add,
     cut,
     draw_tiling,
-    hold,
+    load_members,
     paste,
-    release,
+    store_members,
     with_frames,
 )
 from probcat.sampler.moves import MOVES, POINT_MOVES
-from probcat.sampler.moves.accept import draw
+from probcat.sampler.moves.accept import random_numbers
 from probcat.sampler.moves.hmc import hmc
 from probcat.sampler.moves.types import Outcome
 from probcat.sampler.scene.calibration import widened, window_calibration
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, Draw, chain_keys
-from probcat.sampler.window.batching import group_images, members
+from probcat.sampler.state import COUNTS_SHAPE, MOVE_NAMES, CatalogState, ChainSample, chain_keys
+from probcat.sampler.window.batching import group_images, group_slice
 from probcat.sampler.window.light import stack, unstack
-from probcat.sampler.window.structures import Draws, Model, Search, Window, WindowState
+from probcat.sampler.window.structures import Model, RandomNumbers, Search, Window, WindowState
 
 
 class Visit(NamedTuple):
@@ -44,7 +44,7 @@ class Visit(NamedTuple):
     ----------
     rng_key : Array
     flux_slope : Array, shape ()
-    psf_width : Array or None, shape (I, 2)
+    psf_width_change : Array or None, shape (I, 2)
         Where it is sampled.
     window : Window
     state : WindowState
@@ -52,7 +52,7 @@ class Visit(NamedTuple):
 
     rng_key: Array
     flux_slope: Array
-    psf_width: Array | None
+    psf_width_change: Array | None
     window: Window
     state: WindowState
 
@@ -92,13 +92,21 @@ def make_pass(
     base = _cut_all(scene.variance, tiling, sizes) if scene.variance else None
 
     def prepare(
-        draw: Draw, residual: tuple[Array, ...], light: tuple[Array, ...], step: Array, key: Array
-    ) -> tuple[Visit, list[Held]]:
+        sample: ChainSample,
+        residual: tuple[Array, ...],
+        sky_subtracted: tuple[Array, ...],
+        step: Array,
+        key: Array,
+    ) -> tuple[Visit, list[WindowMembers]]:
         maps = (weight, precision, base)
-        return _prepare(draw, (residual, light), step, key, scene, plan, tiling, sizes, maps)
+        return _prepare(
+            sample, (residual, sky_subtracted), step, key, scene, plan, tiling, sizes, maps
+        )
 
     keys = chain_keys(key_visit, state)
-    visits, held = jax.vmap(prepare)(state.draw, state.residual, state.light, step_size, keys)
+    visits, held = jax.vmap(prepare)(
+        state.sample, state.residual, state.sky_subtracted, step_size, keys
+    )
 
     # One flat axis of windows: nested ones take much longer to trace.
     shape = (state.chain.shape[0], weight.shape[0])
@@ -107,8 +115,8 @@ def make_pass(
     results = visit_windows(flat, model, search, plan, layout.num_leapfrog)
     results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
     finish = partial(_finish, tiling=tiling, sizes=sizes)
-    draw, residual, acceptance = jax.vmap(finish)(state.draw, state.residual, held, results)
-    return state._replace(draw=draw, residual=residual), acceptance
+    sample, residual, acceptance = jax.vmap(finish)(state.sample, state.residual, held, results)
+    return state._replace(sample=sample, residual=residual), acceptance
 
 
 def _of_sizes(model: Model, plan: PassPlan) -> Model:
@@ -120,7 +128,7 @@ def _of_sizes(model: Model, plan: PassPlan) -> Model:
 
 
 def _prepare(
-    draw: Draw,
+    sample: ChainSample,
     planes: tuple[tuple[Array, ...], tuple[Array, ...]],
     step_size: Array,
     rng_key: Array,
@@ -129,34 +137,34 @@ def _prepare(
     tiling: Tiling,
     sizes: tuple[int, ...],
     maps: tuple[Array, Array, Array | None],
-) -> tuple[Visit, list[Held]]:
+) -> tuple[Visit, list[WindowMembers]]:
     """Gather what the windows of one chain need; every array has their axis first."""
     weight, precision, base = maps
-    residual, light = planes
-    shift, gain = window_calibration(scene, draw, tiling.shift)
+    residual, sky_subtracted = planes
+    shift, flux_factor = window_calibration(scene, sample, tiling.shift)
     number = weight.shape[0]
     held = [
-        hold(draw.points, tiling, plan.size, plan.point_slots),
-        hold(draw.extended, tiling, plan.size, plan.extended_slots, plan.largest),
+        load_members(sample.points, tiling, plan.size, plan.point_slots),
+        load_members(sample.extended, tiling, plan.size, plan.extended_slots, plan.largest),
     ]
 
     def alike(value: Array) -> Array:
         return jnp.broadcast_to(value, (number, *value.shape))
 
-    share = jnp.stack([1.0 - draw.extended_fraction, draw.extended_fraction])
+    fraction = jnp.stack([1.0 - sample.extended_fraction, sample.extended_fraction])
     window = Window(
-        weight=weight * draw.temperature,
-        lower=tiling.lower,
-        upper=tiling.upper,
-        density=alike((draw.mu / scene.area) * share),
+        weight=weight * sample.beta,
+        lower_bound=tiling.lower_bound,
+        upper_bound=tiling.upper_bound,
+        density=alike((sample.mu / scene.area) * fraction),
         search_precision=precision,
-        temperature=alike(draw.temperature),
+        beta=alike(sample.beta),
         largest=alike(jnp.float32(plan.largest)),
         step_size=alike(step_size),
         shift=shift,
-        gain=alike(gain),
+        flux_factor=alike(flux_factor),
         place=jnp.stack(tiling.corners, axis=1).astype(jnp.float32),
-        noise=None if base is None else _noise(scene, draw, light, base, tiling, sizes),
+        noise=None if base is None else _noise(scene, sample, sky_subtracted, base, tiling, sizes),
     )
     state = WindowState(
         residual=_cut_all(residual, tiling, sizes),
@@ -165,15 +173,15 @@ def _prepare(
         overflow=jnp.zeros((number, 2), bool),
     )
     keys = jax.random.split(rng_key, number)
-    sampled = scene.model.prior.psf_width is not None
-    width = alike(draw.psf_width) if sampled else None
-    return Visit(keys, alike(draw.flux_slope), width, window, state), held
+    sampled = scene.model.prior.psf_width_change is not None
+    width = alike(sample.psf_width_change) if sampled else None
+    return Visit(keys, alike(sample.flux_slope), width, window, state), held
 
 
 def _noise(
     scene: Scene,
-    draw: Draw,
-    light: tuple[Array, ...],
+    sample: ChainSample,
+    sky_subtracted: tuple[Array, ...],
     base: Array,
     tiling: Tiling,
     sizes: tuple[int, ...],
@@ -185,45 +193,45 @@ def _noise(
         column = jnp.concatenate(parts)[:, None]
         return jnp.broadcast_to(column, (base.shape[0], *column.shape))
 
-    square = draw.noise_scale**2
+    square = sample.noise_scale**2
     return Noise(
-        light=_cut_all(light, tiling, sizes),
+        sky_subtracted=_cut_all(sky_subtracted, tiling, sizes),
         # Filled up with zeros where windows of several images are of different width.
         base=jnp.where(base > 0.0, base * by_row(square), 1.0),
         photon=by_row(square * scene.photon),
-        floor=by_row(draw.psf_error**2),
+        floor=by_row(sample.psf_error_floor**2),
     )
 
 
 def _finish(
-    draw: Draw,
+    sample: ChainSample,
     residual: tuple[Array, ...],
-    held: list[Held],
+    held: list[WindowMembers],
     results: tuple[WindowState, Array, Array, Array],
     tiling: Tiling,
     sizes: tuple[int, ...],
-) -> tuple[Draw, tuple[Array, ...], Array]:
+) -> tuple[ChainSample, tuple[Array, ...], Array]:
     """Put the windows of one chain back."""
     windows, moves, acceptance, occupied = results
-    points, full_points = release(draw.points, tiling, held[0], windows.points)
-    extended, full_extended = release(draw.extended, tiling, held[1], windows.extended)
+    points, full_points = store_members(sample.points, tiling, held[0], windows.points)
+    extended, full_extended = store_members(sample.extended, tiling, held[1], windows.extended)
     full = jnp.stack([full_points, full_extended], axis=1)
     full = jnp.stack([full[0], full[1] | jnp.any(windows.overflow, axis=0)])
     number = jnp.sum(occupied.astype(jnp.float32))
     mean = jnp.sum(jnp.where(occupied, acceptance, 0.0)) / number
-    draw = draw._replace(
+    sample = sample._replace(
         points=points,
         extended=extended,
-        overflow=draw.overflow | full.reshape(-1),
-        moves=draw.moves + jnp.sum(moves, axis=0),
-        hmc_acceptance=jnp.where(number > 0, mean, draw.hmc_acceptance),
+        overflow=sample.overflow | full.reshape(-1),
+        moves=sample.moves + jnp.sum(moves, axis=0),
+        hmc_acceptance=jnp.where(number > 0, mean, sample.hmc_acceptance),
     )
     parts = unstack(windows.residual, sizes)
     updated = [paste(residual[0], parts[0], tiling.corners[0])]
     for plane, part, corners in zip(residual[1:], parts[1:], tiling.corners[1:], strict=True):
         # Windows of other images may overlap, where footprints do not.
         updated.append(add(plane, part - cut(plane, corners, part.shape[-1]), corners))
-    return draw, tuple(updated), mean
+    return sample, tuple(updated), mean
 
 
 def _cut_all(planes: tuple[Array, ...], tiling: Tiling, sizes: tuple[int, ...]) -> Array:
@@ -260,16 +268,20 @@ def visit_windows(
 
     def own(visit: Visit) -> Model:
         stacks = model.stacks
-        if visit.psf_width is not None:
-            stacks = widened(stacks, [visit.psf_width[members(group)] for group in model.groups])
+        if visit.psf_width_change is not None:
+            stacks = widened(
+                stacks, [visit.psf_width_change[group_slice(group)] for group in model.groups]
+            )
         return replace(model, prior=prior.with_slope(visit.flux_slope), stacks=stacks)
 
     keys = jax.vmap(jax.random.split)(visits.rng_key)
     state, counts = visits.state, jnp.zeros((keys.shape[0], *COUNTS_SHAPE), jnp.float32)
     names = tuple(dict.fromkeys(plan.schedule))
 
-    def apply(name: str, draws: Draws, state: WindowState) -> tuple[WindowState, Outcome]:
-        def one(visit: Visit, draws: Draws, state: WindowState) -> tuple[WindowState, Outcome]:
+    def apply(name: str, draws: RandomNumbers, state: WindowState) -> tuple[WindowState, Outcome]:
+        def one(
+            visit: Visit, draws: RandomNumbers, state: WindowState
+        ) -> tuple[WindowState, Outcome]:
             result: tuple[WindowState, Outcome]
             result = MOVES[name](draws, own(visit), search, visit.window, state)
             return result
@@ -287,8 +299,8 @@ def visit_windows(
         order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
         with_shapes = not POINT_MOVES.issuperset(names)
 
-        def drawn(visit: Visit, key: Array) -> Draws:
-            return draw(key, own(visit).prior, len(plan.schedule), with_shapes)
+        def drawn(visit: Visit, key: Array) -> RandomNumbers:
+            return random_numbers(key, own(visit).prior, len(plan.schedule), with_shapes)
 
         draws = jax.vmap(drawn, out_axes=1)(visits, keys[:, 0])
         state, outcomes = jax.lax.scan(step, state, (order, draws))

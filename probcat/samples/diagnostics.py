@@ -101,7 +101,7 @@ def label_free(samples: Samples) -> dict[str, np.ndarray]:
     found = {name: np.asarray(values, np.float64) for name, values in samples.scalars.items()}
     found["num_sources"] = active.sum(axis=-1).astype(np.float64)
     found["total_flux"] = flux.sum(axis=-1)
-    extended = np.asarray(samples.sources["extended"], dtype=bool) & active
+    extended = np.asarray(samples.sources["is_extended"], dtype=bool) & active
     if extended.any():
         found["num_extended"] = extended.sum(axis=-1).astype(np.float64)
     if active.any():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probcat.image.alignment import Link, image_labels, link_images
+from probcat.image.alignment import Alignment, align_images, image_labels
 from probcat.model.background_names import LEVEL
 from probcat.samples.samples import Samples
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
 
 
-def views(samples: Samples, images: Sequence[Image]) -> list[Samples]:
+def samples_per_image(samples: Samples, images: Sequence[Image]) -> list[Samples]:
     """Give the samples in the pixels and the unit of every image.
 
     What needs one image, as `probcat.assign_pixels` and `probcat.pixels.model_image.posterior_model` do,
@@ -36,7 +36,7 @@ def views(samples: Samples, images: Sequence[Image]) -> list[Samples]:
     """
     if len(images) == 1:
         return [samples]
-    links, labels = link_images(images), image_labels(images)
+    links, labels = align_images(images), image_labels(images)
     several = zip(images, links, labels, strict=True)
     return [
         _view(samples, image, link, label, number)
@@ -44,7 +44,7 @@ def views(samples: Samples, images: Sequence[Image]) -> list[Samples]:
     ]
 
 
-def _view(samples: Samples, image: Image, link: Link, label: str, number: int) -> Samples:
+def _view(samples: Samples, image: Image, link: Alignment, label: str, number: int) -> Samples:
     sources = dict(samples.sources)
     scalars = _own_scalars(samples.scalars, label)
     x, y = (np.asarray(sources[name], np.float64) for name in ("x", "y"))
@@ -56,7 +56,7 @@ def _view(samples: Samples, image: Image, link: Link, label: str, number: int) -
         sources[name] = place.astype(np.float32)
     flux = sources["flux"] if link.band == 0 else sources[f"flux_{image.band}"]
     scale = np.asarray(scalars.get("flux_scale", 1.0))
-    sources["flux"] = (np.asarray(flux) * link.gain * scale[..., None]).astype(np.float32)
+    sources["flux"] = (np.asarray(flux) * link.flux_factor * scale[..., None]).astype(np.float32)
     if number > 0:
         sources |= _seen_shapes(sources, affine[:, :2])
     attrs = dict(samples.attrs)

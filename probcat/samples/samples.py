@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
 FLOAT_NAMES = ("x", "y", "flux", *SHAPE_NAMES)
-FLAG_NAMES = ("extended", "active")
+FLAG_NAMES = ("is_extended", "active")
 
 _ATTRIBUTES_KEY = "probcat"
 _SOURCE_UNITS = {"x": "pixel", "y": "pixel", "half_light_radius": "pixel"}
@@ -37,7 +37,7 @@ class Samples:
     ----------
     sources : mapping of str to ndarray, shape (chain, draw, source)
         float32 `x`, `y` (pixel), `flux` (the image's unit), `half_light_radius` (pixel),
-        `ellipticity_1`, `ellipticity_2`, `sersic_n`; bool `extended` and `active`.
+        `ellipticity_1`, `ellipticity_2`, `sersic_n`; bool `is_extended` and `active`.
         Shape properties count only where a source is extended; nothing counts where
         `active` is False. With several bands `flux` is that of the first, and those of the
         others are `flux_<band>`.
@@ -108,7 +108,7 @@ class Samples:
         Samples
             Its source axis is as long as the largest number of active sources (at least 1).
             Float properties are NaN where inactive, shape properties also where a source is
-            a point; `extended` is False where inactive.
+            a point; `is_extended` is False where inactive.
         """
         active = np.asarray(self.sources["active"], dtype=bool)
         length = max(int(active.sum(axis=-1).max(initial=0)), 1)
@@ -118,8 +118,8 @@ class Samples:
             return np.take_along_axis(np.asarray(self.sources[name]), order, axis=-1)
 
         kept = take("active").astype(bool)
-        extended = take("extended").astype(bool) & kept
-        sources: dict[str, np.ndarray] = {"extended": extended, "active": kept}
+        extended = take("is_extended").astype(bool) & kept
+        sources: dict[str, np.ndarray] = {"is_extended": extended, "active": kept}
         for name in (*FLOAT_NAMES, *self.band_fluxes):
             valid = extended if name in SHAPE_NAMES else kept
             sources[name] = np.where(valid, take(name), np.nan).astype(np.float32)

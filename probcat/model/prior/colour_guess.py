@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, maximum_filter
 from scipy.signal import fftconvolve
 
-from probcat.image.alignment import Link
+from probcat.image.alignment import Alignment
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
@@ -24,14 +24,14 @@ NARROWEST, WIDEST = 0.2, 1.5
 
 
 def guess_colours(
-    images: Sequence[Image], links: Sequence[Link], levels: Sequence[float]
+    images: Sequence[Image], links: Sequence[Alignment], levels: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and scatter of the logarithm of flux ratios, from matched filters at bright peaks.
 
     Parameters
     ----------
     images : sequence of Image
-    links : sequence of Link
+    links : sequence of Alignment
     levels : sequence of float
         Guesses of the background of every image.
 
@@ -84,9 +84,9 @@ def _filtered(image: Image, level: float) -> tuple[np.ndarray, np.ndarray]:
     return score / information, 1.0 / np.sqrt(information)
 
 
-def _all_light(image: Image, level: float, link: Link) -> float:
+def _all_light(image: Image, level: float, link: Alignment) -> float:
     """Light above the background on a pixel of the first image; at least its own noise."""
     good = image.weight > 0
     noise = float(np.sqrt(np.sum(1.0 / image.weight[good])))
     light = float(np.sum(image.clean_data[good] - level))
-    return max(light, noise) / link.gain * link.scale**2 / np.count_nonzero(good)
+    return max(light, noise) / link.flux_factor * link.scale**2 / np.count_nonzero(good)

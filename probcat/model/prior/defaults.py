@@ -9,11 +9,11 @@ import numpyro.distributions as dist
 from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
-from probcat.image.alignment import link_images
+from probcat.image.alignment import align_images
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.model.prior.parameters import (
-    OF_COLOURS,
-    OF_IMAGES,
+    PER_COLOUR,
+    PER_IMAGE,
     Levels,
     PriorParameters,
     check_parameters,
@@ -23,7 +23,7 @@ from probcat.model.prior.parameters import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from probcat.image.alignment import Link
+    from probcat.image.alignment import Alignment
     from probcat.image.image import Image
 
 DETECTION = 5.0
@@ -49,7 +49,7 @@ def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[
     InputError
         If a key is not known or a value makes no sense.
     """
-    links = link_images(images)
+    links = align_images(images)
     given = given_parameters(overrides, len(images), max(link.band for link in links))
     parameters = _filled(given, images, links)
     check_parameters(parameters)
@@ -57,7 +57,7 @@ def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[
 
 
 def _filled(
-    given: PriorParameters, images: "Sequence[Image]", links: "Sequence[Link]"
+    given: PriorParameters, images: "Sequence[Image]", links: "Sequence[Alignment]"
 ) -> PriorParameters:
     """Take what is missing from the images; fluxes and sizes from the first."""
     image = images[0]
@@ -68,7 +68,7 @@ def _filled(
     colours: dict[str, Any] = {}
     if max(link.band for link in links) > 0:
         guess = guess_colours(images, links, means)
-        colours = dict(zip(OF_COLOURS, map(tuple, guess), strict=True))
+        colours = dict(zip(PER_COLOUR, map(tuple, guess), strict=True))
     pixels = np.asarray(image.data, dtype=np.float64)[image.weight > 0]
     fwhm = float(image.psf.fwhm)
     top = float(pixels.max() - levels[0][0]) / float(image.psf.peak)
@@ -92,12 +92,12 @@ def _filled(
 
 
 def _flux_error(
-    images: "Sequence[Image]", links: "Sequence[Link]", levels: Any, colours: tuple[float, ...]
+    images: "Sequence[Image]", links: "Sequence[Alignment]", levels: Any, colours: tuple[float, ...]
 ) -> float:
     """Error of the flux of an isolated star of mean colours, from all images together."""
     information = 0.0
     for image, link, (_, _, sigma) in zip(images, links, levels, strict=True):
-        factor = link.gain * np.exp(colours[link.band])
+        factor = link.flux_factor * np.exp(colours[link.band])
         information += factor**2 / (sigma**2 * float(image.psf.effective_area))
     return float(information**-0.5)
 
@@ -126,7 +126,7 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
     }
     half, six = jnp.float32(0.5), jnp.float32(6.0)
     levels = [
-        _background(*(_of_image(getattr(parameters, name), index) for name in OF_IMAGES))
+        _background(*(_of_image(getattr(parameters, name), index) for name in PER_IMAGE))
         for index in range(num_images)
     ]
     colours = None
@@ -153,7 +153,9 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
         "sersic_n": dist.TruncatedNormal(
             p["sersic_n_mean"], p["sersic_n_scatter"], low=half, high=six
         ),
-        "num_sources": hyperprior if parameters.num_sources is None else parameters.num_sources,
+        "expected_sources": hyperprior
+        if parameters.expected_sources is None
+        else parameters.expected_sources,
         "extended_fraction": fraction,
         "background": tuple(levels) if num_images > 1 else levels[0],
         "colours": colours,
@@ -167,12 +169,12 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
 def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
     """Fields on what every image has of its own; None where it is switched off."""
     models = parameters.background_model
-    error: Any = parameters.psf_error or None
-    if parameters.psf_error is None and parameters.psf_error_scatter > 0.0:
-        error = dist.HalfNormal(jnp.float32(parameters.psf_error_scatter))
+    error: Any = parameters.psf_error_floor or None
+    if parameters.psf_error_floor is None and parameters.psf_error_floor_scatter > 0.0:
+        error = dist.HalfNormal(jnp.float32(parameters.psf_error_floor_scatter))
     scale = width = offset = flux_scale = None
-    if parameters.psf_width_scatter > 0.0:
-        width = dist.Normal(jnp.float32(0.0), jnp.float32(parameters.psf_width_scatter))
+    if parameters.psf_width_change_scatter > 0.0:
+        width = dist.Normal(jnp.float32(0.0), jnp.float32(parameters.psf_width_change_scatter))
     if parameters.noise_scale_scatter > 0.0:
         scale = dist.LogNormal(jnp.float32(0.0), jnp.float32(parameters.noise_scale_scatter))
     if num_images > 1 and parameters.offset_scatter > 0.0:
@@ -180,8 +182,8 @@ def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, A
     if num_images > 1 and parameters.flux_scale_scatter > 0.0:
         flux_scale = dist.Normal(jnp.float32(1.0), jnp.float32(parameters.flux_scale_scatter))
     return {
-        "psf_error": error,
-        "psf_width": width,
+        "psf_error_floor": error,
+        "psf_width_change": width,
         "noise_scale": scale,
         "offset": offset,
         "flux_scale": flux_scale,

@@ -113,8 +113,10 @@ def _fluxes(parts: _Parts, unit: str) -> str:
 
 
 def _numbers(parts: _Parts) -> str:
-    if parts.get("num_sources") is not None:
-        return f"{parts.text('num_sources')} sources expected {parts.origin('num_sources')}"
+    if parts.get("expected_sources") is not None:
+        return (
+            f"{parts.text('expected_sources')} sources expected {parts.origin('expected_sources')}"
+        )
     return f"p(N) ~ exp(-{parts.text('parsimony')} N) for N sources {parts.origin('parsimony')}"
 
 
@@ -158,11 +160,11 @@ def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
 def _nuisances(parts: _Parts, several: bool) -> str:
     """Say what of the images is sampled besides; exposures and offsets only of several."""
     found = []
-    if parts.get("psf_error") is not None and parts.get("psf_error") > 0.0:
-        found.append(f"PSF error {parts.text('psf_error')} {parts.origin('psf_error')}")
+    if parts.get("psf_error_floor") is not None and parts.get("psf_error_floor") > 0.0:
+        found.append(f"PSF error {parts.text('psf_error_floor')} {parts.origin('psf_error_floor')}")
     for name, label, of_several in _SCATTERS:
         scatter = parts.get(name)
-        fixed = name == "psf_error_scatter" and parts.get("psf_error") is not None
+        fixed = name == "psf_error_floor_scatter" and parts.get("psf_error_floor") is not None
         if scatter and not fixed and (several or not of_several):
             found.append(f"{label} +- {scatter:.3g} {parts.origin(name)}")
     return ", ".join(found)
@@ -170,8 +172,8 @@ def _nuisances(parts: _Parts, several: bool) -> str:
 
 _MODEL = "background_model"
 _SCATTERS = (
-    ("psf_error_scatter", "PSF error 0", False),
-    ("psf_width_scatter", "PSF width 1", False),
+    ("psf_error_floor_scatter", "PSF error 0", False),
+    ("psf_width_change_scatter", "PSF width 1", False),
     ("noise_scale_scatter", "ln of noise scale 0", False),
     ("offset_scatter", "offsets 0 px", True),
     ("flux_scale_scatter", "flux scales 1", True),

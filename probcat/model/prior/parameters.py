@@ -9,18 +9,18 @@ from probcat.errors import InputError, check_keys
 from probcat.model.background_names import LEVEL, MODELS
 
 Levels: TypeAlias = float | tuple[float, ...] | None
-OF_IMAGES = ("background", "background_mean", "background_scatter")
-OF_COLOURS = ("colour_mean", "colour_scatter")
+PER_IMAGE = ("background", "background_mean", "background_scatter")
+PER_COLOUR = ("colour_mean", "colour_scatter")
 SWITCHED = (
-    "psf_error",
-    "psf_error_scatter",
-    "psf_width_scatter",
+    "psf_error_floor",
+    "psf_error_floor_scatter",
+    "psf_width_change_scatter",
     "noise_scale_scatter",
     "offset_scatter",
     "flux_scale_scatter",
 )
 """Zero switches them off."""
-UNCERTAIN_PSF = {"psf_error_scatter": 0.01, "psf_width_scatter": 0.02}
+UNCERTAIN_PSF = {"psf_error_floor_scatter": 0.01, "psf_width_change_scatter": 0.02}
 """Parameters for a PSF that is known to about a percent."""
 
 
@@ -37,7 +37,7 @@ class PriorParameters:
     flux_slope : float
         Fixed slope of ``p(flux) ~ flux**-slope``; None samples it, with a normal prior of
         ``flux_slope_mean`` and ``flux_slope_scatter``.
-    num_sources : float
+    expected_sources : float
         Fixed expected number of sources; None samples it, with the hyperprior below.
     parsimony : float
         The hyperprior of the expected number of sources is exponential with rate
@@ -61,10 +61,10 @@ class PriorParameters:
         the level have the same scatter.
     background_mesh : float
         Spacing in pixels of the nodes of a mesh, about.
-    psf_error : float
+    psf_error_floor : float
         Fixed relative error of the PSF; None samples it for every image, with a half-normal
-        prior of ``psf_error_scatter``, or has none where that is 0.
-    psf_width_scatter : float
+        prior of ``psf_error_floor_scatter``, or has none where that is 0.
+    psf_width_change_scatter : float
         Of the normal prior of the relative change of the PSF's width, along x and along y, of
         every image; 0 fixes it at none.
     noise_scale_scatter : float
@@ -86,7 +86,7 @@ class PriorParameters:
     flux_slope: float | None = None
     flux_slope_mean: float = 2.0
     flux_slope_scatter: float = 0.5
-    num_sources: float | None = None
+    expected_sources: float | None = None
     parsimony: float = 1.5
     extended_fraction: float | None = None
     extended_fraction_a: float = 1.0
@@ -104,9 +104,9 @@ class PriorParameters:
     background_scatter: Levels = None
     background_model: str | tuple[str, ...] = LEVEL
     background_mesh: float = 64.0
-    psf_error: float | None = None
-    psf_error_scatter: float = 0.0
-    psf_width_scatter: float = 0.0
+    psf_error_floor: float | None = None
+    psf_error_floor_scatter: float = 0.0
+    psf_width_change_scatter: float = 0.0
     noise_scale_scatter: float = 0.0
     offset_scatter: float = 0.1
     flux_scale_scatter: float = 0.01
@@ -131,7 +131,7 @@ def given_parameters(
         If a key is not known, a value is no number, or a list is of another length.
     """
     check_keys(overrides, [field.name for field in fields(PriorParameters)], "section [prior]")
-    counts = dict.fromkeys(OF_IMAGES, num_images) | dict.fromkeys(OF_COLOURS, num_colours)
+    counts = dict.fromkeys(PER_IMAGE, num_images) | dict.fromkeys(PER_COLOUR, num_colours)
     given: dict[str, Any] = {}
     for name, value in overrides.items():
         if name == "background_model":
@@ -143,7 +143,7 @@ def given_parameters(
             continue
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise InputError(f"[prior] {name} = {value!r}; it must be a number")
-        given[name] = (value,) * counts[name] if name in OF_COLOURS and value is not None else value
+        given[name] = (value,) * counts[name] if name in PER_COLOUR and value is not None else value
     return PriorParameters(**given)
 
 

@@ -45,7 +45,7 @@ class Prior:
         Of the modulus ``(1 - q) / (1 + q)``, on (0, 1); the direction is uniform.
     sersic_n : Distribution
         Of the Sersic index, within [0.5, 6].
-    num_sources : Distribution or float
+    expected_sources : Distribution or float
         Hyperprior of the expected number of sources ``mu``, or a fixed number.
     extended_fraction : Distribution or float
         Share of extended sources: a hyperprior on (0, 1), or a fixed number.
@@ -58,10 +58,10 @@ class Prior:
     colours : Distribution, optional
         Of the logarithms of the fluxes in all bands but the first over that in the first,
         independent of each other: batch shape (B - 1,).
-    psf_error : Distribution or float, optional
-        Relative error of the PSF, added to the variance as ``(psf_error * light)**2``: a
+    psf_error_floor : Distribution or float, optional
+        Relative error of the PSF, added to the variance as ``(psf_error_floor * light)**2``: a
         hyperprior on positive numbers for every image, a fixed number, or None for none.
-    psf_width : Distribution, optional
+    psf_width_change : Distribution, optional
         Normal prior of the relative change of the PSF's width, along x and along y, of every
         image; None for none.
     noise_scale : Distribution or float, optional
@@ -83,13 +83,13 @@ class Prior:
     half_light_radius: dist.Distribution
     ellipticity: dist.Distribution
     sersic_n: dist.Distribution
-    num_sources: dist.Distribution | float
+    expected_sources: dist.Distribution | float
     extended_fraction: dist.Distribution | float
     background: dist.Distribution | float | tuple[dist.Distribution | float, ...]
     flux_slope: dist.Distribution | None = None
     colours: dist.Distribution | None = None
-    psf_error: dist.Distribution | float | None = None
-    psf_width: dist.Distribution | None = None
+    psf_error_floor: dist.Distribution | float | None = None
+    psf_width_change: dist.Distribution | None = None
     noise_scale: dist.Distribution | float | None = None
     offset: dist.Distribution | None = None
     flux_scale: dist.Distribution | None = None
@@ -225,9 +225,9 @@ class Prior:
                 f"flux is a {type(self.flux).__name__}"
             )
         self._validate_images()
-        number = self.num_sources
+        number = self.expected_sources
         if not isinstance(number, dist.Distribution) and not float(number) > 0.0:
-            raise InputError(f"prior num_sources: must be above zero, found {number}")
+            raise InputError(f"prior expected_sources: must be above zero, found {number}")
         for name in ("flux", "half_light_radius", "ellipticity", "sersic_n"):
             if not isinstance(getattr(self, name), dist.Distribution):
                 raise InputError(f"prior {name}: must be a numpyro distribution")
@@ -250,11 +250,11 @@ class Prior:
                     f"prior background: a fixed number is a level, not a "
                     f"{self.background_model_of(number)}; give a Normal distribution"
                 )
-        for name in ("psf_width", "offset", "flux_scale"):
+        for name in ("psf_width_change", "offset", "flux_scale"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, dist.Normal):
                 raise InputError(f"prior {name}: must be a Normal distribution or None")
-        for name, least in (("psf_error", 0.0), ("noise_scale", 1e-6)):
+        for name, least in (("psf_error_floor", 0.0), ("noise_scale", 1e-6)):
             value = getattr(self, name)
             if value is not None and not isinstance(value, dist.Distribution) and value < least:
                 raise InputError(f"prior {name}: must not be below {least:g}, found {value}")

@@ -13,7 +13,13 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.psf.from_stars.denoise import without_noise
 from probcat.psf.from_stars.least_squares import Star, fit_samples, unit_psf
-from probcat.psf.from_stars.photometry import Field, Sources, find_peaks, fit_sources, light_of
+from probcat.psf.from_stars.photometry import (
+    Field,
+    FittedSources,
+    find_peaks,
+    fit_sources,
+    light_of,
+)
 from probcat.psf.from_stars.select import BRIGHT, FEWEST, MOST, REACH, choose_stars, measure_size
 from probcat.psf.psf import PSF
 
@@ -184,7 +190,9 @@ def _samples(fwhm: float, stars: int) -> int:
     return wanted
 
 
-def _alone(field: Field, psf: PSF, sources: Sources, residual: np.ndarray, number: int) -> Star:
+def _alone(
+    field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray, number: int
+) -> Star:
     """Give the pixels of a star without all other light, and without a level of their own."""
     x, y = sources.position[number]
     box = field.box(x, y)

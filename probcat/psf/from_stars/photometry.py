@@ -26,7 +26,7 @@ MODEL_ERROR = 0.02
 """Error of a model of light relative to it, for peaks that it leaves."""
 
 
-class Sources(NamedTuple):
+class FittedSources(NamedTuple):
     """Point sources: positions in padded pixels, shape (n, 2) as (x, y), and fluxes (n,)."""
 
     position: np.ndarray
@@ -112,7 +112,9 @@ def find_peaks(
     return np.stack([columns[order], rows[order]], axis=1).astype(float)
 
 
-def fit_sources(field: Field, psf: PSF, positions: np.ndarray) -> tuple[Sources, float, np.ndarray]:
+def fit_sources(
+    field: Field, psf: PSF, positions: np.ndarray
+) -> tuple[FittedSources, float, np.ndarray]:
     """Fit fluxes and positions of all sources together, and a level.
 
     Parameters
@@ -142,7 +144,7 @@ def fit_sources(field: Field, psf: PSF, positions: np.ndarray) -> tuple[Sources,
     columns = _columns(field, psf, positions)
     flux, level = _solve(field, columns)
     flux = np.maximum(flux, 0.0)
-    return Sources(positions, flux), level, (columns @ flux).reshape(field.signal.shape)
+    return FittedSources(positions, flux), level, (columns @ flux).reshape(field.signal.shape)
 
 
 def _columns(
@@ -196,7 +198,7 @@ def _solve(field: Field, columns: sparse.csc_matrix) -> tuple[np.ndarray, float]
     return scaled[:-1] / norm[:-1], float(scaled[-1] / norm[-1])
 
 
-def light_of(psf: PSF, sources: Sources, number: int, box: tuple[slice, slice]) -> np.ndarray:
+def light_of(psf: PSF, sources: FittedSources, number: int, box: tuple[slice, slice]) -> np.ndarray:
     """Light of one source in a box of padded pixels."""
     rows, columns = (np.arange(side.start, side.stop) for side in box)
     x, y = sources.position[number]

@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from probcat.errors import InputError
-from probcat.psf.from_stars.photometry import Field, Sources, light_of
+from probcat.psf.from_stars.photometry import Field, FittedSources, light_of
 
 if TYPE_CHECKING:
     from probcat.psf.psf import PSF
@@ -35,7 +35,7 @@ REACH = 7
 def choose_stars(
     field: Field,
     psf: PSF,
-    sources: Sources,
+    sources: FittedSources,
     residual: np.ndarray,
     named: int | None,
     where: str,
@@ -109,7 +109,7 @@ def _too_few(
 
 
 def _alike(
-    field: Field, psf: PSF, sources: Sources, residual: np.ndarray, among: np.ndarray
+    field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray, among: np.ndarray
 ) -> np.ndarray:
     """Whether sources are as large as most compact ones, and fit as well."""
     left = misfit(field, psf, sources, residual)
@@ -158,13 +158,13 @@ def measure_size(pixels: np.ndarray, good: np.ndarray) -> float:
     return size if own > 0 and good[near, near].all() else math.nan
 
 
-def signal_to_noise(field: Field, psf: PSF, sources: Sources) -> np.ndarray:
+def signal_to_noise(field: Field, psf: PSF, sources: FittedSources) -> np.ndarray:
     """Signal-to-noise ratio of every source as if it were alone, shape (n,)."""
     columns, rows = np.rint(sources.position).astype(int).T
     return sources.flux / (field.sigma[rows, columns] * math.sqrt(psf.effective_area))
 
 
-def contamination(psf: PSF, sources: Sources, half: int) -> np.ndarray:
+def contamination(psf: PSF, sources: FittedSources, half: int) -> np.ndarray:
     """Light of others at the core of every source over its own peak, shape (n,)."""
     offset = sources.position[:, None] - sources.position[None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
@@ -178,7 +178,7 @@ def contamination(psf: PSF, sources: Sources, half: int) -> np.ndarray:
     return np.where(sources.flux > 0, share, np.inf)
 
 
-def misfit(field: Field, psf: PSF, sources: Sources, residual: np.ndarray) -> np.ndarray:
+def misfit(field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray) -> np.ndarray:
     """Measure what sources leave in their cores beyond the noise, over their peaks, shape (n,)."""
     reach = max(1, round(0.75 * psf.fwhm))
     found = np.full(len(sources.flux), np.inf)
@@ -190,7 +190,7 @@ def misfit(field: Field, psf: PSF, sources: Sources, residual: np.ndarray) -> np
     return found
 
 
-def usable(field: Field, psf: PSF, sources: Sources) -> np.ndarray:
+def usable(field: Field, psf: PSF, sources: FittedSources) -> np.ndarray:
     """Whether the pixels around every source serve, bool (n,): core whole, few others bad."""
     reach, half = max(1, round(1.5 * psf.fwhm)), field.half
     height, width = field.signal.shape

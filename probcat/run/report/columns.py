@@ -36,7 +36,7 @@ _TITLES = {
     "num_members": "draws",
     "alternative_group": "group",
     "num_alternatives": "alternatives",
-    "parent_id": "parent",
+    "blend_id": "parent",
     "half_light_radius_sky": "r half, sky",
     "position_angle": "pa",
     "rhat": "R-hat",

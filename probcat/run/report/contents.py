@@ -17,7 +17,7 @@ from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from probcat.catalog.catalog import CondensedCatalog
-    from probcat.image.alignment import Link
+    from probcat.image.alignment import Alignment
     from probcat.image.image import Image
     from probcat.pixels.assignment import Assignment
     from probcat.pixels.model_image import PosteriorModel
@@ -32,7 +32,7 @@ class ImageContents:
     ----------
     label : str
     image : Image
-    link : Link
+    link : Alignment
         From the first image.
     assignment : Assignment
     model : PosteriorModel
@@ -43,7 +43,7 @@ class ImageContents:
 
     label: str
     image: Image
-    link: Link
+    link: Alignment
     assignment: Assignment
     model: PosteriorModel
     columns: dict[str, np.ndarray]
@@ -97,10 +97,10 @@ def read_contents(directory: Path) -> RunContents:
     """
     from probcat.catalog.condense import condense
     from probcat.catalog.fits import read_catalog
-    from probcat.image.alignment import image_labels, link_images
+    from probcat.image.alignment import align_images, image_labels
     from probcat.run.files import CATALOG, CONFIG, SAMPLES
     from probcat.run.inputs import read_input
-    from probcat.samples.per_image import views
+    from probcat.samples.per_image import samples_per_image
     from probcat.samples.samples import Samples
 
     if not (directory / CONFIG).is_file():
@@ -122,7 +122,11 @@ def read_contents(directory: Path) -> RunContents:
         raise InputError(_stale(directory / CATALOG, directory))
     alternatives = _read_alternatives(directory / CATALOG)
     several = zip(
-        image_labels(images), images, link_images(images), views(samples, images), strict=True
+        image_labels(images),
+        images,
+        align_images(images),
+        samples_per_image(samples, images),
+        strict=True,
     )
     found = tuple(
         _read_image(directory, catalog, label, image, link, view, len(images) > 1)
@@ -169,7 +173,7 @@ def _read_image(
     catalog: CondensedCatalog,
     label: str,
     image: Image,
-    link: Link,
+    link: Alignment,
     view: Samples,
     one_of_several: bool,
 ) -> ImageContents:
@@ -197,7 +201,7 @@ def _read_image(
 def _seen_objects(view: Samples, catalog: CondensedCatalog) -> dict[str, np.ndarray]:
     """Average positions and shapes of the objects' members, in the pixels of a view."""
     members = np.asarray(catalog.members)
-    extended = np.asarray(view.sources["extended"], dtype=bool)
+    extended = np.asarray(view.sources["is_extended"], dtype=bool)
     found = {"prob_star": np.asarray(catalog["prob_star"])}
     for name in ("x", "y", *SHAPE_NAMES):
         use = (members >= 0) & (extended if name in SHAPE_NAMES else True)

@@ -97,7 +97,7 @@ def _as_text(value: Any) -> str:
 
 def draw_names(run: RunContents) -> list[str]:
     """Properties that the draws of an object are shown in: shapes only if anything has one."""
-    extended = bool(np.any(run.samples.sources["extended"]))
+    extended = bool(np.any(run.samples.sources["is_extended"]))
     shapes = SHAPE_NAMES if extended else ()
     return ["x", "y", "flux", *run.samples.band_fluxes, *shapes]
 
@@ -123,7 +123,7 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     values = np.stack(
         [sources[name][chain[pick], draw[pick], source[pick]] for name in names], axis=1
     ).astype(np.float64)
-    extended = np.asarray(run.samples.sources["extended"])[chain[pick], draw[pick], source[pick]]
+    extended = np.asarray(run.samples.sources["is_extended"])[chain[pick], draw[pick], source[pick]]
     shapes = [name in SHAPE_NAMES for name in names]
     values[np.ix_(~extended.astype(bool), shapes)] = np.nan
     low, high = _ranges(values, row[pick], len(run.catalog))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probcat.image.alignment import Link
+from probcat.image.alignment import Alignment
 from probcat.sampler.geometry.layout import Frame, Layout
 
 LARGEST_OFFSET = 1.0
@@ -18,12 +18,12 @@ ROUND = 4
 """Padded arrays have sides that are multiples of this, so that few shapes are compiled."""
 
 
-def least_margin(links: Sequence[Link], radii: Sequence[int]) -> int:
+def least_margin(links: Sequence[Alignment], radii: Sequence[int]) -> int:
     """Margin in pixels of the first image that keeps footprints in all images apart.
 
     Parameters
     ----------
-    links : sequence of Link
+    links : sequence of Alignment
     radii : sequence of int
         Half side of the footprint in pixels of every image.
     """
@@ -35,13 +35,16 @@ def least_margin(links: Sequence[Link], radii: Sequence[int]) -> int:
 
 
 def build_frames(
-    links: Sequence[Link], layout: Layout, radii: Sequence[Sequence[int]], largest: Sequence[int]
+    links: Sequence[Alignment],
+    layout: Layout,
+    radii: Sequence[Sequence[int]],
+    largest: Sequence[int],
 ) -> tuple[Frame, ...]:
     """Sizes of all images but the first.
 
     Parameters
     ----------
-    links : sequence of Link
+    links : sequence of Alignment
     layout : Layout
     radii : sequence of sequence of int
         For every plan the half side of the footprint in pixels of every image.
@@ -62,13 +65,13 @@ def build_frames(
     return tuple(frames)
 
 
-def frame_origin(link: Link, layout: Layout) -> tuple[int, int]:
+def frame_origin(link: Alignment, layout: Layout) -> tuple[int, int]:
     """Pixel (x, y) of an image that its padded array starts at."""
     low, _ = _extent(link, layout)
     return low[0], low[1]
 
 
-def _extent(link: Link, layout: Layout) -> tuple[list[int], list[int]]:
+def _extent(link: Alignment, layout: Layout) -> tuple[list[int], list[int]]:
     """Pixels (x, y) of an image that the padded first image spans, with some to spare."""
     ny, nx = layout.padded_shape
     corners = np.array([[x, y, 1.0] for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])

@@ -188,7 +188,7 @@ def round_up(number: float) -> int:
     return 8 * math.ceil(number / 8.0)
 
 
-def ladder(num_temperatures: int, hottest: float) -> tuple[float, ...]:
-    """Inverse temperatures from one to the hottest, in equal ratios."""
+def ladder(num_temperatures: int, min_beta: float) -> tuple[float, ...]:
+    """Inverse temperatures from one to the min_beta, in equal ratios."""
     steps = max(num_temperatures - 1, 1)
-    return tuple(hottest ** (level / steps) for level in range(num_temperatures))
+    return tuple(min_beta ** (level / steps) for level in range(num_temperatures))

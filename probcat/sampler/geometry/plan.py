@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probcat.image.alignment import Link
+from probcat.image.alignment import Alignment
 from probcat.image.peaks import count_peaks
 from probcat.sampler.geometry.frames import build_frames, least_margin
 from probcat.sampler.geometry.layout import Layout, PassPlan, ladder, round_up
-from probcat.sampler.geometry.stamp_sizes import footprints, shared_radii
+from probcat.sampler.geometry.stamp_sizes import shared_radii, stamp_radii
 from probcat.sampler.settings import SamplerSettings
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
-WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "blend")
+WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "galaxy_to_stars")
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Those of the windows of large sources; the others reach them through smaller sizes."""
 PER_PEAK, UNEVEN = 4.0, 1.7
@@ -57,7 +57,7 @@ def _windows(
     interior: int,
     radii: Sequence[int],
     region: tuple[int, int],
-    links: Sequence[Link],
+    links: Sequence[Alignment],
     crowding: float,
 ) -> _Class:
     """Choose windows: with a margin for footprints, or one for all of a small image.
@@ -80,7 +80,7 @@ def build_layout(
     prior: "Prior",
     settings: SamplerSettings,
     num_chains: int,
-    links: Sequence[Link] = (Link(np.eye(2, 3)),),
+    links: Sequence[Alignment] = (Alignment(np.eye(2, 3)),),
 ) -> Layout:
     """Sizes of a run; arrays that turn out too small grow later.
 
@@ -90,12 +90,12 @@ def build_layout(
     prior : Prior
     settings : SamplerSettings
     num_chains : int
-    links : sequence of Link
-        As `probcat.image.alignment.link_images` gives them.
+    links : sequence of Alignment
+        As `probcat.image.alignment.align_images` gives them.
     """
     images = [images] if not isinstance(images, Sequence) else images
     image = images[0]
-    radii, large_size = footprints(images, links, prior, settings)
+    radii, large_size = stamp_radii(images, links, prior, settings)
     # In steps, so that images whose PSFs hardly differ share one compiled program.
     border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0
     crowding = PER_PEAK * count_peaks(image) / image.data.size
@@ -114,7 +114,7 @@ def build_layout(
         plans=tuple(plans),
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains * settings.num_temperatures,
-        ladder=ladder(settings.num_temperatures, settings.hottest),
+        ladder=ladder(settings.num_temperatures, settings.min_beta),
     )
     largest = [large for _, large in radii]
     return replace(layout, frames=build_frames(links, layout, of_plans, largest))
@@ -124,7 +124,7 @@ def _plans(
     images: "Sequence[Image]",
     prior: "Prior",
     settings: SamplerSettings,
-    links: Sequence[Link],
+    links: Sequence[Alignment],
     extended: tuple[list[tuple[int, int]], float],
     border: float,
 ) -> list[tuple[_Class, PassPlan]]:
@@ -142,19 +142,19 @@ def _plans(
     point_moves = (
         ("birth_death_point",) * settings.birth_death
         + ("split_merge",) * settings.split_merge
-        + ("resplit",) * settings.resplit
+        + ("merge_and_split",) * settings.merge_and_split
         + ("companion_point",) * settings.companion
     )
     plans = []
     margins = [least_margin(links, footprint) for footprint in (small, of_points)]
     apart = not prior.has_extended or margins[0] - margins[1] >= CLOSE
     if prior.has_points and apart:
-        own = windows(settings.interior, of_points)
+        own = windows(settings.window_interior, of_points)
         plans.append((own, own.plan(point_moves, settings.passes, 0, math.inf)))
     if not prior.has_extended:
         return plans
-    sparse = _slots(UNEVEN * crowding * settings.interior**2) <= SPARSE
-    own = windows(settings.extended_interior or (32 if sparse else 16), small)
+    sparse = _slots(UNEVEN * crowding * settings.window_interior**2) <= SPARSE
+    own = windows(settings.window_interior_extended or (32 if sparse else 16), small)
     few = SOME if sparse else FEW
     few = MANY if own.margin == SEAM else few
     moves = EXTENDED_ALONE * settings.extended_moves
@@ -165,7 +165,9 @@ def _plans(
         moves += tuple(name for name in point_moves if name != "companion_point")
     passes = settings.extended_passes if apart else settings.passes
     plans.append((own, own.plan(moves, passes, few, float(large_size))))
-    refits = ("refit_stars",) * settings.refit_stars + ("refit_star",) * settings.refit_star
+    refits = ("refit_two_stars",) * settings.refit_two_stars + (
+        "refit_star_and_galaxy",
+    ) * settings.refit_star_and_galaxy
     if prior.has_points and refits:
         # Fits cost as much as the rest of a visit: one pass, and nothing else there.
         plans.append((own, replace(own.plan(refits, 1, few, float(large_size)), num_hmc=0)))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from probcat.image.alignment import Link
+from probcat.image.alignment import Alignment
 from probcat.model.renderer import default_extended_radius
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def extended_radius(image: Image, settings: SamplerSettings, scale: float = 1.0)
     return max(own, image.psf.radius)
 
 
-def large_footprint(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[int, float]:
+def large_stamp_radius(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[int, float]:
     """Footprint of the largest extended sources, and the size from which they have it.
 
     Parameters
@@ -68,8 +68,8 @@ def large_footprint(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[int
     return wide, radius / AMPLE
 
 
-def footprints(
-    images: Sequence[Image], links: Sequence[Link], prior: Prior, settings: SamplerSettings
+def stamp_radii(
+    images: Sequence[Image], links: Sequence[Alignment], prior: Prior, settings: SamplerSettings
 ) -> tuple[list[tuple[int, int]], float]:
     """Footprints of extended sources in every image, and where the larger ones begin.
 
@@ -92,7 +92,7 @@ def footprints(
         max(radius, int(np.ceil(small[0] * link.scale)))
         for radius, link in zip(small, links, strict=True)
     ]
-    large, large_size = large_footprint(prior, small[0], max(images[0].shape))
+    large, large_size = large_stamp_radius(prior, small[0], max(images[0].shape))
     if not np.isfinite(large_size):
         return [(radius, radius) for radius in small], large_size
     wide = [
@@ -104,7 +104,7 @@ def footprints(
     return list(zip(small, wide, strict=True)), large_size
 
 
-def shared_radii(radii: Sequence[int], links: Sequence[Link]) -> list[int]:
+def shared_radii(radii: Sequence[int], links: Sequence[Alignment]) -> list[int]:
     """Largest half side among all images of one pixel size, for each of them."""
     scales = [link.scale for link in links]
     return [

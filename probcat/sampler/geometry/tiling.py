@@ -46,7 +46,7 @@ class Tiling(NamedTuple):
     ----------
     origin : Array, shape (num_windows, 2), int32
         Padded pixel (column, row) of every window's first pixel.
-    lower, upper : Array, shape (num_windows, 2), float32
+    lower_bound, upper_bound : Array, shape (num_windows, 2), float32
         Where sources may be, in window pixels.
     grid : Array, shape (2,), int32
         Number of windows along x and y; windows are listed row by row.
@@ -57,8 +57,8 @@ class Tiling(NamedTuple):
     """
 
     origin: Array
-    lower: Array
-    upper: Array
+    lower_bound: Array
+    upper_bound: Array
     grid: Array
     corners: tuple[Array, ...]
     shift: Array
@@ -125,7 +125,7 @@ def with_frames(tiling: Tiling, maps: list[tuple[Array, Array]], sizes: tuple[in
     sizes : tuple of int
         Side of a window in pixels of every image.
     """
-    corners, shifts = [tiling.origin], [jnp.zeros_like(tiling.lower)]
+    corners, shifts = [tiling.origin], [jnp.zeros_like(tiling.lower_bound)]
     centre = 0.5 * (sizes[0] - 1)
     origin = tiling.origin.astype(jnp.float32)
     for (affine, offset), size in zip(maps[1:], sizes[1:], strict=True):
@@ -190,8 +190,8 @@ def find_members(
     window = cell[:, 1] * tiling.grid[0] + cell[:, 0]
     local = (sources.pixel - tiling.origin[window]).astype(jnp.float32)
     local = local + sources.marks[:, :FLUX]
-    above = jnp.all(local >= tiling.lower[window], axis=-1)
-    below = jnp.all(local <= tiling.upper[window], axis=-1)
+    above = jnp.all(local >= tiling.lower_bound[window], axis=-1)
+    below = jnp.all(local <= tiling.upper_bound[window], axis=-1)
     inside = above & below & sources.active
     if math.isfinite(largest):
         inside = inside & (semi_major(sources.marks[:, -NUM_SHAPE:]) <= largest)
@@ -247,7 +247,7 @@ def scatter(
     ), full
 
 
-class Held(NamedTuple):
+class WindowMembers(NamedTuple):
     """Sources of one kind in the windows of a pass.
 
     Attributes
@@ -262,18 +262,20 @@ class Held(NamedTuple):
     marks: Array
 
 
-def hold(
+def load_members(
     sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
-) -> Held:
+) -> WindowMembers:
     """Take the sources of one kind that may move into the windows."""
     if slots == 0:
         columns = sources.marks.shape[-1]
-        return Held(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
+        return WindowMembers(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
     members = find_members(sources, tiling, size, slots, largest)
-    return Held(members, gather(sources, tiling, members))
+    return WindowMembers(members, gather(sources, tiling, members))
 
 
-def release(sources: Sources, tiling: Tiling, held: Held, moved: Array) -> tuple[Sources, Array]:
+def store_members(
+    sources: Sources, tiling: Tiling, held: WindowMembers, moved: Array
+) -> tuple[Sources, Array]:
     """Put moved sources back; also what was full, as `scatter` has it."""
     if held.members is None:
         return sources, jnp.zeros(2, bool)

@@ -23,18 +23,18 @@ from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.companion import neighbour_weights
 from probcat.sampler.moves.types import Outcome, Proposal
 from probcat.sampler.proposals.colours import divide, log_division, merge, sample_difference
-from probcat.sampler.proposals.flux_redraw import redraw
+from probcat.sampler.proposals.flux_redraw import redraw_flux
 from probcat.sampler.proposals.fluxes import choose, empty_slot, log_probability
 from probcat.sampler.proposals.pairs import (
-    log_share_density,
+    log_flux_fraction_density,
     log_step_density,
     pick_weights,
-    sample_share,
+    sample_flux_fraction,
     sample_step,
     split_weights,
     splittable,
 )
-from probcat.sampler.window.light import coloured, extended_patch, patch
+from probcat.sampler.window.light import apply_colours, extended_unit_image, unit_image
 from probcat.sampler.window.slots import (
     active,
     colours_of,
@@ -51,8 +51,8 @@ from probcat.sampler.window.structures import (
     NUM_SHAPE,
     POINT,
     RADIUS,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -71,7 +71,7 @@ class Geometry(NamedTuple):
 
     Attributes
     ----------
-    share : Array
+    fraction : Array
         Of the flux, that the absorbed source has.
     step : Array, shape (2,)
         From the galaxy that stays to the absorbed source.
@@ -87,7 +87,7 @@ class Geometry(NamedTuple):
         Whether all shapes are allowed.
     """
 
-    share: Array
+    fraction: Array
     step: Array
     places: Array
     shapes: Array
@@ -97,7 +97,7 @@ class Geometry(NamedTuple):
 
 
 def absorb(
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
     window: Window,
@@ -106,21 +106,21 @@ def absorb(
 ) -> tuple[WindowState, Outcome]:
     """Give a source of `kind` out of a galaxy (upward) or let the galaxy absorb it."""
     del search
-    u = draws.uniform
+    u = numbers.uniform
     galaxies, others = state.extended, sources_of(state, kind)
     upward = u[0] < 0.5
 
     slot, host_slot, has_room = _choose_slots(u[1:4], model, state, kind, upward)
     host, other = galaxies[host_slot], others[slot]
     flux_now = host[FLUX] + jnp.where(upward, 0.0, other[FLUX])
-    shares = (sample_share(u[4:7], model.prior, flux_now), other[FLUX])
-    share = jnp.where(upward, shares[0], shares[1] / jnp.maximum(flux_now, 1e-30))
-    geometry = _geometry(u[7:10], draws, model, (host, other), kind, upward, share)
+    fractions = (sample_flux_fraction(u[4:7], model.prior, flux_now), other[FLUX])
+    fraction = jnp.where(upward, fractions[0], fractions[1] / jnp.maximum(flux_now, 1e-30))
+    geometry = _geometry(u[7:10], numbers, model, (host, other), kind, upward, fraction)
     image, both = _images(model, window, geometry, kind)
     bare = state.residual + flux_now * jnp.where(upward, image, both)
-    flux = redraw(u[10:12], draws, model, window, upward, flux_now, bare, (image, both))
+    flux = redraw_flux(u[10:12], numbers, model, window, upward, flux_now, bare, (image, both))
 
-    fluxes = jnp.stack([flux.lower, (1.0 - share) * flux.upper, share * flux.upper])
+    fluxes = jnp.stack([flux.lower, (1.0 - fraction) * flux.upper, fraction * flux.upper])
     parts = [geometry.places, fluxes[:, None], geometry.colours, geometry.shapes]
     sources = jnp.concatenate(parts, axis=1)
     merged, stays, given = sources[0], sources[1], sources[2, : others.shape[1]]
@@ -151,7 +151,7 @@ def absorb(
         log_ratio=log_ratio,
         residual=(bare - flux.lower * image, bare - flux.upper * both),
         sources=_proposed(state, kind, upward, (upper, with_host), lower, slot),
-        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(flux.information),
+        signal=jnp.minimum(fraction, 1.0 - fraction) * flux.upper * jnp.sqrt(flux.information),
     )
     full = upward & ~has_room & able & one_hot(kind, 2)
     return decide(u[12], window, state._replace(overflow=state.overflow | full), proposal)
@@ -159,12 +159,12 @@ def absorb(
 
 def _geometry(
     uniform: Array,
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     pair: tuple[Array, Array],
     kind: int,
     upward: Array,
-    share: Array,
+    fraction: Array,
 ) -> Geometry:
     """Places and shapes of both states from the current galaxy and absorbed source."""
     host, other = pair
@@ -172,38 +172,42 @@ def _geometry(
     own, other_shape = jnp.zeros(3, jnp.float32), shape_now
     if kind == EXTENDED:
         exists = ~upward & (other[FLUX] > 0.0)
-        other_shape = jnp.where(exists, other[-NUM_SHAPE:], draws.shapes[0])
+        other_shape = jnp.where(exists, other[-NUM_SHAPE:], numbers.shapes[0])
         own = to_matrix(other_shape)
 
     drawn = sample_step(uniform, _scale(model, shape_now))
     step = jnp.where(upward, drawn, other[:FLUX] - host[:FLUX])
-    spread = share * (1.0 - share) / MOMENT
-    added = share * own + spread * jnp.stack([step[0] ** 2, step[0] * step[1], step[1] ** 2])
+    spread = fraction * (1.0 - fraction) / MOMENT
+    added = fraction * own + spread * jnp.stack([step[0] ** 2, step[0] * step[1], step[1] ** 2])
     matrix = to_matrix(shape_now)
-    matrix = jnp.where(upward, (matrix - added) / (1.0 - share), (1.0 - share) * matrix + added)
+    matrix = jnp.where(
+        upward, (matrix - added) / (1.0 - fraction), (1.0 - fraction) * matrix + added
+    )
     new_shape, proper = from_matrix(matrix, shape_now[3])
     proper = proper & _allowed(model, new_shape)
     new_shape = jnp.where(proper, new_shape, shape_now)
     merged = jnp.where(upward, shape_now, new_shape)
     stays = jnp.where(upward, new_shape, shape_now)
 
-    centre = host[:FLUX] + jnp.where(upward, 0.0, share) * step
-    places = jnp.stack([centre, centre - share * step, centre + (1.0 - share) * step])
+    centre = host[:FLUX] + jnp.where(upward, 0.0, fraction) * step
+    places = jnp.stack([centre, centre - fraction * step, centre + (1.0 - fraction) * step])
     shapes = jnp.stack([merged, stays, other_shape])
     # Shares here are those of the absorbed source.
     now = colours_of(model, host)
-    joined, difference = merge(1.0 - share, now, colours_of(model, other))
+    joined, difference = merge(1.0 - fraction, now, colours_of(model, other))
     joined = jnp.where(upward, now, joined)
-    difference = jnp.where(upward, sample_difference(draws.normal, model.prior), difference)
-    colours = jnp.stack([joined, *divide(1.0 - share, joined, difference)])
-    return Geometry(share, step, places, shapes, colours, difference, proper)
+    difference = jnp.where(upward, sample_difference(numbers.normal, model.prior), difference)
+    colours = jnp.stack([joined, *divide(1.0 - fraction, joined, difference)])
+    return Geometry(fraction, step, places, shapes, colours, difference, proper)
 
 
 def _images(model: Model, window: Window, geometry: Geometry, kind: int) -> tuple[Array, Array]:
     """Unit-flux images of the merged galaxy and of the two sources together."""
 
     def galaxy(at: Array, shape: Array, colours: Array) -> Array:
-        return coloured(model, extended_patch(model, window, at[X], at[Y], shape), colours)
+        return apply_colours(
+            model, extended_unit_image(model, window, at[X], at[Y], shape), colours
+        )
 
     number = 3 if kind == EXTENDED else 2
     parts = (geometry.places, geometry.shapes, geometry.colours)
@@ -212,13 +216,13 @@ def _images(model: Model, window: Window, geometry: Geometry, kind: int) -> tupl
         absorbed = images[2]
     else:
         unit = star(geometry.places[2], jnp.float32(1.0), geometry.colours[2])
-        absorbed = patch(model, window, POINT, unit)
-    return images[0], (1.0 - geometry.share) * images[1] + geometry.share * absorbed
+        absorbed = unit_image(model, window, POINT, unit)
+    return images[0], (1.0 - geometry.fraction) * images[1] + geometry.fraction * absorbed
 
 
 def _log_pair_ratio(model: Model, geometry: Geometry, fluxes: Array) -> Array:
     """Prior of two sources over that of one, over the density of the division, Jacobian."""
-    prior, share = model.prior, geometry.share
+    prior, fraction = model.prior, geometry.fraction
     merged, stays = geometry.shapes[0], geometry.shapes[1]
     return (
         log_flux_prior(prior, fluxes[1])
@@ -226,10 +230,10 @@ def _log_pair_ratio(model: Model, geometry: Geometry, fluxes: Array) -> Array:
         - log_flux_prior(prior, fluxes[0])
         + log_shape_prior(prior, stays)
         - log_shape_prior(prior, merged)
-        - log_share_density(prior, fluxes[0], share)
+        - log_flux_fraction_density(prior, fluxes[0], fraction)
         - log_step_density(jnp.sum(geometry.step**2), _scale(model, merged))
         + jnp.log(fluxes[1] + fluxes[2])
-        - 3.0 * jnp.log1p(-share)
+        - 3.0 * jnp.log1p(-fraction)
         + log_matrix_jacobian(merged)
         - log_matrix_jacobian(stays)
         + log_division(

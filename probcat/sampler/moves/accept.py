@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.model.pixel_noise import log_gain, score
+from probcat.model.pixel_noise import pixel_log_likelihood_change, score
 from probcat.model.prior.densities import sample_colour_prior, sample_flux_prior, sample_shape
 from probcat.model.prior.prior import Prior
 from probcat.sampler.moves.types import Outcome, Proposal
@@ -17,13 +17,13 @@ from probcat.sampler.window.structures import (
     NUM_UNIFORMS,
     POINT,
     SIGNAL_EDGES,
-    Draws,
+    RandomNumbers,
     Window,
     WindowState,
 )
 
 
-def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
+def log_likelihood_change(window: Window, lower: Array, upper: Array) -> Array:
     """Log likelihood of the upper minus that of the lower state.
 
     Written as a product of difference and sum so that it stays exact in single
@@ -31,8 +31,10 @@ def log_likelihood_gain(window: Window, lower: Array, upper: Array) -> Array:
     """
     if window.noise is None:
         return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
-    gain = jnp.where(window.weight > 0.0, log_gain(window.noise, lower, upper), 0.0)
-    return window.temperature * total(gain)
+    change = jnp.where(
+        window.weight > 0.0, pixel_log_likelihood_change(window.noise, lower, upper), 0.0
+    )
+    return window.beta * total(change)
 
 
 def light_score(window: Window, residual: Array) -> Array:
@@ -40,10 +42,10 @@ def light_score(window: Window, residual: Array) -> Array:
     if window.noise is None:
         return window.weight * residual
     slope = jnp.where(window.weight > 0.0, score(window.noise, residual), 0.0)
-    return window.temperature * slope
+    return window.beta * slope
 
 
-def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
+def random_numbers(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> RandomNumbers:
     """Randomness of a number of moves, with a leading axis of that length.
 
     Samplers of a prior may be long to compile, so there is one of each.
@@ -60,7 +62,7 @@ def draw(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> Draws:
         key_colour, key_normal = jax.random.split(jax.random.fold_in(rng_key, 1))
         colours = sample_colour_prior(prior, key_colour, (number,))
         normal = jax.random.normal(key_normal, colours.shape)
-    return Draws(
+    return RandomNumbers(
         1.0 - jnp.concatenate([uniform, more], axis=1),
         sample_flux_prior(prior, key_flux, (number, 2)),
         shapes,
@@ -74,7 +76,7 @@ def decide(
 ) -> tuple[WindowState, Outcome]:
     """Metropolis-Hastings-Green step; the only place where anything is accepted."""
     lower, upper = proposal.residual
-    log_ratio = proposal.log_ratio + log_likelihood_gain(window, lower, upper)
+    log_ratio = proposal.log_ratio + log_likelihood_change(window, lower, upper)
     log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
     fits = all_fit(window, proposal.sources[EXTENDED])
     accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)

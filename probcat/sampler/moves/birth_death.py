@@ -25,8 +25,8 @@ from probcat.sampler.proposals.matched_filter import (
     log_position_density,
     sample_position,
 )
-from probcat.sampler.proposals.shapes import choose_shape, tries
-from probcat.sampler.window.light import band_totals, coloured, plain_patch
+from probcat.sampler.proposals.shapes import propose_shapes, select_shape
+from probcat.sampler.window.light import apply_colours, band_totals, unit_image_per_band
 from probcat.sampler.window.slots import (
     active,
     colours_of,
@@ -44,8 +44,8 @@ from probcat.sampler.window.structures import (
     EXTENDED,
     FLUX,
     POINT,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -64,7 +64,7 @@ def log_death_weight(model: Model, flux: Array) -> Array:
 
 
 def birth_death(
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
     window: Window,
@@ -72,7 +72,7 @@ def birth_death(
     kind: int,
 ) -> tuple[WindowState, Outcome]:
     """One birth or death of a source of the given kind."""
-    u = draws.uniform
+    u = numbers.uniform
     sources = sources_of(state, kind)
     upward = u[0] < 0.5
     log_weight = log_death_weight(model, sources[:, FLUX])
@@ -82,18 +82,18 @@ def birth_death(
 
     current = sources[slot]
     lower, plain, source, log_cell, log_shape_ratio = _without_and_with(
-        u[2:8], draws, model, search, window, state, current, upward, kind
+        u[2:8], numbers, model, search, window, state, current, upward, kind
     )
     scores = band_totals(model, window.weight * lower * plain)
     information = band_totals(model, window.weight * plain**2)
     means, precisions = flux_conditional(model.prior, scores, information)
-    drawn = sample_flux(u[8:10], draws.flux[0], model.prior, means[0], precisions[0])
+    drawn = sample_flux(u[8:10], numbers.flux[0], model.prior, means[0], precisions[0])
     flux = jnp.where(upward, drawn, current[FLUX])
     given = (model.prior, flux, means[1:], precisions[1:])
-    drawn = sample_colours(u[11], draws.colours, draws.normal, *given)
+    drawn = sample_colours(u[11], numbers.colours, numbers.normal, *given)
     colours = jnp.where(upward, drawn, colours_of(model, current))
     source = with_colours(with_flux(source, flux), colours)
-    image = coloured(model, plain, colours)
+    image = apply_colours(model, plain, colours)
 
     with_source = put(log_weight, slot, log_death_weight(model, flux))
     log_ratio = (
@@ -126,7 +126,7 @@ def birth_death(
 
 def _without_and_with(
     uniform: Array,
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
     window: Window,
@@ -147,17 +147,17 @@ def _without_and_with(
         return with_position(current, jnp.where(upward, position, current[:FLUX]))
 
     if kind == POINT:
-        plain = plain_patch(model, window, POINT, current)
-        lower = state.residual + flux_now * coloured(model, plain, now)
+        plain = unit_image_per_band(model, window, POINT, current)
+        lower = state.residual + flux_now * apply_colours(model, plain, now)
         log_cell = log_cells(model, search, window, lower)
         source = moved(log_cell)
-        plain = plain_patch(model, window, POINT, source)
+        plain = unit_image_per_band(model, window, POINT, source)
         return lower, plain, source, log_cell, jnp.float32(0.0)
     source = moved(log_cells(model, search, window, state.residual))
-    shapes, images = tries(draws, model, window, source, upward)
-    lower = state.residual + flux_now * coloured(model, images[0], now)
+    shapes, images = propose_shapes(numbers, model, window, source, upward)
+    lower = state.residual + flux_now * apply_colours(model, images[0], now)
     log_cell = log_cells(model, search, window, lower)
-    shape, image, log_ratio = choose_shape(
+    shape, image, log_ratio = select_shape(
         uniform[5], model, window, lower, shapes, images, upward, mean_colours(model)
     )
     return lower, image, with_shape(source, shape), log_cell, log_ratio

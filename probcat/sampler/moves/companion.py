@@ -30,8 +30,13 @@ from probcat.sampler.proposals.fluxes import (
     sample_displacement,
     sample_flux,
 )
-from probcat.sampler.proposals.shapes import choose_shape, tries
-from probcat.sampler.window.light import band_factors, band_totals, coloured, plain_patch
+from probcat.sampler.proposals.shapes import propose_shapes, select_shape
+from probcat.sampler.window.light import (
+    apply_colours,
+    band_factors,
+    band_totals,
+    unit_image_per_band,
+)
 from probcat.sampler.window.slots import (
     active,
     colours_of,
@@ -49,8 +54,8 @@ from probcat.sampler.window.structures import (
     EXTENDED,
     FLUX,
     POINT,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -112,7 +117,7 @@ class Fluxes(NamedTuple):
 
 
 def companion(
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
     window: Window,
@@ -124,7 +129,7 @@ def companion(
     del search
     if kind == EXTENDED and not any_host:
         raise ValueError("an extended companion takes hosts of any kind")
-    u = draws.uniform
+    u = numbers.uniform
     others, hosts = sources_of(state, kind), _hosts(state, any_host)
     upward = u[0] < 0.5
 
@@ -133,16 +138,16 @@ def companion(
     step = sample_displacement(u[4:7], model.fwhm)
     source = with_position(current, jnp.where(upward, host[:FLUX] + step, current[:FLUX]))
     host_plain = _host_image(model, window, state, slots, host, any_host)
-    base = state.residual + host[FLUX] * coloured(model, host_plain, colours_of(model, host))
+    base = state.residual + host[FLUX] * apply_colours(model, host_plain, colours_of(model, host))
     source, plain, bare, log_shape_ratio = _with_image(
-        u[7], draws, model, window, (current, source), base, upward, kind
+        u[7], numbers, model, window, (current, source), base, upward, kind
     )
     flux = _redraw_both(
-        u[8:14], draws, model, window, upward, (host, current), bare, (host_plain, plain)
+        u[8:14], numbers, model, window, upward, (host, current), bare, (host_plain, plain)
     )
     source = with_colours(with_flux(source, flux.own), flux.colours)
-    host_image = coloured(model, host_plain, colours_of(model, host))
-    image = coloured(model, plain, flux.colours)
+    host_image = apply_colours(model, host_plain, colours_of(model, host))
+    image = apply_colours(model, plain, flux.colours)
 
     new_host = with_flux(host, jnp.where(upward, flux.beside, flux.alone))
     updated_hosts = put(hosts, slots.host, new_host)
@@ -217,16 +222,16 @@ def _host_image(
     model: Model, window: Window, state: WindowState, slots: Slots, host: Array, any_host: bool
 ) -> Array:
     """Image of the host, of whichever kind, of unit flux in every band."""
-    as_point = plain_patch(model, window, POINT, host)
+    as_point = unit_image_per_band(model, window, POINT, host)
     if not any_host:
         return as_point
-    as_extended = plain_patch(model, window, EXTENDED, host)
+    as_extended = unit_image_per_band(model, window, EXTENDED, host)
     return jnp.where(slots.host < state.points.shape[0], as_point, as_extended)
 
 
 def _with_image(
     uniform: Array,
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     window: Window,
     sources: tuple[Array, Array],
@@ -238,13 +243,13 @@ def _with_image(
     current, source = sources
     flux_now, now = jnp.where(upward, 0.0, current[FLUX]), colours_of(model, current)
     if kind == POINT:
-        plain = plain_patch(model, window, POINT, source)
-        return source, plain, base + flux_now * coloured(model, plain, now), jnp.float32(0.0)
+        plain = unit_image_per_band(model, window, POINT, source)
+        return source, plain, base + flux_now * apply_colours(model, plain, now), jnp.float32(0.0)
     # Shapes are compared on the residual without host and companion, which is the same
     # in both directions.
-    shapes, images = tries(draws, model, window, source, upward)
-    bare = base + flux_now * coloured(model, images[0], now)
-    shape, plain, log_ratio = choose_shape(
+    shapes, images = propose_shapes(numbers, model, window, source, upward)
+    bare = base + flux_now * apply_colours(model, images[0], now)
+    shape, plain, log_ratio = select_shape(
         uniform, model, window, bare, shapes, images, upward, mean_colours(model)
     )
     return with_shape(source, shape), plain, bare, log_ratio
@@ -252,7 +257,7 @@ def _with_image(
 
 def _redraw_both(
     uniform: Array,
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     window: Window,
     upward: Array,
@@ -275,10 +280,10 @@ def _redraw_both(
         scores.T, jnp.moveaxis(gram, 2, 0)
     )
 
-    drawn = sample_flux(uniform[:2], draws.flux[0], prior, means[0], precisions[0])
+    drawn = sample_flux(uniform[:2], numbers.flux[0], prior, means[0], precisions[0])
     own = jnp.where(upward, drawn, now[1][FLUX])
     given = (own, means[1:], precisions[1:])
-    drawn = sample_colours(uniform[4], draws.colours, draws.normal, prior, *given)
+    drawn = sample_colours(uniform[4], numbers.colours, numbers.normal, prior, *given)
     colours = jnp.where(upward, drawn, colours_of(model, now[1]))
 
     host_factor, factor = band_factors(model, host_colours), band_factors(model, colours)
@@ -287,7 +292,7 @@ def _redraw_both(
     left = scores[0] - own * factor * overlap
     beside = flux_conditional(prior, jnp.sum(host_factor * left), host_information)
     host_mean = jnp.where(upward, beside[0], alone[0])
-    drawn = sample_flux(uniform[2:4], draws.flux[1], prior, host_mean, alone[1])
+    drawn = sample_flux(uniform[2:4], numbers.flux[1], prior, host_mean, alone[1])
     here = now[0][FLUX]
     flux_alone, flux_beside = jnp.where(upward, here, drawn), jnp.where(upward, drawn, here)
     log_ratio = (

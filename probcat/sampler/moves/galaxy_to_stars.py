@@ -13,17 +13,17 @@ from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.companion import neighbour_weights
 from probcat.sampler.moves.types import Outcome, Proposal
 from probcat.sampler.proposals.colours import divide, log_division, merge, sample_difference
-from probcat.sampler.proposals.flux_redraw import redraw
+from probcat.sampler.proposals.flux_redraw import redraw_flux
 from probcat.sampler.proposals.fluxes import choose, choose_uniformly, empty_slot, log_probability
 from probcat.sampler.proposals.pairs import (
-    log_share_density,
+    log_flux_fraction_density,
     log_step_density,
-    sample_share,
+    sample_flux_fraction,
     sample_step,
     splittable,
 )
-from probcat.sampler.proposals.shapes import choose_shape, tries
-from probcat.sampler.window.light import coloured, patch
+from probcat.sampler.proposals.shapes import propose_shapes, select_shape
+from probcat.sampler.window.light import apply_colours, unit_image
 from probcat.sampler.window.slots import (
     active,
     colours_of,
@@ -41,8 +41,8 @@ from probcat.sampler.window.structures import (
     FLUX,
     POINT,
     RADIUS,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -54,12 +54,16 @@ REACH = 1.5
 """Partners are chosen within about this many FWHM."""
 
 
-def blend(
-    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
+def galaxy_to_stars(
+    numbers: RandomNumbers,
+    model: Model,
+    search: tuple[Search, ...],
+    window: Window,
+    state: WindowState,
 ) -> tuple[WindowState, Outcome]:
     """One galaxy to two stars (upward) or back."""
     del search
-    u = draws.uniform
+    u = numbers.uniform
     prior, points, extended = model.prior, state.points, state.extended
     upward = u[0] < 0.5
 
@@ -69,28 +73,28 @@ def blend(
     share_now = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
     middle = share_now * first[:FLUX] + (1.0 - share_now) * second[:FLUX]
     centre = jnp.where(upward, galaxy[:FLUX], middle)
-    share = jnp.where(upward, sample_share(u[4:7], prior, flux_now), share_now)
+    fraction = jnp.where(upward, sample_flux_fraction(u[4:7], prior, flux_now), share_now)
     drawn = sample_step(u[7:10], galaxy[RADIUS])
     step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
-    position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
+    position_1, position_2 = centre + (1.0 - fraction) * step, centre - fraction * step
     joined, difference = merge(share_now, colours_of(model, first), colours_of(model, second))
     joined = jnp.where(upward, colours_of(model, galaxy), joined)
-    difference = jnp.where(upward, sample_difference(draws.normal, prior), difference)
-    colours_1, colours_2 = divide(share, joined, difference)
-    unit = (star(position_1, share, colours_1), star(position_2, 1.0 - share, colours_2))
-    images = [one[FLUX] * patch(model, window, POINT, one) for one in unit]
+    difference = jnp.where(upward, sample_difference(numbers.normal, prior), difference)
+    colours_1, colours_2 = divide(fraction, joined, difference)
+    unit = (star(position_1, fraction, colours_1), star(position_2, 1.0 - fraction, colours_2))
+    images = [one[FLUX] * unit_image(model, window, POINT, one) for one in unit]
     pair = images[0] + images[1]
 
     galaxy = with_colours(with_position(galaxy, centre), joined)
-    shapes, candidates = tries(draws, model, window, galaxy, ~upward)
+    shapes, candidates = propose_shapes(numbers, model, window, galaxy, ~upward)
     bare = state.residual + flux_now * jnp.where(
-        upward, coloured(model, candidates[0], joined), pair
+        upward, apply_colours(model, candidates[0], joined), pair
     )
-    shape, plain, log_shape_ratio = choose_shape(
+    shape, plain, log_shape_ratio = select_shape(
         u[10], model, window, bare, shapes, candidates, ~upward, joined
     )
-    image = coloured(model, plain, joined)
-    flux = redraw(u[11:13], draws, model, window, upward, flux_now, bare, (image, pair))
+    image = apply_colours(model, plain, joined)
+    flux = redraw_flux(u[11:13], numbers, model, window, upward, flux_now, bare, (image, pair))
     star_1, star_2 = (with_flux(one, one[FLUX] * flux.upper) for one in unit)
     as_galaxy = with_shape(with_flux(galaxy, flux.lower), shape)
     with_pair = put(put(points, slots[0], star_1), slots[1], star_2)
@@ -108,7 +112,7 @@ def blend(
         + log_probability(near, slots[0])
         + flux.log_ratio
         + jnp.log(num_extended.astype(jnp.float32))
-        - log_share_density(prior, flux.lower, share)
+        - log_flux_fraction_density(prior, flux.lower, fraction)
         - log_step_density(jnp.sum(step**2), shape[0])
         + jnp.log(flux.upper)
         + log_division(prior, joined, difference, colours_1, colours_2)
@@ -126,7 +130,7 @@ def blend(
             jnp.where(upward, with_pair, without_pair),
             put(extended, galaxy_slot, jnp.where(upward, 0.0, as_galaxy)),
         ),
-        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(flux.information),
+        signal=jnp.minimum(fraction, 1.0 - fraction) * flux.upper * jnp.sqrt(flux.information),
     )
     full = existing & ~has_room & jnp.stack([upward, ~upward])
     return decide(u[13], window, state._replace(overflow=state.overflow | full), proposal)

@@ -26,7 +26,7 @@ from probcat.model.prior.densities import (
     to_shape,
 )
 from probcat.model.prior.prior import Prior
-from probcat.sampler.moves.accept import light_score, log_likelihood_gain
+from probcat.sampler.moves.accept import light_score, log_likelihood_change
 from probcat.sampler.moves.hmc_mass import (
     TAU,
     Coordinates,
@@ -38,12 +38,12 @@ from probcat.sampler.moves.hmc_mass import (
     taken,
 )
 from probcat.sampler.window.light import (
-    Seen,
-    draw_groups,
+    ImageInWindow,
+    extended_stamp,
     locate,
-    one_extended,
     profiles_of,
-    psf_place,
+    psf_position,
+    render_images,
 )
 from probcat.sampler.window.slots import active, all_fit
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE, Model, Window, WindowState, X, Y
@@ -56,7 +56,7 @@ class Phase(NamedTuple):
     momentum: Coordinates
     bare: Array
     residual: Array
-    log_prior_gain: Array
+    log_prior_change: Array
 
 
 def hmc(
@@ -95,7 +95,7 @@ def hmc(
     step = window.step_size * (0.7 + 0.6 * uniform[0])
     end = _leapfrog(model, path, start, momentum, state.residual, step, num_steps)
 
-    energy = log_likelihood_gain(window, state.residual, end.residual) + end.log_prior_gain
+    energy = log_likelihood_change(window, state.residual, end.residual) + end.log_prior_change
     energy = energy + _kinetic(path, momentum) - _kinetic(path, end.momentum)
     acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
     points, extended = _sources(model, path, end.at)
@@ -146,26 +146,28 @@ def _fluxes(model: Model, at: Array, mask: Array) -> Array:
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
     fluxes = _by_image(model, _fluxes(model, at.points, path.mask.points))
     if at.extended.shape[0] == 0:
-        return draw_groups(model, path.window, partial(_points, at.points), fluxes)
+        return render_images(model, path.window, partial(_points, at.points), fluxes)
     shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
     profiles = jax.vmap(partial(profiles_of, model), out_axes=1)(shapes)
     extended_fluxes = _by_image(model, _fluxes(model, at.extended, path.mask.extended))
 
-    def draw(seen: Seen, size: int, flux: Array, other: Array, profiles: list[Array]) -> Array:
+    def render_one(
+        seen: ImageInWindow, size: int, flux: Array, other: Array, profiles: list[Array]
+    ) -> Array:
         where = locate(seen, at.extended[:, X], at.extended[:, Y])
-        one = partial(one_extended, seen.image, model.large_size, size=size)
-        light = jax.vmap(one)(*where, profiles, shapes, psf_place(seen, *where))
+        one = partial(extended_stamp, seen.image, model.large_size, size=size)
+        light = jax.vmap(one)(*where, profiles, shapes, psf_position(seen, *where))
         both = _points(at.points, seen, size, flux)
-        return both + jnp.sum((seen.gain * other)[:, None, None] * light, axis=0)
+        return both + jnp.sum((seen.flux_factor * other)[:, None, None] * light, axis=0)
 
-    return draw_groups(model, path.window, draw, fluxes, extended_fluxes, profiles)
+    return render_images(model, path.window, render_one, fluxes, extended_fluxes, profiles)
 
 
-def _points(at: Array, seen: Seen, size: int, flux: Array) -> Array:
+def _points(at: Array, seen: ImageInWindow, size: int, flux: Array) -> Array:
     """Light of all point sources in one image."""
     where = locate(seen, at[:, X], at[:, Y])
-    tables, place = seen.image.point_tables, psf_place(seen, *where)
-    return points_image(tables, *where, seen.gain * flux, size, place)
+    tables, place = seen.image.point_tables, psf_position(seen, *where)
+    return points_image(tables, *where, seen.flux_factor * flux, size, place)
 
 
 def _by_image(model: Model, fluxes: Array) -> list[Array]:
@@ -243,9 +245,9 @@ def _leapfrog(
             prior_force,
             path.mask,
         )
-        gain = jnp.where(first, -log_prior, phase.log_prior_gain)
-        gain = jnp.where(last, gain + log_prior, gain)
-        return Phase(at, momentum, bare, residual, gain), None
+        flux_factor = jnp.where(first, -log_prior, phase.log_prior_change)
+        flux_factor = jnp.where(last, flux_factor + log_prior, flux_factor)
+        return Phase(at, momentum, bare, residual, flux_factor), None
 
     begin = Phase(start, momentum, residual, residual, jnp.zeros_like(step))
     steps = jnp.arange(num_steps + 1, dtype=jnp.int32)

@@ -87,8 +87,8 @@ def prepare(
         mask=mask,
         scales=Coordinates(scale, extended_scale),
         mass=mass,
-        lower=jnp.append(window.lower, jnp.log(low)),
-        upper=jnp.append(window.upper, jnp.log(jnp.minimum(high, huge))),
+        lower=jnp.append(window.lower_bound, jnp.log(low)),
+        upper=jnp.append(window.upper_bound, jnp.log(jnp.minimum(high, huge))),
     )
 
 
@@ -99,7 +99,7 @@ def log_signal(model: Model, window: Window, at: Array) -> Array:
     signals = []
     for band in range(model.num_colours + 1):
         floor = 1e-2 / (low * factor[band]) ** 2
-        level = window.search_precision[band] * window.temperature + floor
+        level = window.search_precision[band] * window.beta + floor
         local = interpolate(model, level, at[:, X], at[:, Y])
         signals.append(at[:, FLUX + band] + 0.5 * jnp.log(local))
     return jnp.stack(signals, axis=1)
@@ -124,11 +124,11 @@ def _point_mass(model: Model, scale: Array) -> Array:
 def _extended_mass(model: Model, scale: Array) -> Array:
     """Do the same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
     psf_square = (model.fwhm / 2.355) ** 2
-    share = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, -1:]))
-    signal = jnp.exp(2.0 * scale[:, :-1]) * share
+    fraction = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, -1:]))
+    signal = jnp.exp(2.0 * scale[:, :-1]) * fraction
     slope = jnp.sum(signal * model.band_slope[None], axis=1, keepdims=True)
-    position = slope * share + 0.05
-    bend = jnp.sum(signal, axis=1, keepdims=True) * (1.0 - share) ** 2
+    position = slope * fraction + 0.05
+    bend = jnp.sum(signal, axis=1, keepdims=True) * (1.0 - fraction) ** 2
     shape, index = bend + 1.0, 0.1 * bend + 1.0
     fluxes = signal + _flux_floor(model)[None]
     return jnp.concatenate([position, position, fluxes, shape, shape, shape, index], axis=1)

@@ -20,11 +20,11 @@ from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.companion import neighbour_weights
 from probcat.sampler.moves.types import Outcome, Proposal
 from probcat.sampler.proposals.colours import divide, log_division, merge, sample_difference
-from probcat.sampler.proposals.flux_redraw import Redrawn, redraw
+from probcat.sampler.proposals.flux_redraw import Redrawn, redraw_flux
 from probcat.sampler.proposals.fluxes import choose, choose_uniformly, empty_slot, log_probability
 from probcat.sampler.proposals.laplace_fit import Fit, log_fit_density, sample_fit
 from probcat.sampler.proposals.pair_fits import (
-    CELL,
+    ANCHOR_CELL,
     Pair,
     anchor_near,
     exchanged,
@@ -36,15 +36,15 @@ from probcat.sampler.proposals.pair_fits import (
     typical_shape,
 )
 from probcat.sampler.proposals.pairs import pick_weights
-from probcat.sampler.window.light import coloured, extended_patch
+from probcat.sampler.window.light import apply_colours, extended_unit_image
 from probcat.sampler.window.slots import active, colours_of, contains, put, sources_of, star
 from probcat.sampler.window.structures import (
     EXTENDED,
     FLUX,
     NUM_SHAPE,
     POINT,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -105,7 +105,7 @@ class _Both(NamedTuple):
 
 
 def refit(
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
     window: Window,
@@ -114,21 +114,21 @@ def refit(
 ) -> tuple[WindowState, Outcome]:
     """One galaxy to a source of `kind` and a star (upward), or back."""
     del search
-    u = draws.uniform
-    now = _current(draws, model, state, kind)
+    u = numbers.uniform
+    now = _current(numbers, model, state, kind)
     bare = state.residual + _light_now(model, window, now, kind)
     centre = jnp.where(now.upward, now.galaxy[:FLUX], now.pair.centroid)
     anchor = anchor_near(model, u[17:19], centre)
     fits = fit_both(model, window, bare, anchor, now.joined, kind)
     both = _propose(u, model, now, fits, kind)
 
-    colours = divide(both.pair.share, now.joined, now.difference)
-    one = extended_patch(model, window, both.single[X], both.single[Y], both.shape)
+    colours = divide(both.pair.fraction, now.joined, now.difference)
+    one = extended_unit_image(model, window, both.single[X], both.single[Y], both.shape)
     images = (
-        coloured(model, one, now.joined),
+        apply_colours(model, one, now.joined),
         image_of_pair(model, window, both.pair, colours, kind),
     )
-    flux = redraw(u[14:16], draws, model, window, now.upward, now.flux, bare, images)
+    flux = redraw_flux(u[14:16], numbers, model, window, now.upward, now.flux, bare, images)
     sources = _sources(now, both, flux, colours, kind)
     states = _states(state, kind, now, sources)
     log_ratio = (
@@ -142,8 +142,8 @@ def refit(
     proposed = jnp.where(now.upward, both.pair.centroid, both.single[:2])
     away = jnp.abs(anchor_near(model, u[17:19], proposed) - anchor)
     existing = jnp.where(now.upward, jnp.any(active(state.extended)), _has_pair(state, kind))
-    possible = existing & now.has_room & jnp.all(away < 0.1 * CELL * model.fwhm)
-    share = both.pair.share
+    possible = existing & now.has_room & jnp.all(away < 0.1 * ANCHOR_CELL * model.fwhm)
+    fraction = both.pair.fraction
     proposal = Proposal(
         upward=now.upward,
         possible=possible & _inside(window, now, both) & jnp.isfinite(log_ratio),
@@ -153,43 +153,43 @@ def refit(
             jnp.where(now.upward, states[1][POINT], states[0][POINT]),
             jnp.where(now.upward, states[1][EXTENDED], states[0][EXTENDED]),
         ),
-        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(flux.information),
+        signal=jnp.minimum(fraction, 1.0 - fraction) * flux.upper * jnp.sqrt(flux.information),
     )
     lacking = jnp.stack([now.upward, ~now.upward & (kind == POINT)])
     overflow = state.overflow | (existing & ~now.has_room & lacking)
     return decide(u[16], window, state._replace(overflow=overflow), proposal)
 
 
-def _current(draws: Draws, model: Model, state: WindowState, kind: int) -> _Current:
+def _current(numbers: RandomNumbers, model: Model, state: WindowState, kind: int) -> _Current:
     """Choose a galaxy or a pair."""
-    u, prior = draws.uniform, model.prior
+    u, prior = numbers.uniform, model.prior
     upward = u[0] < 0.5
     slots, galaxy_slot, has_room = _choose_slots(u[1:4], model, state, kind, upward)
     first, second = sources_of(state, kind)[slots[0]], state.points[slots[1]]
     galaxy = state.extended[galaxy_slot]
-    share = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
+    fraction = first[FLUX] / jnp.maximum(first[FLUX] + second[FLUX], 1e-30)
     shape = _shape_or_typical(model, first) if kind == EXTENDED else typical_shape(model)
-    joined, difference = merge(share, colours_of(model, first), colours_of(model, second))
+    joined, difference = merge(fraction, colours_of(model, first), colours_of(model, second))
     return _Current(
         upward,
         slots,
         galaxy_slot,
         has_room,
         galaxy,
-        Pair(jnp.stack([first[:FLUX], second[:FLUX]]), shape, share),
+        Pair(jnp.stack([first[:FLUX], second[:FLUX]]), shape, fraction),
         jnp.where(upward, galaxy[FLUX], first[FLUX] + second[FLUX]),
         jnp.where(upward, colours_of(model, galaxy), joined),
-        jnp.where(upward, sample_difference(draws.normal, prior), difference),
+        jnp.where(upward, sample_difference(numbers.normal, prior), difference),
     )
 
 
 def _light_now(model: Model, window: Window, now: _Current, kind: int) -> Array:
     """Light of the chosen galaxy or pair, as it is."""
-    colours = divide(now.pair.share, now.joined, now.difference)
+    colours = divide(now.pair.fraction, now.joined, now.difference)
     two = image_of_pair(model, window, now.pair, colours, kind)
     shape = _shape_or_typical(model, now.galaxy)
-    one = extended_patch(model, window, now.galaxy[X], now.galaxy[Y], shape)
-    image = jnp.where(now.upward, coloured(model, one, now.joined), two)
+    one = extended_unit_image(model, window, now.galaxy[X], now.galaxy[Y], shape)
+    image = jnp.where(now.upward, apply_colours(model, one, now.joined), two)
     return jnp.where(now.flux > 0.0, now.flux * image, 0.0)
 
 
@@ -216,11 +216,11 @@ def _sources(
     now: _Current, both: _Both, flux: Redrawn, colours: tuple[Array, Array], kind: int
 ) -> tuple[Array, Array, Array]:
     """Galaxy, and first and second of the pair, as states hold them."""
-    share, places = both.pair.share, both.pair.places
+    fraction, places = both.pair.fraction, both.pair.places
     galaxy = jnp.concatenate([both.single[:2], flux.lower[None], now.joined, both.shape])
-    first = star(places[0], share * flux.upper, colours[0])
+    first = star(places[0], fraction * flux.upper, colours[0])
     first = jnp.concatenate([first, both.pair.shape]) if kind == EXTENDED else first
-    return galaxy, first, star(places[1], (1.0 - share) * flux.upper, colours[1])
+    return galaxy, first, star(places[1], (1.0 - fraction) * flux.upper, colours[1])
 
 
 def _log_prior_ratio(

@@ -5,17 +5,17 @@ import jax.numpy as jnp
 from probcat.model.prior.densities import log_flux_prior
 from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.types import Outcome, Proposal
-from probcat.sampler.proposals.flux_redraw import redraw
+from probcat.sampler.proposals.flux_redraw import redraw_flux
 from probcat.sampler.proposals.fluxes import choose_uniformly, empty_slot
-from probcat.sampler.proposals.shapes import choose_shape, tries
-from probcat.sampler.window.light import coloured, patch
+from probcat.sampler.proposals.shapes import propose_shapes, select_shape
+from probcat.sampler.window.light import apply_colours, unit_image
 from probcat.sampler.window.slots import active, colours_of, put, with_flux, with_shape
 from probcat.sampler.window.structures import (
     EXTENDED,
     FLUX,
     POINT,
-    Draws,
     Model,
+    RandomNumbers,
     Search,
     Window,
     WindowState,
@@ -23,11 +23,15 @@ from probcat.sampler.window.structures import (
 
 
 def retype(
-    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
+    numbers: RandomNumbers,
+    model: Model,
+    search: tuple[Search, ...],
+    window: Window,
+    state: WindowState,
 ) -> tuple[WindowState, Outcome]:
     """Change the type of one source; upward is point to extended."""
     del search
-    u = draws.uniform
+    u = numbers.uniform
     prior = model.prior
     upward = u[0] < 0.5
 
@@ -44,16 +48,16 @@ def retype(
     kept = jnp.where(upward, star, current[:columns])
     source = jnp.concatenate([kept, current[columns:]])
     colours = colours_of(model, source)
-    point_image = patch(model, window, POINT, source)
-    shapes, images = tries(draws, model, window, source, upward)
-    own = coloured(model, images[0], colours)
+    point_image = unit_image(model, window, POINT, source)
+    shapes, images = propose_shapes(numbers, model, window, source, upward)
+    own = apply_colours(model, images[0], colours)
     bare = state.residual + flux_now * jnp.where(upward, point_image, own)
-    shape, plain, log_shape_ratio = choose_shape(
+    shape, plain, log_shape_ratio = select_shape(
         u[3], model, window, bare, shapes, images, upward, colours
     )
-    image = coloured(model, plain, colours)
+    image = apply_colours(model, plain, colours)
 
-    flux = redraw(u[4:6], draws, model, window, upward, flux_now, bare, (point_image, image))
+    flux = redraw_flux(u[4:6], numbers, model, window, upward, flux_now, bare, (point_image, image))
 
     num_points = jnp.sum(active(state.points)) + jnp.where(upward, 0, 1)
     num_extended = jnp.sum(active(state.extended)) + jnp.where(upward, 1, 0)

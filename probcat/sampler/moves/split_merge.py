@@ -13,21 +13,21 @@ from probcat.model.prior.densities import log_flux_prior
 from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.types import Outcome, Proposal
 from probcat.sampler.proposals.colours import divide, log_division, merge, sample_difference
-from probcat.sampler.proposals.flux_redraw import redraw
+from probcat.sampler.proposals.flux_redraw import redraw_flux
 from probcat.sampler.proposals.fluxes import choose, empty_slot, log_probability
 from probcat.sampler.proposals.pairs import (
     choose_partner,
+    log_flux_fraction_density,
     log_partner,
-    log_share_density,
     log_step_density,
     pair_scale,
     pick_weights,
-    sample_share,
+    sample_flux_fraction,
     sample_step,
     split_weights,
     splittable,
 )
-from probcat.sampler.window.light import patch
+from probcat.sampler.window.light import unit_image
 from probcat.sampler.window.slots import (
     active,
     colours_of,
@@ -38,15 +38,27 @@ from probcat.sampler.window.slots import (
     total,
     with_flux,
 )
-from probcat.sampler.window.structures import FLUX, POINT, Draws, Model, Search, Window, WindowState
+from probcat.sampler.window.structures import (
+    FLUX,
+    POINT,
+    Model,
+    RandomNumbers,
+    Search,
+    Window,
+    WindowState,
+)
 
 
 def split_merge(
-    draws: Draws, model: Model, search: tuple[Search, ...], window: Window, state: WindowState
+    numbers: RandomNumbers,
+    model: Model,
+    search: tuple[Search, ...],
+    window: Window,
+    state: WindowState,
 ) -> tuple[WindowState, Outcome]:
     """One split or merge of point sources."""
     del search
-    u = draws.uniform
+    u = numbers.uniform
     prior, sources = model.prior, state.points
     upward = u[0] < 0.5
 
@@ -64,22 +76,22 @@ def split_merge(
     centre = jnp.where(upward, first[:FLUX], middle)
     joined, difference = merge(share_now, colours_of(model, first), colours_of(model, second))
     joined = jnp.where(upward, colours_of(model, first), joined)
-    difference = jnp.where(upward, sample_difference(draws.normal, prior), difference)
-    image = patch(model, window, POINT, star(centre, jnp.float32(1.0), joined))
+    difference = jnp.where(upward, sample_difference(numbers.normal, prior), difference)
+    image = unit_image(model, window, POINT, star(centre, jnp.float32(1.0), joined))
     information = total(window.weight * image**2)
     level = information / model.point_norm
 
-    share = jnp.where(upward, sample_share(u[3:6], prior, flux_now), share_now)
-    drawn = sample_step(u[6:9], pair_scale(model, level, share, flux_now))
+    fraction = jnp.where(upward, sample_flux_fraction(u[3:6], prior, flux_now), share_now)
+    drawn = sample_step(u[6:9], pair_scale(model, level, fraction, flux_now))
     step = jnp.where(upward, drawn, first[:FLUX] - second[:FLUX])
-    position_1, position_2 = centre + (1.0 - share) * step, centre - share * step
-    colours_1, colours_2 = divide(share, joined, difference)
-    unit = (star(position_1, share, colours_1), star(position_2, 1.0 - share, colours_2))
-    images = [one[FLUX] * patch(model, window, POINT, one) for one in unit]
+    position_1, position_2 = centre + (1.0 - fraction) * step, centre - fraction * step
+    colours_1, colours_2 = divide(fraction, joined, difference)
+    unit = (star(position_1, fraction, colours_1), star(position_2, 1.0 - fraction, colours_2))
+    images = [one[FLUX] * unit_image(model, window, POINT, one) for one in unit]
     both = images[0] + images[1]
     bare = state.residual + flux_now * jnp.where(upward, image, both)
 
-    flux = redraw(u[9:11], draws, model, window, upward, flux_now, bare, (image, both))
+    flux = redraw_flux(u[9:11], numbers, model, window, upward, flux_now, bare, (image, both))
     split_1, split_2 = (with_flux(one, one[FLUX] * flux.upper) for one in unit)
     merged = star(centre, flux.lower, joined)
     upper = put(sources, first_slot, split_1)
@@ -97,7 +109,7 @@ def split_merge(
         + log_partner(model, window, upper, split_2, excluded, first_slot)
         + flux.log_ratio
         - hosted
-        - _log_pair_density(prior, model, level, flux.lower, share, step)
+        - _log_pair_density(prior, model, level, flux.lower, fraction, step)
         + jnp.log(flux.upper)
         + log_division(prior, joined, difference, colours_1, colours_2)
     )
@@ -114,12 +126,14 @@ def split_merge(
         log_ratio=log_ratio,
         residual=(bare - flux.lower * image, bare - flux.upper * both),
         sources=(jnp.where(upward, both_split, lower), state.extended),
-        signal=jnp.minimum(share, 1.0 - share) * flux.upper * jnp.sqrt(information),
+        signal=jnp.minimum(fraction, 1.0 - fraction) * flux.upper * jnp.sqrt(information),
     )
     overflow = state.overflow | (upward & ~has_room & able & one_hot(POINT, 2))
     return decide(u[11], window, state._replace(overflow=overflow), proposal)
 
 
-def _log_pair_density(prior, model, level, flux, share, step) -> Array:
-    scale = pair_scale(model, level, share, flux)
-    return log_share_density(prior, flux, share) + log_step_density(jnp.sum(step**2), scale)
+def _log_pair_density(prior, model, level, flux, fraction, step) -> Array:
+    scale = pair_scale(model, level, fraction, flux)
+    return log_flux_fraction_density(prior, flux, fraction) + log_step_density(
+        jnp.sum(step**2), scale
+    )

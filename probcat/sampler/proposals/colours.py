@@ -15,34 +15,34 @@ from probcat.model.prior.prior import Prior
 from probcat.sampler.proposals.fluxes import HALF_LOG_TWO_PI
 from probcat.sampler.window.structures import Model
 
-PRIOR_SHARE = 0.1
+PRIOR_FRACTION = 0.1
 NEWTON_STEPS = 4
 GREATEST = 30.0
 """Largest absolute value of a colour on the way of a Newton iteration."""
 
 
-def merge(share: Array, first: Array, second: Array) -> tuple[Array, Array]:
+def merge(fraction: Array, first: Array, second: Array) -> tuple[Array, Array]:
     """Colours of the sum of two sources, and their difference.
 
     Parameters
     ----------
-    share : Array
+    fraction : Array
         Of the first in the flux of the first band.
     first, second : Array, shape (B - 1,)
     """
     if first.shape[0] == 0:
         return first, first
     least = jnp.float32(1e-12)
-    log_share = jnp.log(jnp.maximum(share, least))
-    log_rest = jnp.log(jnp.maximum(1.0 - share, least))
+    log_share = jnp.log(jnp.maximum(fraction, least))
+    log_rest = jnp.log(jnp.maximum(1.0 - fraction, least))
     return jnp.logaddexp(log_share + first, log_rest + second), first - second
 
 
-def divide(share: Array, colours: Array, difference: Array) -> tuple[Array, Array]:
+def divide(fraction: Array, colours: Array, difference: Array) -> tuple[Array, Array]:
     """Colours of two sources from those of their sum: the inverse of `merge`."""
     if colours.shape[0] == 0:
         return colours, colours
-    log_share, log_rest = jnp.log(share), jnp.log1p(-share)
+    log_share, log_rest = jnp.log(fraction), jnp.log1p(-fraction)
     logit = log_share - log_rest + difference
     first = colours + jax.nn.log_sigmoid(logit) - log_share
     second = colours + jax.nn.log_sigmoid(-logit) - log_rest
@@ -101,7 +101,7 @@ def sample_colours(
         return normal
     centre, precision = _laplace(prior, flux, means, precisions)
     informed = centre + normal * jax.lax.rsqrt(precision)
-    return jnp.where(uniform < PRIOR_SHARE, from_prior, informed)
+    return jnp.where(uniform < PRIOR_FRACTION, from_prior, informed)
 
 
 def log_colours_density(
@@ -112,8 +112,8 @@ def log_colours_density(
         return jnp.float32(0.0)
     informed = _log_normal(colours, *_laplace(prior, flux, means, precisions))
     return jnp.logaddexp(
-        jnp.log1p(-PRIOR_SHARE) + informed,
-        jnp.log(PRIOR_SHARE) + log_colour_prior(prior, colours),
+        jnp.log1p(-PRIOR_FRACTION) + informed,
+        jnp.log(PRIOR_FRACTION) + log_colour_prior(prior, colours),
     )
 
 

@@ -7,7 +7,7 @@ from jax import Array
 
 from probcat.sampler.proposals.fluxes import flux_conditional, log_flux_density, sample_flux
 from probcat.sampler.window.slots import total
-from probcat.sampler.window.structures import Draws, Model, Window
+from probcat.sampler.window.structures import Model, RandomNumbers, Window
 
 
 class Redrawn(NamedTuple):
@@ -28,9 +28,9 @@ class Redrawn(NamedTuple):
     information: Array
 
 
-def redraw(
+def redraw_flux(
     uniform: Array,
-    draws: Draws,
+    numbers: RandomNumbers,
     model: Model,
     window: Window,
     upward: Array,
@@ -43,7 +43,7 @@ def redraw(
     Parameters
     ----------
     uniform : Array, shape (2,)
-    draws : Draws
+    numbers : RandomNumbers
     model, window : Model, Window
     upward : Array, bool
         Whether the current state is the lower one.
@@ -60,7 +60,7 @@ def redraw(
     below = flux_conditional(prior, scores[0], information[0])
     above = flux_conditional(prior, scores[1], information[1])
     mean, precision = (jnp.where(upward, b, a) for a, b in zip(below, above, strict=True))
-    drawn = sample_flux(uniform, draws.flux[0], prior, mean, precision)
+    drawn = sample_flux(uniform, numbers.flux[0], prior, mean, precision)
     lower, upper = jnp.where(upward, flux_now, drawn), jnp.where(upward, drawn, flux_now)
     log_ratio = log_flux_density(prior, lower, *below) - log_flux_density(prior, upper, *above)
     return Redrawn(lower, upper, log_ratio, information[0])

@@ -8,7 +8,7 @@ from jax.scipy.special import log_ndtr, ndtr, ndtri
 from probcat.model.prior.densities import log_flux_prior
 from probcat.model.prior.prior import Prior
 
-PRIOR_SHARE = 0.05
+PRIOR_FRACTION = 0.05
 TAIL = 3.0
 HALF_LOG_TWO_PI = 0.9189385332046727
 
@@ -80,7 +80,7 @@ def sample_flux(
     """
     low, _ = prior.flux_limits
     informed = sample_above(uniform[0], mean, precision, low)
-    return jnp.where(uniform[1] < PRIOR_SHARE, from_prior, informed)
+    return jnp.where(uniform[1] < PRIOR_FRACTION, from_prior, informed)
 
 
 def log_flux_density(prior: Prior, flux: Array, mean: Array, precision: Array) -> Array:
@@ -88,7 +88,7 @@ def log_flux_density(prior: Prior, flux: Array, mean: Array, precision: Array) -
     low, _ = prior.flux_limits
     informed = log_density_above(jnp.maximum(flux, low), mean, precision, low)
     return jnp.logaddexp(
-        jnp.log1p(-PRIOR_SHARE) + informed, jnp.log(PRIOR_SHARE) + log_flux_prior(prior, flux)
+        jnp.log1p(-PRIOR_FRACTION) + informed, jnp.log(PRIOR_FRACTION) + log_flux_prior(prior, flux)
     )
 
 

@@ -25,7 +25,7 @@ from probcat.sampler.proposals.fluxes import HALF_LOG_TWO_PI
 from probcat.sampler.window.slots import total
 from probcat.sampler.window.structures import Window
 
-SCALES, SHARES = (1.1, 2.5), (0.7, 0.3)
+SCALES, FRACTIONS = (1.1, 2.5), (0.7, 0.3)
 """Of the Gaussians that are mixed, in standard deviations of the fit, and how much of each."""
 FIRST_DAMPING, EASE, TIGHTEN = 0.1, 0.2, 6.0
 RIDGE = 1e-3
@@ -139,7 +139,7 @@ def _solve(factor: Array, value: Array) -> Array:
 def sample_fit(uniform: Array, found: Fit) -> Array:
     """Draw parameters (k,) from around a fit, from uniforms (k + 1,)."""
     normal = ndtri(jnp.clip(uniform[1:], 1e-7, 1.0 - 1e-7))
-    scale = jnp.where(uniform[0] < SHARES[0], SCALES[0], SCALES[1])
+    scale = jnp.where(uniform[0] < FRACTIONS[0], SCALES[0], SCALES[1])
     spread = solve_triangular(found.factor.T, normal, lower=False)
     return found.best + scale * found.sigma * spread
 
@@ -150,8 +150,8 @@ def log_fit_density(found: Fit, place: Array) -> Array:
     square, number = jnp.sum(standard**2), place.shape[0]
     volume = jnp.sum(jnp.log(jnp.diagonal(found.factor))) - jnp.sum(jnp.log(found.sigma))
 
-    def normal(scale: float, share: float) -> Array:
-        height = jnp.log(jnp.float32(share)) - number * (jnp.log(jnp.float32(scale)))
+    def normal(scale: float, fraction: float) -> Array:
+        height = jnp.log(jnp.float32(fraction)) - number * (jnp.log(jnp.float32(scale)))
         return height - 0.5 * square / scale**2 - number * HALF_LOG_TWO_PI + volume
 
-    return jnp.logaddexp(normal(SCALES[0], SHARES[0]), normal(SCALES[1], SHARES[1]))
+    return jnp.logaddexp(normal(SCALES[0], FRACTIONS[0]), normal(SCALES[1], FRACTIONS[1]))

@@ -9,12 +9,12 @@ from probcat.model.point_sources import factors
 from probcat.psf.point_tables import PointTables
 from probcat.sampler.proposals.colours import mean_colours
 from probcat.sampler.proposals.fluxes import choose
-from probcat.sampler.window.batching import each
-from probcat.sampler.window.light import Seen, band_factors, locate, seen_by, unstack
+from probcat.sampler.window.batching import map_images
+from probcat.sampler.window.light import ImageInWindow, band_factors, in_images, locate, unstack
 from probcat.sampler.window.structures import Model, Search, Window
 
-UNIFORM_SHARE = 0.1
-CELL = 0.5
+UNIFORM_FRACTION = 0.1
+SEARCH_CELL = 0.5
 
 
 def build_search(tables: PointTables, interior: int, margin: int, rank: int = 3) -> Search:
@@ -28,7 +28,7 @@ def build_search(tables: PointTables, interior: int, margin: int, rank: int = 3)
     rank : int
         Terms kept; a proposal need not be exact.
     """
-    centre = margin - 0.25 + CELL * np.arange(2 * interior)
+    centre = margin - 0.25 + SEARCH_CELL * np.arange(2 * interior)
     return search_at(tables, centre, interior + 2 * margin, rank)
 
 
@@ -80,16 +80,18 @@ def score_map(model: Model, search: tuple[Search, ...], window: Window, weighted
     centre = cell_centres(search)
     x, y = jnp.meshgrid(centre, centre)
 
-    def one(own: Search, seen: Seen, part: Array, colour: Array) -> Array:
+    def one(own: Search, seen: ImageInWindow, part: Array, colour: Array) -> Array:
         cells, size = own.rows.shape[1:]
         start = 0.5 * (size - 1 - (cells - 1) * own.spacing)
         column, row = ((at - start) / own.spacing for at in locate(seen, x, y))
-        return colour * seen.gain * bilinear(_scores(own, part), column, row)
+        return colour * seen.flux_factor * bilinear(_scores(own, part), column, row)
 
     for number, group in enumerate(model.groups[1:], 1):
         part = jnp.stack([parts[index] for index in group])
         colour = jnp.stack([factor[model.bands[index]] for index in group])
-        scores = each(one, group, search[number], seen_by(model, window, number), part, colour)
+        scores = map_images(
+            one, group, search[number], in_images(model, window, number), part, colour
+        )
         score = score + jnp.sum(scores, axis=0)
     return score
 
@@ -115,22 +117,22 @@ def log_cells(model: Model, search: tuple[Search, ...], window: Window, residual
     """
     low, _ = model.prior.flux_limits
     score = score_map(model, search, window, window.weight * residual)
-    information = precision_map(model, window) * window.temperature + 1e-6 / low**2
+    information = precision_map(model, window) * window.beta + 1e-6 / low**2
     flux = jnp.maximum(score / information, low)
-    gain = flux * score - 0.5 * flux**2 * information
+    improvement = flux * score - 0.5 * flux**2 * information
     centre = cell_centres(search)
     # Cells without any place in them would win where there are no data.
-    half = 0.5 * CELL
-    in_x = (centre > window.lower[0] - half) & (centre < window.upper[0] + half)
-    in_y = (centre > window.lower[1] - half) & (centre < window.upper[1] + half)
+    half = 0.5 * SEARCH_CELL
+    in_x = (centre > window.lower_bound[0] - half) & (centre < window.upper_bound[0] + half)
+    in_y = (centre > window.lower_bound[1] - half) & (centre < window.upper_bound[1] + half)
     allowed = in_y[:, None] & in_x[None, :]
-    return jax.nn.log_softmax(jnp.where(allowed, gain, -1e30), axis=(0, 1))
+    return jax.nn.log_softmax(jnp.where(allowed, improvement, -1e30), axis=(0, 1))
 
 
 def cell_centres(search: tuple[Search, ...]) -> Array:
     """Centres of the half-pixel cells along an axis, in pixels of the window."""
     cells = search[0].rows.shape[2]
-    return (jnp.arange(cells, dtype=jnp.float32) + 0.5) * CELL + _edge(search)
+    return (jnp.arange(cells, dtype=jnp.float32) + 0.5) * SEARCH_CELL + _edge(search)
 
 
 def _edge(search: tuple[Search, ...]) -> float:
@@ -142,11 +144,11 @@ def precision_at(model: Model, window: Window, x: Array, y: Array) -> Array:
     """Tempered ``sum w P^2`` of a source of mean colours, from the cell that it lies in."""
     cells = window.search_precision.shape[-1]
     edge = _corner(model, cells)
-    column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
-    row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
+    column = jnp.clip(jnp.floor((x - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
+    row = jnp.clip(jnp.floor((y - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
     at = window.search_precision[:, row, column]
     factor = band_factors(model, mean_colours(model))
-    return jnp.sum(factor**2 * at) * window.temperature
+    return jnp.sum(factor**2 * at) * window.beta
 
 
 def _corner(model: Model, cells: int) -> float:
@@ -156,7 +158,7 @@ def _corner(model: Model, cells: int) -> float:
 def interpolate(model: Model, grid: Array, x: Array, y: Array) -> Array:
     """Bilinear interpolation of a map on the half-pixel grid at positions (S,)."""
     edge = _corner(model, grid.shape[0])
-    return bilinear(grid, (x - edge) / CELL - 0.5, (y - edge) / CELL - 0.5)
+    return bilinear(grid, (x - edge) / SEARCH_CELL - 0.5, (y - edge) / SEARCH_CELL - 0.5)
 
 
 def bilinear(grid: Array, column: Array, row: Array) -> Array:
@@ -186,10 +188,10 @@ def sample_position(uniform: Array, search: tuple[Search, ...], log_cell: Array)
     row_weight = jax.scipy.special.logsumexp(log_cell, axis=1)
     row = choose(uniform[0], row_weight)
     column = choose(uniform[1], log_cell[row])
-    corner = jnp.stack([column, row]).astype(jnp.float32) * CELL
-    informed = corner + CELL * uniform[2:4]
-    anywhere = uniform[2:4] * (cells * CELL)
-    uninformed = uniform[4] < UNIFORM_SHARE
+    corner = jnp.stack([column, row]).astype(jnp.float32) * SEARCH_CELL
+    informed = corner + SEARCH_CELL * uniform[2:4]
+    anywhere = uniform[2:4] * (cells * SEARCH_CELL)
+    uninformed = uniform[4] < UNIFORM_FRACTION
     return _edge(search) + jnp.where(uninformed, anywhere, informed)
 
 
@@ -197,8 +199,10 @@ def log_position_density(search: tuple[Search, ...], log_cell: Array, x: Array, 
     """Log density per square pixel of `sample_position`."""
     cells = search[0].rows.shape[2]
     edge = _edge(search)
-    column = jnp.clip(jnp.floor((x - edge) / CELL).astype(jnp.int32), 0, cells - 1)
-    row = jnp.clip(jnp.floor((y - edge) / CELL).astype(jnp.int32), 0, cells - 1)
-    informed = log_cell[row, column] - 2.0 * jnp.log(CELL)
-    uniform = -2.0 * jnp.log(cells * CELL)
-    return jnp.logaddexp(jnp.log1p(-UNIFORM_SHARE) + informed, jnp.log(UNIFORM_SHARE) + uniform)
+    column = jnp.clip(jnp.floor((x - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
+    row = jnp.clip(jnp.floor((y - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
+    informed = log_cell[row, column] - 2.0 * jnp.log(SEARCH_CELL)
+    uniform = -2.0 * jnp.log(cells * SEARCH_CELL)
+    return jnp.logaddexp(
+        jnp.log1p(-UNIFORM_FRACTION) + informed, jnp.log(UNIFORM_FRACTION) + uniform
+    )

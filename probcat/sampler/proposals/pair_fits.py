@@ -15,11 +15,11 @@ from probcat.model.prior.densities import from_shape, to_shape
 from probcat.model.prior.prior import Prior
 from probcat.numerics.shape_matrices import to_matrix
 from probcat.sampler.proposals.laplace_fit import Fit, fit, log_fit_density, misfit
-from probcat.sampler.window.light import coloured, extended_patch, patch
+from probcat.sampler.window.light import apply_colours, extended_unit_image, unit_image
 from probcat.sampler.window.slots import star
 from probcat.sampler.window.structures import EXTENDED, POINT, Model, Window, X, Y
 
-CELL = 1.0
+ANCHOR_CELL = 1.0
 """Side of the cells of the grid that anchors are on, in FWHM."""
 NUM_STEPS = 8
 TYPICAL_RADIUS, TYPICAL_INDEX = 0.35, 1.5
@@ -27,7 +27,7 @@ TYPICAL_RADIUS, TYPICAL_INDEX = 0.35, 1.5
 FREE_WIDTH = (1.5, 0.7, 0.7, 1.0)
 """How far fits of shapes may go in one step, and what holds them, in free coordinates."""
 LOGIT_WIDTH = 2.0
-FIRST_SHARES = (0.5, 0.8, 0.2)
+FIRST_FLUX_FRACTIONS = (0.5, 0.8, 0.2)
 """Of one star of a pair, from which the best is fitted."""
 DIRECTIONS, DISTANCES = 8, (0.4, 0.9)
 """Where a star beside a galaxy is looked for, distances in FWHM."""
@@ -44,18 +44,18 @@ class Pair(NamedTuple):
         Of the first and the second.
     shape : Array, shape (4,)
         Of the first, if it is a galaxy.
-    share : Array
+    fraction : Array
         Of the first.
     """
 
     places: Array
     shape: Array
-    share: Array
+    fraction: Array
 
     @property
     def centroid(self) -> Array:
         """Of the light, shape (2,)."""
-        return self.share * self.places[0] + (1.0 - self.share) * self.places[1]
+        return self.fraction * self.places[0] + (1.0 - self.fraction) * self.places[1]
 
 
 def typical_shape(model: Model) -> Array:
@@ -80,8 +80,8 @@ def to_pair(prior: Prior, free: Array, kind: int) -> Pair:
 
 def from_pair(prior: Prior, pair: Pair, kind: int) -> Array:
     """Free coordinates of a pair, shape (5,) of stars and (9,) with a galaxy."""
-    share = jnp.clip(pair.share, 1e-6, 1.0 - 1e-6)
-    logit = (jnp.log(share) - jnp.log1p(-share))[None]
+    fraction = jnp.clip(pair.fraction, 1e-6, 1.0 - 1e-6)
+    logit = (jnp.log(fraction) - jnp.log1p(-fraction))[None]
     shape = [from_shape(prior, pair.shape)] if kind == EXTENDED else []
     return jnp.concatenate([pair.places.reshape(-1), *shape, logit])
 
@@ -93,12 +93,12 @@ def image_of_pair(
     one = jnp.float32(1.0)
     if kind == EXTENDED:
         x, y = pair.places[0, X], pair.places[0, Y]
-        plain = extended_patch(model, window, x, y, pair.shape)
-        first = coloured(model, plain, colours[0])
+        plain = extended_unit_image(model, window, x, y, pair.shape)
+        first = apply_colours(model, plain, colours[0])
     else:
-        first = patch(model, window, POINT, star(pair.places[0], one, colours[0]))
-    second = patch(model, window, POINT, star(pair.places[1], one, colours[1]))
-    return pair.share * first + (1.0 - pair.share) * second
+        first = unit_image(model, window, POINT, star(pair.places[0], one, colours[0]))
+    second = unit_image(model, window, POINT, star(pair.places[1], one, colours[1]))
+    return pair.fraction * first + (1.0 - pair.fraction) * second
 
 
 def exchanged(free: Array) -> Array:
@@ -120,7 +120,7 @@ def log_pair_density(prior: Prior, found: Fit, free: Array, kind: int) -> Array:
 
 def anchor_near(model: Model, uniform: Array, centre: Array) -> Array:
     """Nearest point of a grid placed at random; the same for all states with that cell."""
-    cell = CELL * model.fwhm
+    cell = ANCHOR_CELL * model.fwhm
     offset = sample_offset(uniform, cell)
     return jnp.round((centre - offset) / cell) * cell + offset
 
@@ -142,7 +142,9 @@ def fit_both(
 
     def image_of_one(free: Array) -> Array:
         shape = to_shape(model.prior, free[2:])[0]
-        return coloured(model, extended_patch(model, window, free[X], free[Y], shape), joined)
+        return apply_colours(
+            model, extended_unit_image(model, window, free[X], free[Y], shape), joined
+        )
 
     def image_of_two(free: Array) -> Array:
         pair = to_pair(model.prior, free, kind)
@@ -172,12 +174,12 @@ def _starts(model: Model, one: Array, kind: int) -> Array:
         root = jnp.sqrt(0.25 * (xx - yy) ** 2 + xy**2)
         angle = 0.5 * jnp.arctan2(2.0 * xy, xx - yy)
         axis = jnp.stack([jnp.cos(angle), jnp.sin(angle)])
-        share = jnp.asarray(FIRST_SHARES, jnp.float32)
-        length = jnp.sqrt((0.5 * (xx + yy) + root) / (share * (1.0 - share)))
+        fraction = jnp.asarray(FIRST_FLUX_FRACTIONS, jnp.float32)
+        length = jnp.sqrt((0.5 * (xx + yy) + root) / (fraction * (1.0 - fraction)))
         length = jnp.clip(length, 0.3 * model.fwhm, 1.5 * model.fwhm)
         step = length[:, None] * axis[None]
-        first = one[None, :2] + (1.0 - share)[:, None] * step
-        logit = (jnp.log(share) - jnp.log1p(-share))[:, None]
+        first = one[None, :2] + (1.0 - fraction)[:, None] * step
+        logit = (jnp.log(fraction) - jnp.log1p(-fraction))[:, None]
         return jnp.concatenate([first, first - step, logit], axis=1)
     angle = jnp.arange(DIRECTIONS, dtype=jnp.float32) * (2.0 * jnp.pi / DIRECTIONS)
     ring = jnp.stack([jnp.cos(angle), jnp.sin(angle)], axis=1)

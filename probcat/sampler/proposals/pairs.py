@@ -29,7 +29,7 @@ WIDEST = 0.8
 """Greatest scale of a displacement in units of the PSF's FWHM."""
 
 
-def pair_scale(model: Model, level: Array, share: Array, flux: Array) -> Array:
+def pair_scale(model: Model, level: Array, fraction: Array, flux: Array) -> Array:
     """Separation at which a pair differs from a single star by one standard deviation.
 
     Parameters
@@ -37,12 +37,12 @@ def pair_scale(model: Model, level: Array, share: Array, flux: Array) -> Array:
     model : Model
     level : Array
         Inverse variance of the pixels around the pair.
-    share : Array
+    fraction : Array
         Of one of the two in the total flux.
     flux : Array
         Total.
     """
-    amplitude = share * (1.0 - share) * flux
+    amplitude = fraction * (1.0 - fraction) * flux
     bend = amplitude**2 * level * model.point_bend_norm
     scale = (8.0 / jnp.maximum(bend, 1e-20)) ** 0.25
     return jnp.minimum(scale, WIDEST * model.fwhm)
@@ -65,18 +65,18 @@ def splittable(prior: Prior, flux: Array) -> Array:
     return flux > LEAST * low
 
 
-def _least_share(prior: Prior, flux: Array) -> Array:
+def _least_flux_fraction(prior: Prior, flux: Array) -> Array:
     low, _ = prior.flux_limits
     return jnp.minimum(SLACK * low / flux, 0.49)
 
 
-def sample_share(uniform: Array, prior: Prior, flux: Array) -> Array:
+def sample_flux_fraction(uniform: Array, prior: Prior, flux: Array) -> Array:
     """Draw the share of one of two sources in a flux, from uniforms (3,).
 
     Half of the time it is uniform in its logit, else its inverse is: faint companions
     of bright stars are the most common, as the flux prior has them.
     """
-    least = _least_share(prior, flux)
+    least = _least_flux_fraction(prior, flux)
     reach = jnp.log((1.0 - least) / least)
     even = jax.nn.sigmoid((2.0 * uniform[0] - 1.0) * reach)
     faint = 1.0 / (2.0 + uniform[0] * (1.0 / least - 2.0))
@@ -84,10 +84,10 @@ def sample_share(uniform: Array, prior: Prior, flux: Array) -> Array:
     return jnp.where(uniform[2] < 0.5, even, faint)
 
 
-def log_share_density(prior: Prior, flux: Array, share: Array) -> Array:
-    """Log density of `sample_share`."""
-    least = _least_share(prior, flux)
-    small = jnp.maximum(jnp.minimum(share, 1.0 - share), 1e-9)
+def log_flux_fraction_density(prior: Prior, flux: Array, fraction: Array) -> Array:
+    """Log density of `sample_flux_fraction`."""
+    least = _least_flux_fraction(prior, flux)
+    small = jnp.maximum(jnp.minimum(fraction, 1.0 - fraction), 1e-9)
     reach = jnp.log((1.0 - least) / least)
     even = 0.5 / (reach * small * (1.0 - small))
     faint = 0.5 / (small**2 * (1.0 / least - 2.0))
@@ -118,8 +118,8 @@ def partner_weights(
     """Log weights (S,) of sources to be merged with a second one."""
     level = precision_at(model, window, second[X], second[Y]) / model.point_norm
     total = sources[:, FLUX] + second[FLUX]
-    share = sources[:, FLUX] / jnp.maximum(total, 1e-20)
-    scale = pair_scale(model, level, share, total)
+    fraction = sources[:, FLUX] / jnp.maximum(total, 1e-20)
+    scale = pair_scale(model, level, fraction, total)
     square = (sources[:, X] - second[X]) ** 2 + (sources[:, Y] - second[Y]) ** 2
     index = jnp.arange(sources.shape[0], dtype=jnp.int32)
     possible = active(sources) & (index != excluded)

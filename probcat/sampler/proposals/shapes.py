@@ -12,13 +12,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from probcat.sampler.proposals.fluxes import choose, flux_conditional, log_mass_above
-from probcat.sampler.window.light import coloured, extended_patch
+from probcat.sampler.window.light import apply_colours, extended_unit_image
 from probcat.sampler.window.slots import total
-from probcat.sampler.window.structures import NUM_SHAPE, Draws, Model, Window, X, Y
+from probcat.sampler.window.structures import NUM_SHAPE, Model, RandomNumbers, Window, X, Y
 
 
-def tries(
-    draws: Draws, model: Model, window: Window, source: Array, upward: Array
+def propose_shapes(
+    numbers: RandomNumbers, model: Model, window: Window, source: Array, upward: Array
 ) -> tuple[Array, Array]:
     """Shapes to choose from and their images, of unit flux in every band, at a position.
 
@@ -29,15 +29,15 @@ def tries(
     shapes : Array, shape (T, 4)
     images : Array, shape (T, W, W)
     """
-    first = jnp.where(upward, draws.shapes[0], source[-NUM_SHAPE:])
-    shapes = jnp.concatenate([first[None], draws.shapes[1:]])
-    images = jax.vmap(lambda shape: extended_patch(model, window, source[X], source[Y], shape))(
-        shapes
-    )
+    first = jnp.where(upward, numbers.shapes[0], source[-NUM_SHAPE:])
+    shapes = jnp.concatenate([first[None], numbers.shapes[1:]])
+    images = jax.vmap(
+        lambda shape: extended_unit_image(model, window, source[X], source[Y], shape)
+    )(shapes)
     return shapes, images
 
 
-def choose_shape(
+def select_shape(
     uniform: Array,
     model: Model,
     window: Window,
@@ -69,7 +69,7 @@ def choose_shape(
     log_weight_ratio : Array
         ``log(w_chosen / mean(w))``.
     """
-    seen = jax.vmap(lambda image: coloured(model, image, colours))(images)
+    seen = jax.vmap(lambda image: apply_colours(model, image, colours))(images)
     scores = jax.vmap(total)((window.weight * residual)[None] * seen)
     information = jax.vmap(total)(window.weight[None] * seen**2)
     mean, precision = flux_conditional(model.prior, scores, information)

@@ -13,16 +13,16 @@ from probcat.sampler.scene.scene import Scene
 from probcat.sampler.window.structures import ImageModel
 
 
-def calibrated(scene: Scene, draw: Any) -> Scene:
+def calibrated(scene: Scene, sample: Any) -> Scene:
     """Scene as a draw of one chain has it: with its offsets, flux scales and PSFs."""
     if not scene.calibrates:
         return scene
     images = scene.model.images
-    if scene.model.prior.psf_width is not None:
-        images = widened(images, draw.psf_width)
+    if scene.model.prior.psf_width_change is not None:
+        images = widened(images, sample.psf_width_change)
     return scene._replace(
-        offsets=scene.offsets + draw.offset,
-        gain=scene.gain * draw.flux_scale,
+        offsets=scene.offsets + sample.offset,
+        flux_factor=scene.flux_factor * sample.flux_scale,
         model=replace(scene.model, images=images),
     )
 
@@ -72,20 +72,20 @@ def background_images(scene: Scene, coefficients: Array) -> list[Array]:
     return images
 
 
-def window_calibration(scene: Scene, draw: Any, shift: Array) -> tuple[Array, Array]:
+def window_calibration(scene: Scene, sample: Any, shift: Array) -> tuple[Array, Array]:
     """Shifts (windows, I, 2) and gains (I,) of windows as a draw of one chain has them."""
     if not scene.calibrates:
-        return shift, scene.gain
-    return shift + draw.offset[None], scene.gain * draw.flux_scale
+        return shift, scene.flux_factor
+    return shift + sample.offset[None], scene.flux_factor * sample.flux_scale
 
 
-def plane_noise(scene: Scene, draw: Any, light: Array, index: int) -> Noise:
+def plane_noise(scene: Scene, sample: Any, sky_subtracted: Array, index: int) -> Noise:
     """Gather what the variances of one image are made of in a draw of one chain."""
-    square = draw.noise_scale[index] ** 2
+    square = sample.noise_scale[index] ** 2
     base = scene.variance[index]
     return Noise(
-        light=light,
+        sky_subtracted=sky_subtracted,
         base=jnp.where(base > 0.0, base * square, 1.0),
         photon=square * scene.photon[index],
-        floor=draw.psf_error[index] ** 2,
+        floor=sample.psf_error_floor[index] ** 2,
     )

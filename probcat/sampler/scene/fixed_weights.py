@@ -22,7 +22,7 @@ BRIGHT = 5.0
 
 def depends_on_model(planes: "Sequence[Plane]", prior: Prior) -> bool:
     """Whether variances depend on the light of the model or on a sampled scale."""
-    sampled = prior.psf_error is not None or prior.noise_scale is not None
+    sampled = prior.psf_error_floor is not None or prior.noise_scale is not None
     return sampled or any(plane.photon > 0.0 for plane in planes)
 
 
@@ -38,15 +38,15 @@ def reference_weights(
     arrays : sequence of (ndarray, ndarray)
         Padded pixels and inverse variances without sources, of every image.
     """
-    error = float(np.max(_typical(prior.psf_error, 0.0)))
+    error = float(np.max(_typical(prior.psf_error_floor, 0.0)))
     scale = float(np.max(_typical(prior.noise_scale, 1.0)))
     found = []
     for plane, level, (data, weight) in zip(planes, prior.backgrounds, arrays, strict=True):
         good = weight > 0.0
         base = scale**2 / np.where(good, weight, 1.0)
         light = np.where(good, data - np.ravel(_typical(level, 0.0))[0], 0.0)
-        share = np.maximum(uniform_filter(good.astype(float), 5), 1e-3)
-        smooth = uniform_filter(light, 5) / share
+        fraction = np.maximum(uniform_filter(good.astype(float), 5), 1e-3)
+        smooth = uniform_filter(light, 5) / fraction
         light = np.maximum(np.where(light > BRIGHT * np.sqrt(base), light, smooth), 0.0)
         variance = base + scale**2 * plane.photon * light + (error * light) ** 2
         found.append(np.where(good, 1.0 / variance, 0.0).astype(np.float32))

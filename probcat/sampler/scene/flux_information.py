@@ -33,15 +33,15 @@ def proposal_norms(
     slope, bend = slope / norm * scale, bend / norm * scale**2
     fwhm = np.array([plane.psf.fwhm for plane in planes]) / np.sqrt(scale)
     band = np.array(layout.bands)
-    share = (factor * precision)[band] + 1e-30
-    share = share / share.sum()
+    fraction = (factor * precision)[band] + 1e-30
+    fraction = fraction / fraction.sum()
     number = max(layout.bands) + 1
-    band_slope = [np.average(slope[band == b], weights=share[band == b]) for b in range(number)]
+    band_slope = [np.average(slope[band == b], weights=fraction[band == b]) for b in range(number)]
     return {
-        "fwhm": np.exp(np.sum(share * np.log(fwhm))),
+        "fwhm": np.exp(np.sum(fraction * np.log(fwhm))),
         "point_norm": norm[0],
-        "point_slope_norm": norm[0] * np.sum(share * slope),
-        "point_bend_norm": norm[0] * np.sum(share * bend),
+        "point_slope_norm": norm[0] * np.sum(fraction * slope),
+        "point_bend_norm": norm[0] * np.sum(fraction * bend),
         "band_slope": np.array(band_slope),
     }
 
@@ -59,7 +59,7 @@ def band_precision(
     images: tuple[ImageModel, ...],
     weights: tuple[Array, ...],
     offsets: np.ndarray,
-    gain: np.ndarray,
+    flux_factor: np.ndarray,
     layout: Layout,
 ) -> Array:
     """``sum w P^2`` of every band on the half-pixel grid of the first image's padded pixels."""
@@ -74,7 +74,7 @@ def band_precision(
             row = affine[1, 0] * x + affine[1, 1] * y + offsets[index, 1]
             at = [jnp.asarray(2.0 * v + 0.5, jnp.float32) for v in (row, column)]
             own = map_coordinates(own, at, order=1)
-        total[band] += gain[index] ** 2 * np.asarray(own)
+        total[band] += flux_factor[index] ** 2 * np.asarray(own)
     return jnp.asarray(total)
 
 

@@ -21,7 +21,7 @@ class Plane:
         From pixels (x, y, 1) of the first image to pixels of this one.
     origin : tuple of int
         Pixel (x, y) of the image that its padded array starts at.
-    gain : float
+    flux_factor : float
         Flux in the unit of the image for one unit of that of its band.
     photon : float
         Variance that one unit of light adds; `weight` is then that of pixels without sources.
@@ -34,5 +34,5 @@ class Plane:
     large_radius: int = 0
     affine: np.ndarray = field(default_factory=lambda: np.eye(2, 3))
     origin: tuple[int, int] = (0, 0)
-    gain: float = 1.0
+    flux_factor: float = 1.0
     photon: float = 0.0

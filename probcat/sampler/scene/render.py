@@ -8,7 +8,7 @@ from probcat.model.point_sources import point_stamps
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.geometry.tiling import Sources
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.window.light import one_extended, profiles_in
+from probcat.sampler.window.light import extended_stamp, profiles_in
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
 
@@ -91,7 +91,7 @@ def extended_stamps(
     """
     side = 2 * radius + 1
     image, large = scene.model.images[index], scene.model.large_size
-    affine = None if scene.model.alike[index] == 0 else image.affine
+    affine = None if scene.model.shared_shape_of[index] == 0 else image.affine
 
     def stamp(source: tuple[Array, Array, Array, Array | None]) -> Array:
         offset, flux, shape, place = source
@@ -99,7 +99,7 @@ def extended_stamps(
         # Empty slots must stay finite.
         shape = jnp.where(shape[0] > 0.0, shape, jnp.asarray(_ROUND, jnp.float32))
         profiles = profiles_in(image, shape, affine)
-        return flux * one_extended(image, large, at[0], at[1], profiles, shape, place, side)
+        return flux * extended_stamp(image, large, at[0], at[1], profiles, shape, place, side)
 
     return jax.lax.map(stamp, (offset, flux, shapes, place), batch_size=16)
 
@@ -119,7 +119,7 @@ def _seen(scene: Scene, index: int, sources: Sources) -> tuple[Array, Array, Arr
     place = sources.pixel.astype(jnp.float32) + sources.marks[:, :FLUX]
     place = jnp.matmul(place, affine.T, precision="highest") + offset[None]
     pixel = jnp.round(place)
-    return pixel.astype(jnp.int32), place - pixel, flux * scene.gain[index]
+    return pixel.astype(jnp.int32), place - pixel, flux * scene.flux_factor[index]
 
 
 def _add_stamps(stamps: Array, row: Array, column: Array, shape: tuple[int, int]) -> Array:

@@ -42,7 +42,7 @@ class Scene(NamedTuple):
         One for each class of windows and image.
     offsets : Array, shape (I, 2)
         Where the first image's padded pixel (0, 0) lies in the padded pixels of every image.
-    gain : Array, shape (I,)
+    flux_factor : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
     area : Array, shape ()
         Area of the region in square pixels.
@@ -50,7 +50,7 @@ class Scene(NamedTuple):
         Constant term of the log likelihood, where variances are given.
     num_pixels : Array, shape ()
         Pixels with weight.
-    first_temperature : Array, shape ()
+    start_beta : Array, shape ()
         Inverse temperature of the likelihood at the start of warm-up.
     """
 
@@ -63,11 +63,11 @@ class Scene(NamedTuple):
     model: Model
     searches: tuple[tuple[Search, ...], ...]
     offsets: Array
-    gain: Array
+    flux_factor: Array
     area: Array
     log_norm: Array
     num_pixels: Array
-    first_temperature: Array
+    start_beta: Array
 
     @property
     def maps(self) -> list[tuple[Array, Array]]:
@@ -76,7 +76,7 @@ class Scene(NamedTuple):
         return [(image.affine, self.offsets[index]) for index, image in enumerate(images)]
 
     @property
-    def keeps_light(self) -> bool:
+    def keeps_sky_subtracted(self) -> bool:
         """Whether the sampler needs the light of the model besides the residual."""
         return bool(self.variance) or self.calibrates
 
@@ -85,7 +85,7 @@ class Scene(NamedTuple):
         """Whether offsets, flux scales or widths of PSFs are sampled."""
         prior, several = self.model.prior, len(self.data) > 1
         placed = prior.offset is not None or prior.flux_scale is not None
-        return prior.psf_width is not None or (several and placed)
+        return prior.psf_width_change is not None or (several and placed)
 
 
 def build_scene(
@@ -95,7 +95,7 @@ def build_scene(
     *,
     tolerance: float = 2e-3,
     large_size: float = math.inf,
-    first_temperature: float = 1.0,
+    start_beta: float = 1.0,
 ) -> Scene:
     """Collect everything the kernel needs.
 
@@ -110,23 +110,23 @@ def build_scene(
     large_size : float
         Half-light radius along the major axis, in pixels of the first image, beyond which a
         source has the larger footprint.
-    first_temperature : float
+    start_beta : float
         Inverse temperature of the likelihood at the start of warm-up.
     """
     # A PSF that varies does so in padded pixels.
     origins = [(-layout.pad, -layout.pad), *(plane.origin for plane in planes[1:])]
     images = tuple(
-        _image_model(plane, plane.psf.seen_from(origin), prior, tolerance)
+        _image_model(plane, plane.psf.in_frame(origin), prior, tolerance)
         for plane, origin in zip(planes, origins, strict=True)
     )
-    gain = np.array([plane.gain for plane in planes])
+    flux_factor = np.array([plane.flux_factor for plane in planes])
     offsets = _offsets(planes, layout)
     arrays = [_padded(plane, index, layout) for index, plane in enumerate(planes)]
     given = tuple(weight for _, weight in arrays)
     noisy = depends_on_model(planes, prior)
     near = reference_weights(planes, prior, arrays) if noisy else given
     weights = tuple(map(jnp.asarray, near))
-    precision = band_precision(images, weights, offsets, gain, layout)
+    precision = band_precision(images, weights, offsets, flux_factor, layout)
     norms = proposal_norms(planes, layout, prior, np.asarray(precision).max(axis=(1, 2)))
     good = [weight[weight > 0].astype(np.float64) for weight in given]
     model = Model(
@@ -134,7 +134,7 @@ def build_scene(
         prior=prior,
         large_size=jnp.float32(large_size),
         bands=layout.bands,
-        alike=_alike(images),
+        shared_shape_of=_shared_shapes(images),
         **norms,
     )
     return Scene(
@@ -147,11 +147,11 @@ def build_scene(
         model=model,
         searches=tuple(_searches(images, layout, number) for number in range(len(layout.plans))),
         offsets=jnp.asarray(offsets, jnp.float32),
-        gain=jnp.asarray(gain, jnp.float32),
+        flux_factor=jnp.asarray(flux_factor, jnp.float32),
         area=jnp.float32(layout.area),
         log_norm=jnp.float32(sum(0.5 * np.sum(np.log(w / (2.0 * np.pi))) for w in good)),
         num_pixels=jnp.float32(sum(len(w) for w in good)),
-        first_temperature=jnp.float32(first_temperature),
+        start_beta=jnp.float32(start_beta),
     )
 
 
@@ -167,7 +167,7 @@ def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> Imag
     )
 
 
-def _alike(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
+def _shared_shapes(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
     """First image in which extended sources look the same but for PSF and place, of every one."""
     kinds = [
         (np.asarray(image.affine).tobytes(), tuple(table.size for table in image.extended_tables))

@@ -14,17 +14,17 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.model.pixel_noise import information, log_gain, score
+from probcat.model.pixel_noise import fisher_information, pixel_log_likelihood_change, score
 from probcat.sampler.geometry.frames import LARGEST_OFFSET
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.scene.calibration import calibrated, plane_noise
 from probcat.sampler.scene.render import render_one
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.state import Draw
+from probcat.sampler.state import ChainSample
 from probcat.sampler.window.slots import total
 
 LEAST_SCALE = 0.1
-LEAST_SHARE = 0.01
+LEAST_FRACTION = 0.01
 """Of a Newton step that is gone every other time, between this and one: far from the mode, as
 after the tempered part of the warm-up, a whole one is hardly ever accepted."""
 WIDEST = 0.15
@@ -53,18 +53,18 @@ class Parameter(NamedTuple):
     smallest: float
     largest: float
     slopes: Callable[[Array], list[Array]]
-    rendered: Callable[[Draw], Array]
+    rendered: Callable[[ChainSample], Array]
 
 
-def register(
+def update_image_calibration(
     rng_key: Array,
     scene: Scene,
-    draw: Draw,
+    sample: ChainSample,
     residual: tuple[Array, ...],
     light: tuple[Array, ...],
     layout: Layout,
     extended_radius: int,
-) -> tuple[Draw, tuple[Array, ...]]:
+) -> tuple[ChainSample, tuple[Array, ...]]:
     """Move offset, flux scale and PSF of every image, of one chain.
 
     The flux scale of the only image of a band is one: it could not be told from colours.
@@ -72,75 +72,79 @@ def register(
     planes, prior, bands = list(residual), scene.model.prior, scene.model.bands
     for index in range(len(planes)):
 
-        def rendered(draw: Draw, index: int = index) -> Array:
-            own = calibrated(scene, draw)
-            return render_one(own, layout, index, draw.points, draw.extended, extended_radius)
+        def rendered(sample: ChainSample, index: int = index) -> Array:
+            own = calibrated(scene, sample)
+            return render_one(own, layout, index, sample.points, sample.extended, extended_radius)
 
         parameters = []
         if prior.flux_scale is not None and bands[index] in bands[:index]:
-            parameters.append(_flux_scale(draw, light[index] - planes[index], index))
+            parameters.append(_flux_scale(sample, light[index] - planes[index], index))
         if prior.offset is not None and index > 0:
             bounds = (-LARGEST_OFFSET, LARGEST_OFFSET)
             parameters.append(Parameter("offset", index, *bounds, offset_slopes, rendered))
-        if prior.psf_width is not None:
+        if prior.psf_width_change is not None:
             slopes = partial(width_slopes, spread=scene.model.images[index].point_tables.spread)
-            parameters.append(Parameter("psf_width", index, -WIDEST, WIDEST, slopes, rendered))
+            parameters.append(
+                Parameter("psf_width_change", index, -WIDEST, WIDEST, slopes, rendered)
+            )
         keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
         for key, parameter in zip(keys, parameters, strict=False):
-            here = (draw, planes[index], light[index], parameter)
-            draw, planes[index] = _move_by_newton(key, scene, *here)
-    return draw, tuple(planes)
+            here = (sample, planes[index], light[index], parameter)
+            sample, planes[index] = _move_by_newton(key, scene, *here)
+    return sample, tuple(planes)
 
 
-def _flux_scale(draw: Draw, sources: Array, index: int) -> Parameter:
+def _flux_scale(sample: ChainSample, sources: Array, index: int) -> Parameter:
     """Flux scale of an image in which a draw's sources give some light; no need to render."""
-    unit = sources / draw.flux_scale[index]
+    unit = sources / sample.flux_scale[index]
     return Parameter(
         "flux_scale",
         index,
         LEAST_SCALE,
         jnp.inf,
         lambda light: [unit],
-        lambda draw: unit * draw.flux_scale[index],
+        lambda sample: unit * sample.flux_scale[index],
     )
 
 
-def _gain(scene: Scene, draw: Draw, lower: Array, upper: Array, light: Array, index: int) -> Array:
+def _log_likelihood_change(
+    scene: Scene, sample: ChainSample, lower: Array, upper: Array, light: Array, index: int
+) -> Array:
     """Tempered log likelihood of one image with the upper minus with the lower residual."""
     weight = scene.weight[index]
     if not scene.variance:
-        return 0.5 * draw.temperature * total(weight * (lower - upper) * (lower + upper))
-    gain = log_gain(plane_noise(scene, draw, light, index), lower, upper)
-    return draw.temperature * total(jnp.where(weight > 0.0, gain, 0.0))
+        return 0.5 * sample.beta * total(weight * (lower - upper) * (lower + upper))
+    change = pixel_log_likelihood_change(plane_noise(scene, sample, light, index), lower, upper)
+    return sample.beta * total(jnp.where(weight > 0.0, change, 0.0))
 
 
 def _pull(
-    scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+    scene: Scene, sample: ChainSample, residual: Array, light: Array, index: int
 ) -> tuple[Array, Array]:
     """Slope of the tempered log likelihood by the light in every pixel, and its information."""
     weight = scene.weight[index]
     pull = weight * residual
     if scene.variance:
         # Bright stars may count more by the variance that their light makes than by its fit.
-        noise, good = plane_noise(scene, draw, light, index), weight > 0.0
+        noise, good = plane_noise(scene, sample, light, index), weight > 0.0
         pull = jnp.where(good, score(noise, residual), 0.0)
-        weight = jnp.where(good, information(noise, residual), 0.0)
-    return pull * draw.temperature, weight * draw.temperature
+        weight = jnp.where(good, fisher_information(noise, residual), 0.0)
+    return pull * sample.beta, weight * sample.beta
 
 
 def _move_by_newton(
     rng_key: Array,
     scene: Scene,
-    draw: Draw,
+    sample: ChainSample,
     residual: Array,
     light: Array,
     parameter: Parameter,
-) -> tuple[Draw, Array]:
+) -> tuple[ChainSample, Array]:
     """Propose the components of a parameter from a Gaussian about a Newton step."""
     index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
     key_normal, key_accept, key_share = jax.random.split(rng_key, 3)
-    share = LEAST_SHARE ** jnp.maximum(jax.random.uniform(key_share, minval=-1.0), 0.0)
-    values = getattr(draw, parameter.name)
+    fraction = LEAST_FRACTION ** jnp.maximum(jax.random.uniform(key_share, minval=-1.0), 0.0)
+    values = getattr(sample, parameter.name)
     current = jnp.atleast_1d(values[index])
     spread = 1.0 / prior.scale**2
 
@@ -151,7 +155,7 @@ def _move_by_newton(
         the step takes off.
         """
         slopes = parameter.slopes(light - residual)
-        pulls, weight = _pull(scene, draw, residual, light, index)
+        pulls, weight = _pull(scene, sample, residual, light, index)
         across = [[total(weight * one * other) for other in slopes] for one in slopes]
         pull = jnp.stack([total(pulls * slope) for slope in slopes])
         precision = jnp.stack([jnp.stack(row) for row in across])
@@ -161,7 +165,7 @@ def _move_by_newton(
         step = jax.scipy.linalg.cho_solve((root, True), pull)
         # A step that leads out of bounds would never be tried to any end.
         step = jnp.clip(value + step, parameter.smallest, parameter.largest) - value
-        return share * step, root / jnp.sqrt(share * (2.0 - share))
+        return fraction * step, root / jnp.sqrt(fraction * (2.0 - fraction))
 
     def log_density(step: Array, mean: Array, root: Array) -> Array:
         turned = root.T @ (step - mean)
@@ -173,25 +177,25 @@ def _move_by_newton(
     inside = jnp.all((current + step > parameter.smallest) & (current + step < parameter.largest))
     step = jnp.where(inside, step, 0.0)
     proposed = current + step
-    moved = _with(draw, parameter, proposed)
+    moved = _with(sample, parameter, proposed)
     changed = light - parameter.rendered(moved)
     back_mean, back_root = newton(proposed, changed)
     log_ratio = (
-        _gain(scene, draw, residual, changed, light, index)
+        _log_likelihood_change(scene, sample, residual, changed, light, index)
         - 0.5 * spread * jnp.sum((proposed - prior.loc) ** 2 - (current - prior.loc) ** 2)
         + log_density(-step, back_mean, back_root)
         - log_density(step, mean, root)
     )
     accepted = inside & (-jax.random.exponential(key_accept) < log_ratio)
-    draw = _with(draw, parameter, jnp.where(accepted, proposed, current))
-    return draw, jnp.where(accepted, changed, residual)
+    sample = _with(sample, parameter, jnp.where(accepted, proposed, current))
+    return sample, jnp.where(accepted, changed, residual)
 
 
-def _with(draw: Draw, parameter: Parameter, value: Array) -> Draw:
+def _with(sample: ChainSample, parameter: Parameter, value: Array) -> ChainSample:
     """Draw with another value of a parameter."""
-    values = getattr(draw, parameter.name)
+    values = getattr(sample, parameter.name)
     new = values.at[parameter.image].set(value.reshape(values.shape[1:]))
-    return draw._replace(**{parameter.name: new})
+    return sample._replace(**{parameter.name: new})
 
 
 def offset_slopes(light: Array) -> list[Array]:

@@ -16,8 +16,8 @@ from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.geometry.tiling import FLUX
 from probcat.sampler.scene.calibration import background_priors, plane_noise
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.state import CatalogState, Draw, chain_keys
-from probcat.sampler.updates.per_image import register
+from probcat.sampler.state import CatalogState, ChainSample, chain_keys
+from probcat.sampler.updates.per_image import update_image_calibration
 from probcat.sampler.window.slots import total
 
 Planes = tuple[Array, ...]
@@ -30,7 +30,7 @@ SCALE_STEPS = (1.0, 3.0)
 """Scales of the steps of the scale of noise, in units of its error for the number of pixels."""
 
 
-def update_all(
+def update_shared(
     rng_key: Array,
     state: CatalogState,
     scene: Scene,
@@ -56,46 +56,58 @@ def update_all(
         _update, scene=scene, layout=layout, extended_radius=extended_radius, settled=settled
     )
     keys = chain_keys(rng_key, state)
-    draw, residual, light = jax.vmap(one)(state.draw, state.residual, state.light, keys)
-    return state._replace(draw=draw, residual=residual, light=light)
+    sample, residual, sky_subtracted = jax.vmap(one)(
+        state.sample, state.residual, state.sky_subtracted, keys
+    )
+    return state._replace(sample=sample, residual=residual, sky_subtracted=sky_subtracted)
 
 
 def _update(
-    draw: Draw,
+    sample: ChainSample,
     residual: Planes,
-    light: Planes,
+    sky_subtracted: Planes,
     rng_key: Array,
     scene: Scene,
     layout: Layout,
     extended_radius: int,
     settled: Array | bool,
-) -> tuple[Draw, Planes, Planes]:
+) -> tuple[ChainSample, Planes, Planes]:
     prior = scene.model.prior
     key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
-    num_points = jnp.sum(draw.points.active, dtype=jnp.int32).astype(jnp.float32)
-    num_extended = jnp.sum(draw.extended.active, dtype=jnp.int32).astype(jnp.float32)
-    draw = draw._replace(
-        mu=draw_mu(key_mu, prior.num_sources, num_points + num_extended, draw.mu),
+    num_points = jnp.sum(sample.points.active, dtype=jnp.int32).astype(jnp.float32)
+    num_extended = jnp.sum(sample.extended.active, dtype=jnp.int32).astype(jnp.float32)
+    sample = sample._replace(
+        mu=draw_mu(key_mu, prior.expected_sources, num_points + num_extended, sample.mu),
         extended_fraction=draw_fraction(
-            key_fraction, prior.extended_fraction, num_points, num_extended, draw.extended_fraction
+            key_fraction,
+            prior.extended_fraction,
+            num_points,
+            num_extended,
+            sample.extended_fraction,
         ),
-        flux_slope=draw_slope(key_slope, prior, draw),
+        flux_slope=draw_slope(key_slope, prior, sample),
     )
-    draw, residual, light = draw_background(key_background, scene, draw, residual, light)
+    sample, residual, sky_subtracted = draw_background(
+        key_background, scene, sample, residual, sky_subtracted
+    )
     if scene.calibrates:
         key = jax.random.fold_in(rng_key, 1)
-        draw, residual = register(key, scene, draw, residual, light, layout, extended_radius)
-    if scene.variance:
-        moved = draw_noise(jax.random.fold_in(rng_key, 2), scene, draw, residual, light)
-        draw = draw._replace(
-            psf_error=jnp.where(settled, moved.psf_error, draw.psf_error),
-            noise_scale=jnp.where(settled, moved.noise_scale, draw.noise_scale),
+        sample, residual = update_image_calibration(
+            key, scene, sample, residual, sky_subtracted, layout, extended_radius
         )
-    chi2, log_likelihood = fit(scene, draw, residual, light)
-    return draw._replace(chi2=chi2, log_likelihood=log_likelihood), residual, light
+    if scene.variance:
+        moved = draw_noise(jax.random.fold_in(rng_key, 2), scene, sample, residual, sky_subtracted)
+        sample = sample._replace(
+            psf_error_floor=jnp.where(settled, moved.psf_error_floor, sample.psf_error_floor),
+            noise_scale=jnp.where(settled, moved.noise_scale, sample.noise_scale),
+        )
+    chi2, log_likelihood = evaluate_fit(scene, sample, residual, sky_subtracted)
+    return sample._replace(chi2=chi2, log_likelihood=log_likelihood), residual, sky_subtracted
 
 
-def fit(scene: Scene, draw: Draw, residual: Planes, light: Planes) -> tuple[Array, Array]:
+def evaluate_fit(
+    scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
+) -> tuple[Array, Array]:
     """Chi-square and log likelihood of one chain."""
     if not scene.variance:
         parts = [total(w * plane**2) for w, plane in zip(scene.weight, residual, strict=True)]
@@ -103,19 +115,21 @@ def fit(scene: Scene, draw: Draw, residual: Planes, light: Planes) -> tuple[Arra
         return chi2, scene.log_norm - 0.5 * chi2
     squares, densities = [], []
     for index, plane in enumerate(residual):
-        weight = true_weight(scene, draw, residual, light, index)
+        weight = true_weight(scene, sample, residual, sky_subtracted, index)
         squares.append(total(weight * plane**2))
-        noise = plane_noise(scene, draw, light[index], index)
+        noise = plane_noise(scene, sample, sky_subtracted[index], index)
         densities.append(total(jnp.where(weight > 0.0, log_density(noise, plane), 0.0)))
     return jnp.sum(jnp.stack(squares)), jnp.sum(jnp.stack(densities))
 
 
-def true_weight(scene: Scene, draw: Draw, residual: Planes, light: Planes, index: int) -> Array:
+def true_weight(
+    scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes, index: int
+) -> Array:
     """Inverse variances of one image in a draw of one chain."""
     weight = scene.weight[index]
     if not scene.variance:
         return weight
-    noise = plane_noise(scene, draw, light[index], index)
+    noise = plane_noise(scene, sample, sky_subtracted[index], index)
     return jnp.where(weight > 0.0, 1.0 / variance(noise, residual[index]), 0.0)
 
 
@@ -155,12 +169,12 @@ def draw_fraction(
     return jnp.where(-jax.random.exponential(key_accept) < log_ratio, proposed, current)
 
 
-def draw_slope(rng_key: Array, prior: Prior, draw: Draw) -> Array:
+def draw_slope(rng_key: Array, prior: Prior, sample: ChainSample) -> Array:
     """Move the slope of the flux distribution by Metropolis steps; a fixed one stays."""
     if prior.flux_slope is None:
-        return draw.flux_slope
+        return sample.flux_slope
     low, _ = prior.flux_limits
-    flux = jnp.concatenate([draw.points.marks[:, FLUX], draw.extended.marks[:, FLUX]])
+    flux = jnp.concatenate([sample.points.marks[:, FLUX], sample.extended.marks[:, FLUX]])
     excess = jnp.sum(jnp.where(flux > 0.0, jnp.log(jnp.maximum(flux, low) / low), 0.0))
     count = jnp.sum(flux > 0.0, dtype=jnp.int32).astype(jnp.float32)
     keys = jax.random.split(rng_key)
@@ -175,12 +189,12 @@ def draw_slope(rng_key: Array, prior: Prior, draw: Draw) -> Array:
         density = jax.vmap(lambda s: log_slope_posterior(prior, s, count, excess))(at)
         return jnp.where(limit < density[1] - density[0], slope + step, slope), None
 
-    return jax.lax.scan(move, draw.flux_slope, (steps, limits))[0]
+    return jax.lax.scan(move, sample.flux_slope, (steps, limits))[0]
 
 
 def draw_background(
-    rng_key: Array, scene: Scene, draw: Draw, residual: Planes, light: Planes
-) -> tuple[Draw, Planes, Planes]:
+    rng_key: Array, scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
+) -> tuple[ChainSample, Planes, Planes]:
     """Draw the background of every image from its conditional Gaussian; fixed ones stay.
 
     Variances that depend on the light of sources do not depend on the background given the
@@ -188,68 +202,84 @@ def draw_background(
     """
     priors = background_priors(scene)
     keys = [rng_key] if len(priors) == 1 else list(jax.random.split(rng_key, len(priors)))
-    coefficients, planes, lights, first = [], [], list(light), 0
+    coefficients, planes, new_sky_subtracted, first = [], [], list(sky_subtracted), 0
     for index, (key, (mean, scale)) in enumerate(zip(keys, priors, strict=True)):
         terms, plane = scene.background[index], residual[index]
-        current = draw.background[first : first + mean.shape[0]]
+        current = sample.background[first : first + mean.shape[0]]
         first += mean.shape[0]
         if scale is not None:
-            weight = draw.temperature * true_weight(scene, draw, residual, light, index)
+            weight = sample.beta * true_weight(scene, sample, residual, sky_subtracted, index)
             new = draw_coefficients(key, terms, weight, plane, current, (mean, scale))
             change = terms.image(current - new)
             current, plane = new, plane + change
-            if scene.keeps_light:
-                lights[index] = lights[index] + change
+            if scene.keeps_sky_subtracted:
+                new_sky_subtracted[index] = new_sky_subtracted[index] + change
         coefficients.append(current)
         planes.append(plane)
-    draw = draw._replace(background=jnp.concatenate(coefficients))
-    return draw, tuple(planes), tuple(lights)
+    sample = sample._replace(background=jnp.concatenate(coefficients))
+    return sample, tuple(planes), tuple(new_sky_subtracted)
 
 
-def draw_noise(rng_key: Array, scene: Scene, draw: Draw, residual: Planes, light: Planes) -> Draw:
+def draw_noise(
+    rng_key: Array, scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
+) -> ChainSample:
     """Move the PSF's error and the scale of the noise of every image by Metropolis steps."""
     errors, scales = [], []
     for index, plane in enumerate(residual):
         key_error, key_scale = jax.random.split(jax.random.fold_in(rng_key, index))
-        here = (scene, draw, plane, light[index], index)
+        here = (scene, sample, plane, sky_subtracted[index], index)
         error = _draw_error(key_error, *here)
-        here = (scene, draw._replace(psf_error=draw.psf_error.at[index].set(error)), *here[2:])
+        here = (
+            scene,
+            sample._replace(psf_error_floor=sample.psf_error_floor.at[index].set(error)),
+            *here[2:],
+        )
         errors.append(error)
         scales.append(_draw_scale(key_scale, *here))
-    return draw._replace(psf_error=jnp.stack(errors), noise_scale=jnp.stack(scales))
+    return sample._replace(psf_error_floor=jnp.stack(errors), noise_scale=jnp.stack(scales))
 
 
 def _draw_error(
-    rng_key: Array, scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+    rng_key: Array,
+    scene: Scene,
+    sample: ChainSample,
+    residual: Array,
+    sky_subtracted: Array,
+    index: int,
 ) -> Array:
     """Random steps, reflected at zero."""
-    prior, current = scene.model.prior.psf_error, draw.psf_error[index]
+    prior, current = scene.model.prior.psf_error_floor, sample.psf_error_floor[index]
     if not isinstance(prior, dist.Distribution):
         return current
     width = jnp.sqrt(jnp.asarray(prior.variance, jnp.float32))
 
     def log_target(value: Array) -> Array:
-        changed = draw._replace(psf_error=draw.psf_error.at[index].set(value))
-        density = _tempered(scene, changed, residual, light, index)
+        changed = sample._replace(psf_error_floor=sample.psf_error_floor.at[index].set(value))
+        density = _tempered(scene, changed, residual, sky_subtracted, index)
         return density + _log_prob(prior, value)
 
     return _walk(rng_key, current, ERROR_STEPS, width, log_target, jnp.abs)
 
 
 def _draw_scale(
-    rng_key: Array, scene: Scene, draw: Draw, residual: Array, light: Array, index: int
+    rng_key: Array,
+    scene: Scene,
+    sample: ChainSample,
+    residual: Array,
+    sky_subtracted: Array,
+    index: int,
 ) -> Array:
     """Random steps of the logarithm."""
-    prior, current = scene.model.prior.noise_scale, draw.noise_scale[index]
+    prior, current = scene.model.prior.noise_scale, sample.noise_scale[index]
     if not isinstance(prior, dist.Distribution):
         return current
     pixels = jnp.sum(scene.weight[index] > 0.0, dtype=jnp.int32).astype(jnp.float32)
-    width = jax.lax.rsqrt(2.0 * pixels * draw.temperature + 25.0)
+    width = jax.lax.rsqrt(2.0 * pixels * sample.beta + 25.0)
 
     def log_target(value: Array) -> Array:
         scale = jnp.exp(value)
-        changed = draw._replace(noise_scale=draw.noise_scale.at[index].set(scale))
-        density = _tempered(scene, changed, residual, light, index)
+        changed = sample._replace(noise_scale=sample.noise_scale.at[index].set(scale))
+        density = _tempered(scene, changed, residual, sky_subtracted, index)
         return density + _log_prob(prior, scale) + value
 
     walked = _walk(rng_key, jnp.log(current), SCALE_STEPS, width, log_target, lambda v: v)
@@ -275,11 +305,13 @@ def _walk(
     return jax.lax.scan(move, (current, log_target(current)), (moves, limits))[0][0]
 
 
-def _tempered(scene: Scene, draw: Draw, residual: Array, light: Array, index: int) -> Array:
+def _tempered(
+    scene: Scene, sample: ChainSample, residual: Array, sky_subtracted: Array, index: int
+) -> Array:
     """Tempered log likelihood of one image."""
-    noise = plane_noise(scene, draw, light, index)
+    noise = plane_noise(scene, sample, sky_subtracted, index)
     density = jnp.where(scene.weight[index] > 0.0, log_density(noise, residual), 0.0)
-    return draw.temperature * total(density)
+    return sample.beta * total(density)
 
 
 @lenient

@@ -16,26 +16,26 @@ from probcat.sampler.geometry.tiling import Sources
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.scene import Scene, build_scene
-from probcat.sampler.state import CatalogState, Draw
+from probcat.sampler.state import CatalogState, ChainSample
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
 if TYPE_CHECKING:
     from probcat.sampler.settings import SamplerSettings
 
-SHARE, SEVERAL = 0.5, 3
+FRACTION, SEVERAL = 0.5, 3
 """Of the warm-up, from so many images on, if galaxies are part of the model: stars need no shapes,
 and two images cost less to draw than a second program to compile."""
-OF_IMAGES = ("psf_error", "noise_scale", "flux_scale")
-PAIRS_OF_IMAGES = ("psf_width", "offset")
+PER_IMAGE_FIELDS = ("psf_error_floor", "noise_scale", "flux_scale")
+PER_IMAGE_PAIRS = ("psf_width_change", "offset")
 
 
 def draws_alone(settings: "SamplerSettings", prior: Prior, num_images: int, num_warmup: int) -> int:
     """Count the draws of the warm-up, in whole blocks, that see the first image alone."""
-    share = settings.alone_share
-    if share < 0.0:
-        share = SHARE if prior.has_extended and num_images >= SEVERAL else 0.0
-    blocks = int(share * num_warmup) // settings.block if num_images > 1 else 0
-    return blocks * settings.block
+    fraction = settings.first_image_fraction
+    if fraction < 0.0:
+        fraction = FRACTION if prior.has_extended and num_images >= SEVERAL else 0.0
+    blocks = int(fraction * num_warmup) // settings.checkpoint_interval if num_images > 1 else 0
+    return blocks * settings.checkpoint_interval
 
 
 def prior_alone(prior: Prior) -> Prior:
@@ -91,44 +91,44 @@ class FirstImage:
             layout,
             tolerance=tolerance,
             large_size=float(scene.model.large_size),
-            first_temperature=float(scene.first_temperature),
+            start_beta=float(scene.start_beta),
         )
         colours = prior.colour_mean if prior.num_colours else jnp.zeros(0, jnp.float32)
         return cls(kernel.of_layout(layout), alone, colours, float(scene.num_pixels))
 
-    def advance(self, length: int, state: CatalogState) -> tuple[CatalogState, Draw]:
+    def advance(self, length: int, state: CatalogState) -> tuple[CatalogState, ChainSample]:
         """Make a block of draws; state and draws have the form that they have for all images."""
         young, draws = run_block(self.kernel, length, self._narrowed(state), self.scene)
-        light = young.light if young.light else state.light[:1]
+        sky_subtracted = young.sky_subtracted if young.sky_subtracted else state.sky_subtracted[:1]
         whole = young._replace(
-            draw=self._widened(young.draw, state.draw),
+            sample=self._widened(young.sample, state.sample),
             residual=(*young.residual, *state.residual[1:]),
-            light=(*light, *state.light[1:]),
+            sky_subtracted=(*sky_subtracted, *state.sky_subtracted[1:]),
         )
         # Draws are those of the coldest chains, and have their axis after that of the chains.
         step = len(self.kernel.layout.ladder)
-        names = (*OF_IMAGES, *PAIRS_OF_IMAGES, "background")
-        before = {name: getattr(state.draw, name)[::step, None] for name in names}
-        return whole, self._widened(draws, state.draw._replace(**before))
+        names = (*PER_IMAGE_FIELDS, *PER_IMAGE_PAIRS, "background")
+        before = {name: getattr(state.sample, name)[::step, None] for name in names}
+        return whole, self._widened(draws, state.sample._replace(**before))
 
     def _narrowed(self, state: CatalogState) -> CatalogState:
         """State without what only other images have."""
-        draw = state.draw
+        sample = state.sample
         terms = self.scene.background[0].rows.shape[0]
-        first = {name: getattr(draw, name)[..., :1] for name in OF_IMAGES}
-        first |= {name: getattr(draw, name)[..., :1, :] for name in PAIRS_OF_IMAGES}
+        first = {name: getattr(sample, name)[..., :1] for name in PER_IMAGE_FIELDS}
+        first |= {name: getattr(sample, name)[..., :1, :] for name in PER_IMAGE_PAIRS}
         return state._replace(
-            draw=draw._replace(
-                points=_without_colours(draw.points, 0),
-                extended=_without_colours(draw.extended, NUM_SHAPE),
-                background=draw.background[..., :terms],
+            sample=sample._replace(
+                points=_without_colours(sample.points, 0),
+                extended=_without_colours(sample.extended, NUM_SHAPE),
+                background=sample.background[..., :terms],
                 **first,
             ),
             residual=state.residual[:1],
-            light=state.light[:1] if self.scene.keeps_light else (),
+            sky_subtracted=state.sky_subtracted[:1] if self.scene.keeps_sky_subtracted else (),
         )
 
-    def _widened(self, young: Draw, before: Draw) -> Draw:
+    def _widened(self, young: ChainSample, before: ChainSample) -> ChainSample:
         """Draw with what other images have, as it was before."""
 
         def joined(name: str, axis: int) -> Array:
@@ -139,8 +139,8 @@ class FirstImage:
             shape[axis] = rest.shape[axis]
             return jnp.concatenate([first, jnp.broadcast_to(rest, shape)], axis=axis)
 
-        others = {name: joined(name, -1) for name in (*OF_IMAGES, "background")}
-        others |= {name: joined(name, -2) for name in PAIRS_OF_IMAGES}
+        others = {name: joined(name, -1) for name in (*PER_IMAGE_FIELDS, "background")}
+        others |= {name: joined(name, -2) for name in PER_IMAGE_PAIRS}
         return young._replace(
             points=self._with_colours(young.points, 0),
             extended=self._with_colours(young.extended, NUM_SHAPE),

@@ -54,12 +54,12 @@ def group_images(
     return replace(model, images=(), sizes=sizes, groups=groups, stacks=stacks), search
 
 
-def members(group: tuple[int, ...]) -> slice:
+def group_slice(group: tuple[int, ...]) -> slice:
     """Images of a group, which follow each other."""
     return slice(group[0], group[-1] + 1)
 
 
-def each(function: Callable[..., Any], group: tuple[int, ...], *arguments: Any) -> Any:
+def map_images(function: Callable[..., Any], group: tuple[int, ...], *arguments: Any) -> Any:
     """Apply a function to every image of a group; all arguments have them first."""
     if len(group) > 1:
         return jax.vmap(function)(*arguments)

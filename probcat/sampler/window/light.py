@@ -12,10 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.model.extended_sources import profile_transform, repeated_image
+from probcat.model.extended_sources import profile_transform, tiled_image
 from probcat.model.point_sources import point_patch
 from probcat.numerics.shape_matrices import semi_major, transformed
-from probcat.sampler.window.batching import each, members
+from probcat.sampler.window.batching import group_slice, map_images
 from probcat.sampler.window.slots import colours_of, total
 from probcat.sampler.window.structures import (
     EMPTY_SHAPE,
@@ -51,38 +51,42 @@ def unstack(canvas: Array, sizes: tuple[int, ...]) -> list[Array]:
     return parts
 
 
-class Seen(NamedTuple):
+class ImageInWindow(NamedTuple):
     """What places sources of a window in an image; of a group, stacked along a first axis.
 
     Attributes
     ----------
     image : ImageModel
     shift : Array, shape (2,)
-    gain : Array, shape ()
+    flux_factor : Array, shape ()
     corner : Array, shape (2,)
         The `place` of the window.
     """
 
     image: ImageModel
     shift: Array
-    gain: Array
+    flux_factor: Array
     corner: Array
 
 
-def seen_by(model: Model, window: Window, number: int) -> Seen:
+def in_images(model: Model, window: Window, number: int) -> ImageInWindow:
     """Gather what places sources in a group of images."""
-    own = members(model.groups[number])
-    return Seen(model.stacks[number], window.shift[own], window.gain[own], window.place[own])
+    own = group_slice(model.groups[number])
+    return ImageInWindow(
+        model.stacks[number], window.shift[own], window.flux_factor[own], window.place[own]
+    )
 
 
-def draw_groups(model: Model, window: Window, draw: Callable[..., Array], *own: Any) -> Array:
+def render_images(
+    model: Model, window: Window, render_one: Callable[..., Array], *own: Any
+) -> Array:
     """Windows of all images below each other.
 
     Parameters
     ----------
     model : Model
     window : Window
-    draw : callable
+    render_one : callable
         Gives the window of one image, for its `Seen`, its side in pixels, and what it has of
         the rest.
     *own : sequence
@@ -92,15 +96,15 @@ def draw_groups(model: Model, window: Window, draw: Callable[..., Array], *own: 
     for number, group in enumerate(model.groups):
         size, mine = model.sizes[group[0]], [values[number] for values in own]
 
-        def one(seen: Seen, *mine: Any, size: int = size) -> Array:
-            return draw(seen, size, *mine)
+        def one(seen: ImageInWindow, *mine: Any, size: int = size) -> Array:
+            return render_one(seen, size, *mine)
 
-        drawn = each(one, group, seen_by(model, window, number), *mine)
+        drawn = map_images(one, group, in_images(model, window, number), *mine)
         parts.append(drawn.reshape(-1, size))
     return stack(parts)
 
 
-def locate(seen: Seen, x: Array, y: Array) -> tuple[Array, Array]:
+def locate(seen: ImageInWindow, x: Array, y: Array) -> tuple[Array, Array]:
     """Position in the window of an image of a position in the window of the first."""
     affine, shift = seen.image.affine, seen.shift
     return (
@@ -109,7 +113,7 @@ def locate(seen: Seen, x: Array, y: Array) -> tuple[Array, Array]:
     )
 
 
-def psf_place(seen: Seen, x: Array, y: Array) -> Array | None:
+def psf_position(seen: ImageInWindow, x: Array, y: Array) -> Array | None:
     """Positions (..., 2) in an image, given in its window, that PSFs are taken at.
 
     None if the PSF is the same everywhere. Trajectories do without the slope of the PSF along
@@ -122,34 +126,38 @@ def psf_place(seen: Seen, x: Array, y: Array) -> Array | None:
     return jax.lax.stop_gradient(jnp.stack([x + corner[0], y + corner[1]], axis=-1))
 
 
-def patch(model: Model, window: Window, kind: int, source: Array) -> Array:
+def unit_image(model: Model, window: Window, kind: int, source: Array) -> Array:
     """Image of one source of unit flux in the first band, its colours included."""
-    return coloured(model, plain_patch(model, window, kind, source), colours_of(model, source))
+    return apply_colours(
+        model, unit_image_per_band(model, window, kind, source), colours_of(model, source)
+    )
 
 
-def plain_patch(model: Model, window: Window, kind: int, source: Array) -> Array:
+def unit_image_per_band(model: Model, window: Window, kind: int, source: Array) -> Array:
     """Image of one source of unit flux in every band."""
     if kind != POINT:
-        return extended_patch(model, window, source[X], source[Y], source[-NUM_SHAPE:])
+        return extended_unit_image(model, window, source[X], source[Y], source[-NUM_SHAPE:])
 
-    def draw(seen: Seen, size: int) -> Array:
+    def render_one(seen: ImageInWindow, size: int) -> Array:
         x, y = locate(seen, source[X], source[Y])
-        return seen.gain * point_patch(seen.image.point_tables, x, y, size, psf_place(seen, x, y))
+        return seen.flux_factor * point_patch(
+            seen.image.point_tables, x, y, size, psf_position(seen, x, y)
+        )
 
-    return draw_groups(model, window, draw)
+    return render_images(model, window, render_one)
 
 
-def extended_patch(model: Model, window: Window, x: Array, y: Array, shape: Array) -> Array:
+def extended_unit_image(model: Model, window: Window, x: Array, y: Array, shape: Array) -> Array:
     """Image of an extended source of unit flux in every band."""
     shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)  # empty slots must stay finite
 
-    def draw(seen: Seen, size: int, profiles: list[Array]) -> Array:
+    def render_one(seen: ImageInWindow, size: int, profiles: list[Array]) -> Array:
         at = locate(seen, x, y)
-        return seen.gain * one_extended(
-            seen.image, model.large_size, *at, profiles, shape, psf_place(seen, *at), size
+        return seen.flux_factor * extended_stamp(
+            seen.image, model.large_size, *at, profiles, shape, psf_position(seen, *at), size
         )
 
-    return draw_groups(model, window, draw, profiles_of(model, shape))
+    return render_images(model, window, render_one, profiles_of(model, shape))
 
 
 def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
@@ -164,7 +172,7 @@ def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
     found = []
     for group, images in zip(model.groups, model.stacks, strict=True):
         first = jax.tree.map(lambda value: value[0], images)
-        kinds = {model.alike[index] for index in group}
+        kinds = {model.shared_shape_of[index] for index in group}
         if len(kinds) > 1:
             turn = partial(profiles_in, first, shape)
             found.append(jax.vmap(turn)(images.affine))
@@ -185,7 +193,7 @@ def profiles_in(image: ImageModel, shape: Array, affine: Array | None) -> list[A
     return [profile_transform(tables, seen) for tables in image.extended_tables]
 
 
-def one_extended(
+def extended_stamp(
     image: ImageModel,
     large_size: Array,
     x: Array,
@@ -204,7 +212,7 @@ def one_extended(
     # Always on the grid of its class, as images of a source on two grids differ a little.
     local = [tables.at(place) for tables in image.extended_tables]
     grids = [
-        repeated_image(tables, x, y, shape, size, profile)
+        tiled_image(tables, x, y, shape, size, profile)
         for tables, profile in zip(local, profiles, strict=True)
     ]
     light = jnp.where(large, grids[-1], grids[0])
@@ -215,7 +223,7 @@ def one_extended(
     return jnp.where(in_row[:, None] & in_col[None, :], light, 0.0)
 
 
-def coloured(model: Model, canvas: Array, colours: Array) -> Array:
+def apply_colours(model: Model, canvas: Array, colours: Array) -> Array:
     """Light of unit flux in every band, with colours."""
     if model.num_colours == 0:
         return canvas

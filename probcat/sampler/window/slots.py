@@ -25,10 +25,10 @@ def all_fit(window: Window, extended: Array) -> Array:
 def contains(window: Window, x: Array, y: Array) -> Array:
     """Whether a position is where sources of this window may be."""
     return (
-        (x >= window.lower[0])
-        & (x <= window.upper[0])
-        & (y >= window.lower[1])
-        & (y <= window.upper[1])
+        (x >= window.lower_bound[0])
+        & (x <= window.upper_bound[0])
+        & (y >= window.lower_bound[1])
+        & (y <= window.upper_bound[1])
     )
 
 

@@ -86,7 +86,7 @@ class Model:
         Band of every image; 0 is that of the first.
     sizes : tuple of int
         Side of a window in pixels of every image.
-    alike : tuple of int
+    shared_shape_of : tuple of int
         For every image the first one in which extended sources have the same shapes, on grids
         of the same sizes.
     stacks : tuple of ImageModel
@@ -106,7 +106,7 @@ class Model:
     band_slope: Array
     bands: tuple[int, ...] = field(metadata={"static": True})
     sizes: tuple[int, ...] = field(default=(), metadata={"static": True})
-    alike: tuple[int, ...] = field(default=(0,), metadata={"static": True})
+    shared_shape_of: tuple[int, ...] = field(default=(0,), metadata={"static": True})
     stacks: tuple[ImageModel, ...] = ()
     groups: tuple[tuple[int, ...], ...] = field(default=(), metadata={"static": True})
 
@@ -126,13 +126,13 @@ class Window(NamedTuple):
         images their windows lie below each other, filled up with zeros to one width; so do
         all images of light in a window. Where variances depend on the model these are fixed
         ones near them, which proposals use.
-    lower, upper : Array, shape (2,)
+    lower_bound, upper_bound : Array, shape (2,)
         Bounds (x, y) in window pixels of the area where sources may move.
     density : Array, shape (2,)
         Intensity of point and of extended sources per square pixel.
     search_precision : Array, shape (B, 2 * interior, 2 * interior)
         ``sum w P^2`` of every band on the half-pixel grid, before tempering.
-    temperature : Array, shape ()
+    beta : Array, shape ()
         Inverse temperature of the likelihood.
     largest : Array, shape ()
         Half-light radius along the major axis, in pixels, of the largest source that fits the
@@ -141,7 +141,7 @@ class Window(NamedTuple):
         Of the Hamiltonian moves.
     shift : Array, shape (I, 2)
         Where the window's pixel (0, 0) lies in that of every image, (x, y).
-    gain : Array, shape (I,)
+    flux_factor : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
     place : Array, shape (I, 2)
         Padded pixel (x, y) of every image that the first pixel of its window is.
@@ -150,20 +150,20 @@ class Window(NamedTuple):
     """
 
     weight: Array
-    lower: Array
-    upper: Array
+    lower_bound: Array
+    upper_bound: Array
     density: Array
     search_precision: Array
-    temperature: Array
+    beta: Array
     largest: Array
     step_size: Array
     shift: Array
-    gain: Array
+    flux_factor: Array
     place: Array
     noise: Noise | None = None
 
 
-class Draws(NamedTuple):
+class RandomNumbers(NamedTuple):
     """Randomness of one move, drawn for all moves at once.
 
     Attributes

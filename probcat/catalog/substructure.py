@@ -42,7 +42,7 @@ _GOLDEN = 0.6180339887498949
 
 
 @dataclass(frozen=True)
-class PartsPrior:
+class SubstructurePrior:
     """What galaxies consist of besides their profile.
 
     Parameters
@@ -69,7 +69,7 @@ class PartsPrior:
     blur: float = 0.2
 
 
-def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
+def find_substructure(samples: Samples, prior: SubstructurePrior | None = None) -> np.ndarray:
     """Find the galaxy that each sampled source is part of.
 
     A source that is a part with probability p is one in a share p of the draws like it: draws are
@@ -79,19 +79,19 @@ def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
     Parameters
     ----------
     samples : Samples
-    prior : PartsPrior, optional
+    prior : SubstructurePrior, optional
 
     Returns
     -------
     ndarray of int32, shape (chain, draw, source)
         Position on the source axis of the galaxy; -1 of what is no part.
     """
-    prior = PartsPrior() if prior is None else prior
+    prior = SubstructurePrior() if prior is None else prior
     active = np.asarray(samples.sources["active"], bool)
-    extended = np.asarray(samples.sources["extended"], bool) & active
-    hosts = np.full(active.shape, -1, np.int32)
+    extended = np.asarray(samples.sources["is_extended"], bool) & active
+    part_of = np.full(active.shape, -1, np.int32)
     if not extended.any():
-        return hosts
+        return part_of
     flux = np.where(active, np.asarray(samples.sources["flux"], float), 0.0)
     density = _independent_density(samples, np.maximum(flux, np.finfo(np.float32).tiny))
     fwhm = float(samples.attrs.get("psf_fwhm") or 0.0)
@@ -102,15 +102,15 @@ def find_parts(samples: Samples, prior: PartsPrior | None = None) -> np.ndarray:
         one = {name: np.asarray(v[draw][slots]) for name, v in samples.sources.items()}
         candidates = _candidates(one, density[draw][slots], prior, fwhm)
         host = _parts_of_draw(one["flux"], candidates, float(level[draw]))
-        hosts[draw][slots] = np.where(host >= 0, slots[host], -1)
-    return hosts
+        part_of[draw][slots] = np.where(host >= 0, slots[host], -1)
+    return part_of
 
 
 def part_density(
     one: dict[str, Any],
     part: np.ndarray,
     galaxy: np.ndarray,
-    prior: PartsPrior,
+    prior: SubstructurePrior,
     fwhm: float = 0.0,
 ) -> np.ndarray:
     """Give the density of parts of a galaxy, see the module, by square pixel and unit of flux.
@@ -121,7 +121,7 @@ def part_density(
         Positions, fluxes, types and shapes of the sources of a draw.
     part, galaxy : ndarray of int, shape (m,)
         Numbers of a possible part and of the galaxy, pair by pair.
-    prior : PartsPrior
+    prior : SubstructurePrior
     fwhm : float
         Of the PSF in pixels.
 
@@ -147,7 +147,7 @@ def part_density(
     double = np.exp(-0.5 * (dx**2 + dy**2) / variance) / (2.0 * np.pi * variance)
     double = double * whole / (flux[part] + whole) ** 2
     # The fainter of two alike has either's share of the light.
-    double = np.where(np.asarray(one["extended"], bool)[part], 2.0, 1.0) * double
+    double = np.where(np.asarray(one["is_extended"], bool)[part], 2.0, 1.0) * double
     return prior.number * irregular + prior.double * double
 
 
@@ -185,10 +185,10 @@ def _parts_of_draw(
 
 
 def _candidates(
-    one: dict[str, Any], density: np.ndarray, prior: PartsPrior, fwhm: float
+    one: dict[str, Any], density: np.ndarray, prior: SubstructurePrior, fwhm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pairs of a possible part and its galaxy, and the odds that it is its part."""
-    galaxies = np.flatnonzero(one["extended"])
+    galaxies = np.flatnonzero(one["is_extended"])
     position = np.stack([one["x"], one["y"]], axis=1).astype(float)
     size = one["half_light_radius"][galaxies].astype(float)
     reach = np.maximum(_REACH * size * prior.extent / _EXPONENTIAL, _WIDTHS * prior.blur * fwhm)
@@ -196,34 +196,34 @@ def _candidates(
     galaxy = np.repeat(galaxies, [len(each) for each in near])
     part = np.concatenate([np.zeros(0, np.int64), *map(np.asarray, near)]).astype(np.int64)
     fainter = one["flux"][part] < one["flux"][galaxy]
-    allowed = fainter | ~np.asarray(one["extended"], bool)[part]
+    allowed = fainter | ~np.asarray(one["is_extended"], bool)[part]
     part, galaxy = part[allowed], galaxy[allowed]
     odds = part_density(one, part, galaxy, prior, fwhm) / density[part]
     kept = odds > _LEAST_ODDS
     return part[kept], galaxy[kept], odds[kept]
 
 
-def fold_parts(samples: Samples, hosts: np.ndarray) -> Samples:
+def fold_substructure(samples: Samples, part_of: np.ndarray) -> Samples:
     """Add the light of parts to their galaxies, and leave them out.
 
     Parameters
     ----------
     samples : Samples
-    hosts : ndarray of int, shape (chain, draw, source)
-        As `find_parts` gives them.
+    part_of : ndarray of int, shape (chain, draw, source)
+        As `find_substructure` gives them.
 
     Returns
     -------
     Samples
         With the same source axis; parts are inactive.
     """
-    chain, draw, source = np.nonzero(hosts >= 0)
+    chain, draw, source = np.nonzero(part_of >= 0)
     if not chain.size:
         return samples
     sources = dict(samples.sources)
     for name in ("flux", *samples.band_fluxes):
         total = np.array(sources[name])
-        np.add.at(total, (chain, draw, hosts[chain, draw, source]), total[chain, draw, source])
+        np.add.at(total, (chain, draw, part_of[chain, draw, source]), total[chain, draw, source])
         sources[name] = total
-    sources["active"] = np.asarray(sources["active"], bool) & (hosts < 0)
+    sources["active"] = np.asarray(sources["active"], bool) & (part_of < 0)
     return Samples(sources, samples.scalars, samples.stats, samples.attrs)
