@@ -77,7 +77,7 @@ def fit(
     timed_draws(run, seconds=0.0)
     clocks.append(_clocks())
     track = timed_draws(run, seconds)
-    block = len(track["cpu"]) * chosen.block
+    block = len(track["cpu"]) * chosen.checkpoint_interval
     cost = {
         "setup_s": clocks[1][0] - clocks[0][0],
         "setup_cpu_s": clocks[1][1] - clocks[0][1],
@@ -87,7 +87,7 @@ def fit(
         "draw_s": track["wall"][-1] / block,
         "draw_cpu_s": track["cpu"][-1] / block,
     }
-    warm = -(-num_warmup // chosen.block)
+    warm = -(-num_warmup // chosen.checkpoint_interval)
     blocks = track["blocks"]
     kept = blocks[max(warm, len(blocks) // 2) :]
     if not kept:

@@ -114,7 +114,7 @@ def psf_options(kind: str) -> dict[str, Any]:
 def brightest_chi2(state: Any, run: Any) -> float:
     """Chi-square per pixel of the brightest percent of the pixels, of the chains' last state."""
     weight = jax.vmap(lambda *chain: true_weight(run.scene, *chain, 0))(
-        state.draw, state.residual, state.light
+        state.sample, state.residual, state.sky_subtracted
     )
     data = np.where(np.asarray(run.scene.weight[0]) > 0.0, run.scene.data[0], -np.inf)
     bright = data >= np.percentile(run.images[0].clean_data, 99.0)

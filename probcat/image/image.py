@@ -151,7 +151,8 @@ class Image:
             Let the sources' photon noise follow the model, see `Image.photon_gain`; needs a
             ``gain``. A ``variance`` that is given is then that of pixels without sources.
         saturated : array_like of bool, shape (ny, nx), optional
-            True where the pixel is known to be saturated; such pixels are masked too.
+            True where the pixel is known to be saturated. This is for the record: mask such
+            pixels too, or they are used.
 
         Returns
         -------
@@ -177,8 +178,6 @@ class Image:
         bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
         if isinstance(data, np.ma.MaskedArray):
             bad = bad | np.ma.getmaskarray(data)
-        full = None if saturated is None else np.asarray(saturated).astype(bool)
-        bad = bad if full is None else bad | full
         lines = [*notes]
         if model_variance and gain is None:
             raise InputError(f"{where}: a variance from the model needs a gain; give --gain")
@@ -197,6 +196,10 @@ class Image:
         for what, array in (("variance", var), ("mask", bad)):
             _check_shape(array, pixels, what, where)
         lines += _count_unusable(pixels, var, bad, where)
+        if saturated is not None:
+            saturated = np.asarray(saturated).astype(bool)
+            _check_shape(saturated, pixels, "saturated", where)
+            saturated = saturated & (_inverse_variance(pixels, var, bad) <= 0)
         return cls(
             data=pixels,
             variance=var,
@@ -209,7 +212,7 @@ class Image:
             name=name,
             notes=tuple(lines),
             photon_gain=gain if model_variance else None,
-            saturated=full,
+            saturated=saturated,
         )
 
     @classmethod

@@ -15,7 +15,7 @@ from probcat.numerics.robust import sky_level
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
-FRACTION, SHARE_OF_STARS = 0.75, 0.5
+FRACTION, FRACTION_OF_STARS = 0.75, 0.5
 """Of the warm-up, in which the likelihood is tempered: details of galaxies, which are found in
 pieces if it is short, and stars alone."""
 DENSITY_PENALTY = 5.0
@@ -32,7 +32,7 @@ def fraction_of_warmup(given: float, with_extended: bool) -> float:
     """Share of the warm-up in which the likelihood is tempered; what is negative is chosen."""
     if given >= 0.0:
         return given
-    return FRACTION if with_extended else SHARE_OF_STARS
+    return FRACTION if with_extended else FRACTION_OF_STARS
 
 
 def default_start_beta(images: "Sequence[Image]", with_extended: bool = True) -> float:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from test_condensing import samples_from_draws
 
 from probcat.catalog.condense import condense
 from probcat.catalog.substructure import (
@@ -13,6 +12,7 @@ from probcat.catalog.substructure import (
 )
 from probcat.errors import InputError
 from probcat.samples.samples import Samples
+from tests.catalog.test_condense import samples_from_draws
 
 GALAXY = (20.0, 20.0, 5000.0, 2.0)
 

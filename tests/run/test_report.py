@@ -13,7 +13,6 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
-from report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
 from probcat.errors import InputError
 from probcat.pixels.accumulate import KINDS
@@ -29,6 +28,7 @@ from probcat.run.report.data import draws_to_keep, page_data
 from probcat.run.report.packing import LEVELS, pack, pack_stamps, quantise, shrink, shrink_factor
 from probcat.run.report.page import render_page, write_report
 from probcat.run.report.sky import sky_polynomial
+from tests.run.report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
 # Bokeh itself is about 2.1 MB.
 MOST_BYTES = 2_600_000

@@ -381,13 +381,13 @@ def test_blends_are_of_the_stated_population():
         np.testing.assert_array_equal(blend.image.data, again.image.data)
         assert blends.FEWEST <= len(blend.sources["x"]) <= blends.MOST
         star = blend.sources["is_star"] > 0.5
-        flux, light = blend.sources["flux"], blend.sky_subtracted.sum(axis=(1, 2))
+        flux, light = blend.sources["flux"], blend.light.sum(axis=(1, 2))
         np.testing.assert_allclose(light[star], flux[star], rtol=0.02)
         assert (light <= 1.001 * flux).all()
-        centre = np.einsum("nyx,x->n", blend.sky_subtracted, np.arange(blends.SHAPE[1])) / light
+        centre = np.einsum("nyx,x->n", blend.light, np.arange(blends.SHAPE[1])) / light
         inside = star & (np.abs(blend.sources["x"] - 19.5) < 8)
         np.testing.assert_allclose(centre[inside], blend.sources["x"][inside], atol=0.05)
-        residual = blend.image.data - blend.sky_subtracted.sum(axis=0) - blends.LEVEL
+        residual = blend.image.data - blend.light.sum(axis=0) - blends.LEVEL
         # 1600 pixels of unit noise: five sigma on the scatter and on the mean.
         assert residual.std() == pytest.approx(1.0, abs=5 / np.sqrt(2 * 1600))
         assert residual.mean() == pytest.approx(0.0, abs=5 / 40)

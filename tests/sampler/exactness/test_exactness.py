@@ -5,7 +5,9 @@ import sys
 import jax
 import numpy as np
 import pytest
-from harness import (
+
+from probcat.sampler.moves import MOVES
+from tests.sampler.exactness.harness import (
     DRAW_MOVES,
     advance,
     compare_with_prior,
@@ -14,8 +16,6 @@ from harness import (
     make_prior,
     make_scene,
 )
-
-from probcat.sampler.moves import MOVES
 
 # About 20 p values a test and 20 tests: a false alarm of the whole file has probability 1e-4.
 LEAST_P = 1e-4 / (20 * 20)

@@ -8,7 +8,6 @@ from astropy.io import fits
 from astropy.table import Table
 from astropy.wcs import WCS
 from click.testing import CliRunner
-from test_condensing import samples_from_draws
 
 from probcat.catalog.condense import condense
 from probcat.catalog.export import FORMATS
@@ -17,6 +16,7 @@ from probcat.errors import InputError
 from probcat.pixels.flags import flag_cards
 from probcat.run.cli import main
 from probcat.run.export import export_run
+from tests.catalog.test_condense import samples_from_draws
 
 READERS = {
     "ecsv": "ascii.ecsv",

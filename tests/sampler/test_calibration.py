@@ -5,17 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from harness import (
-    DRAW_MOVES,
-    advance,
-    compare_with_prior,
-    exact_state,
-    make_joint,
-    make_layout,
-    make_prior,
-    make_scene,
-    render_chain,
-)
 
 from probcat.model.pixel_noise import (
     fisher_information,
@@ -26,6 +15,17 @@ from probcat.model.pixel_noise import (
 )
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.calibration import plane_noise
+from tests.sampler.exactness.harness import (
+    DRAW_MOVES,
+    advance,
+    compare_with_prior,
+    exact_state,
+    make_joint,
+    make_layout,
+    make_prior,
+    make_scene,
+    render_chain,
+)
 
 # About 40 p values a test and 8 tests.
 LEAST_P = 1e-4 / (40 * 8)

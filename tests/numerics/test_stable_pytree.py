@@ -18,17 +18,15 @@ import hashlib
 import jax
 import numpy as np
 
-from probcat import blocks
-from probcat.image.image import Image
-from probcat.sampler.geometry.plan import SamplerSettings
-from probcat.model.prior.prior import Prior
+from probcat import Image, Prior, SamplerSettings
+from probcat.sampler.compiled_block import _compiled
 from probcat.sampler.sample import Run
 
 grid = np.arange(15) - 7.0
 psf = np.exp(-np.hypot(grid, grid[:, None]) ** 2 / 4.0)
 image = Image.from_arrays(np.ones((24, 24)), psf=psf, variance=np.ones((24, 24)))
 run = Run(image, Prior.from_image(image), SamplerSettings(), jax.random.key(0), (1, 2, 2))
-compiled = blocks._compiled("cpu")
+compiled = _compiled("cpu")
 text = compiled.lower(run.kernel, 2, run.begin(), run.scene).as_text()
 digest = hashlib.sha256(text.encode())
 for leaf in jax.tree.leaves(run.scene):
@@ -42,7 +40,7 @@ def test_the_program_is_the_same_in_every_process() -> None:
         subprocess.Popen(
             [sys.executable, "-c", LOWERED],
             env={**os.environ, "PYTHONHASHSEED": seed},
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             stdout=subprocess.PIPE,
             text=True,
         )

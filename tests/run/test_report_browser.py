@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from report_run import EXTENDED, SHIFT, X, Y, make_run, without_objects
 
 from probcat.run.report.contents import read_contents
 from probcat.run.report.page import render_page, write_report
+from tests.run.report_run import EXTENDED, SHIFT, X, Y, make_run, without_objects
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 SIZE = {"width": 1500, "height": 1100}

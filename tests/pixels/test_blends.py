@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from test_condensing import samples_from_draws
 
 from probcat.catalog.condense import condense
 from probcat.image.masks import saturated_plane
@@ -13,6 +12,7 @@ from probcat.pixels.accumulate import KINDS
 from probcat.pixels.assignment import Assignment
 from probcat.pixels.blends import blend_columns, find_footprints, positions
 from probcat.pixels.flags import Flag, flag_cards, flag_pixels, flag_run
+from tests.catalog.test_condense import samples_from_draws
 
 SHAPE, SIZE = (20, 60), 9
 

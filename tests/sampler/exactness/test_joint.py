@@ -7,15 +7,6 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 from astropy.wcs import WCS
-from harness import (
-    DRAW_MOVES,
-    EXTENDED_RADIUS,
-    advance,
-    compare_with_prior,
-    exact_state,
-    make_joint,
-    make_prior,
-)
 
 from probcat import PSF, InputError, Prior, condense, sample, simulate_image
 from probcat.image.alignment import align_images, image_labels
@@ -24,6 +15,15 @@ from probcat.pixels.model_image import posterior_model
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.moves import MOVES
 from probcat.samples.per_image import samples_per_image
+from tests.sampler.exactness.harness import (
+    DRAW_MOVES,
+    EXTENDED_RADIUS,
+    advance,
+    compare_with_prior,
+    exact_state,
+    make_joint,
+    make_prior,
+)
 
 LEAST_P = 1e-6
 PRIOR = {

@@ -4,14 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_windows import make_image
 
 from probcat import InputError, Prior, SamplerSettings
 from probcat.sampler.checkpoint import flatten_state, restore_state
 from probcat.sampler.collect import to_arrays
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.sample import Run
-from probcat.sampler.warmup.first_image import SEVERAL, SHARE, draws_alone, prior_alone
+from probcat.sampler.warmup.first_image import FRACTION, SEVERAL, draws_alone, prior_alone
+from tests.sampler.test_tiling import make_image
 
 BLOCK = 3
 
@@ -51,7 +51,7 @@ def blocks(run):
 def test_draws_alone_are_whole_blocks_of_the_warmup(images):
     prior = Prior.from_image(images)
     assert draws_alone(SamplerSettings(checkpoint_interval=8), prior, SEVERAL, 100) == 8 * int(
-        SHARE * 100 / 8
+        FRACTION * 100 / 8
     )
     assert draws_alone(SamplerSettings(), prior, SEVERAL - 1, 100) == 0
     assert draws_alone(SamplerSettings(first_image_fraction=0.3), prior, 2, 100) == 30

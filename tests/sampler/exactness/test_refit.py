@@ -4,9 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import advance, exact_state, make_layout, make_prior, make_scene, render_chain
 
 from probcat.sampler.geometry.tiling import Sources
+from tests.sampler.exactness.harness import (
+    advance,
+    exact_state,
+    make_layout,
+    make_prior,
+    make_scene,
+    render_chain,
+)
 
 CHAINS = 12
 STARS = [(9.1, 8.6, 1500.0), (10.7, 9.3, 1000.0)]

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from test_condensing import samples_from_draws
 
 from probcat.catalog.condense import condense
 from probcat.catalog.fits import read_catalog, write_catalog
 from probcat.errors import InputError
+from tests.catalog.test_condense import samples_from_draws
 
 
 def around(rng, x, y, flux, error=0.02):

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
 
 from probcat.model.prior.densities import from_shape
 from probcat.sampler import kernel
@@ -26,6 +25,7 @@ from probcat.sampler.proposals.fluxes import choose_uniformly
 from probcat.sampler.state import initial_state
 from probcat.sampler.window.batching import group_images
 from probcat.sampler.window.structures import EXTENDED, FLUX, POINT
+from tests.sampler.exactness.harness import EXTENDED_RADIUS, make_layout, make_prior, make_scene
 
 NUM_WINDOWS = 5
 NUM_FORWARD = 512

@@ -149,9 +149,9 @@ def test_unusable_pixels_are_counted_and_weigh_nothing(good):
     assert np.all(np.isfinite(image.clean_data))
     assert np.all(image.clean_data[image.weight == 0] == 0)
     text = "\n".join(image.notes)
-    assert "3 pixels (0.2 %) NaN or infinite: weighed zero" in text
-    assert "4 pixels (0.3 %) without a positive, finite variance: weighed zero" in text
-    assert "5 pixels (0.4 %) masked: weighed zero" in text
+    assert "3 pixels (0.2 %) NaN or infinite: given zero weight" in text
+    assert "4 pixels (0.3 %) without a positive, finite variance: given zero weight" in text
+    assert "5 pixels (0.4 %) masked: given zero weight" in text
 
 
 @pytest.mark.parametrize(

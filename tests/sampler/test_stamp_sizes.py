@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from harness import compare_with_prior, exact_state, make_prior
 
 from probcat import PSF, Image, Prior, SamplerSettings
 from probcat.image.alignment import align_images
@@ -16,6 +15,7 @@ from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.render import extended_stamps
 from probcat.sampler.scene.scene import build_scene
+from tests.sampler.exactness.harness import compare_with_prior, exact_state, make_prior
 
 SMALL, LARGE, LIMIT = 5, 9, 1.8
 SHAPE = (18, 20)

@@ -15,7 +15,7 @@ from probcat import PSF, Image
 from probcat.image.alignment import image_labels
 from probcat.model.simulate import render_light
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
 NUM_IMAGES = 3
 COMMANDS = [name for name in MODULES if "@click.command" in (FOLDER / f"{name}.py").read_text()]

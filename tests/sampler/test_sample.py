@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from harness import DRAW_MOVES, EXTENDED_RADIUS, make_layout, make_prior, make_scene
 from numpyro.infer import MCMC
 from scipy import stats
 
@@ -16,6 +15,13 @@ from probcat.sampler.compiled_block import num_compilations
 from probcat.sampler.kernel import CatalogKernel, fresh_residual
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import initial_state
+from tests.sampler.exactness.harness import (
+    DRAW_MOVES,
+    EXTENDED_RADIUS,
+    make_layout,
+    make_prior,
+    make_scene,
+)
 
 SETTINGS = SamplerSettings(
     passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, checkpoint_interval=3

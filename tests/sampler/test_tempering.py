@@ -9,9 +9,9 @@ from probcat import PSF, InputError, SamplerSettings, simulate_image
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.warmup.tempering import (
+    FRACTION,
+    FRACTION_OF_STARS,
     MAX_START_BETA,
-    SHARE,
-    SHARE_OF_STARS,
     START_SIGNAL,
     default_start_beta,
     fraction_of_warmup,
@@ -46,8 +46,12 @@ def test_bad_temperature_is_refused():
 
 
 def test_galaxies_are_tempered_longer_than_stars():
-    assert fraction_of_warmup(SamplerSettings().tempering_fraction, True) == SHARE
-    assert fraction_of_warmup(SamplerSettings().tempering_fraction, False) == SHARE_OF_STARS < SHARE
+    assert fraction_of_warmup(SamplerSettings().tempering_fraction, True) == FRACTION
+    assert (
+        fraction_of_warmup(SamplerSettings().tempering_fraction, False)
+        == FRACTION_OF_STARS
+        < FRACTION
+    )
     assert fraction_of_warmup(0.2, True) == fraction_of_warmup(0.2, False) == 0.2
     with pytest.raises(InputError, match=r"tempering_fraction = 1.5; it must be at most 1"):
         SamplerSettings(tempering_fraction=1.5)

@@ -3,13 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from harness import make_layout, make_prior, make_scene
 
 from probcat import PSF, Prior, sample, simulate_image
 from probcat.sampler.geometry.layout import ladder
 from probcat.sampler.replica_exchange import coldest, exchange
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import MOVE_NAMES, initial_state
+from tests.sampler.exactness.harness import make_layout, make_prior, make_scene
 
 
 def pairs(num_pairs, beta, log_likelihood):

@@ -7,7 +7,23 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from harness import (
+
+from probcat import Image, InputError, VaryingPSF
+from probcat.model.extended_sources import extended_image, extended_tables
+from probcat.model.point_sources import point_patch, points_image
+from probcat.model.renderer import Renderer
+from probcat.model.simulate import render_light
+from probcat.psf.position_weights import bilinear, polynomial, weights
+from probcat.sampler.geometry.tiling import Sources, add, draw_tiling, store_members, with_frames
+from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.moves import MOVES
+from probcat.sampler.scene.render import render, render_points
+from probcat.sampler.state import initial_state
+from probcat.sampler.sweep import _cut_all, _prepare
+from probcat.sampler.window.batching import group_images
+from probcat.sampler.window.light import unit_image, unstack
+from probcat.sampler.window.structures import FLUX, POINT
+from tests.sampler.exactness.harness import (
     EXTENDED_RADIUS,
     SHAPE,
     advance,
@@ -19,22 +35,6 @@ from harness import (
     make_scene,
     make_varying_psf,
 )
-
-from probcat import Image, InputError, VaryingPSF
-from probcat.model.extended_sources import extended_image, extended_tables
-from probcat.model.point_sources import point_patch, points_image
-from probcat.model.renderer import Renderer
-from probcat.model.simulate import render_light
-from probcat.psf.position_weights import bilinear, polynomial, weights
-from probcat.sampler.geometry.tiling import Sources, add, draw_tiling, release, with_frames
-from probcat.sampler.kernel import fresh_residual
-from probcat.sampler.moves import MOVES
-from probcat.sampler.scene.render import render, render_points
-from probcat.sampler.state import initial_state
-from probcat.sampler.sweep import _cut_all, _prepare
-from probcat.sampler.window.batching import group_images
-from probcat.sampler.window.light import patch, unstack
-from probcat.sampler.window.structures import FLUX, POINT
 
 # 30 p values at most: a false alarm has probability 1e-5.
 LEAST_P = 1e-5 / 30
@@ -306,7 +306,7 @@ def test_windows_know_where_they_are_in_every_image():
         model, _ = group_images(scene.model, sizes, scene.searches[0])
 
         def light(window, sources):
-            patches = jax.vmap(partial(patch, model, window, POINT))(sources)
+            patches = jax.vmap(partial(unit_image, model, window, POINT))(sources)
             return jnp.tensordot(sources[:, FLUX], patches, 1)
 
         windows = jax.vmap(light)(visits.window, visits.state.points)
@@ -316,7 +316,7 @@ def test_windows_know_where_they_are_in_every_image():
                 layout.padded_shapes, unstack(windows, sizes), tiling.corners, strict=True
             )
         ]
-        others, _ = release(points, tiling, held[0], jnp.zeros_like(held[0].marks))
+        others, _ = store_members(points, tiling, held[0], jnp.zeros_like(held[0].marks))
         images = [
             render_points(scene, index, points, shape) - render_points(scene, index, others, shape)
             for index, shape in enumerate(layout.padded_shapes)
