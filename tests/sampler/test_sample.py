@@ -16,7 +16,7 @@ from probcat.sampler.kernel import CatalogKernel, fresh_residual
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import initial_state
 from tests.sampler.exactness.harness import (
-    DRAW_MOVES,
+    ALL_MOVES,
     EXTENDED_RADIUS,
     make_layout,
     make_prior,
@@ -128,12 +128,14 @@ def test_finds_three_stars(blend, points):
 
 
 def test_prior_only_follows_the_prior(blend):
-    prior = Prior.from_image(blend, parsimony=0.2, flux_slope=2.0)
+    prior = Prior.from_image(blend, parsimony=0.2, flux_slope=2.0, extended_fraction=0.0)
     settings = SamplerSettings(
         window_interior=12,
-        extended_radius=12,
-        passes=1,
-        extended_passes=1,
+        birth_death=2,
+        split_merge=2,
+        merge_and_split=0,
+        companion=2,
+        passes=6,
         checkpoint_interval=20,
         border=0.0,
     )
@@ -159,8 +161,9 @@ def test_prior_only_follows_the_prior(blend):
     assert stats.kstest(cdf, "uniform").pvalue > 1e-5
 
 
-def test_running_residual_equals_a_fresh_render():
-    layout = make_layout(DRAW_MOVES * 3, 1, num_chains=3, passes=1)
+@pytest.mark.slow
+def test_running_residual_equals_a_fresh_render_after_ten_thousand_moves():
+    layout = make_layout(ALL_MOVES * 3, 1, num_chains=3, passes=1)
     scene = make_scene(layout, make_prior(), 0.07)
     truth = 40.0 * jax.random.normal(jax.random.key(1), scene.data[0].shape)
     scene = scene._replace(data=(jnp.where(scene.weight[0] > 0, jnp.abs(truth), 0.0),))

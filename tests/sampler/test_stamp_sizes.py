@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pytest
 
 from probcat import PSF, Image, Prior, SamplerSettings
 from probcat.image.alignment import align_images
@@ -19,19 +20,14 @@ from tests.sampler.exactness.harness import compare_with_prior, exact_state, mak
 
 SMALL, LARGE, LIMIT = 5, 9, 1.8
 SHAPE = (18, 20)
-MOVES = (
-    "birth_death_extended",
-    "companion_extended",
-    "retype",
-    "galaxy_to_stars",
-    "birth_death_point",
-)
+FEW_MOVES = ("birth_death_extended", "companion_extended", "retype")
+MORE_MOVES = (*FEW_MOVES, "galaxy_to_stars", "birth_death_point")
 
 
-def make_scene(num_chains):
+def make_scene(num_chains, moves=FEW_MOVES):
     plans = (
-        PassPlan(10, 6, 24, 16, MOVES * 2, 1, 1, LIMIT),
-        PassPlan(12, LARGE, 32, 16, MOVES * 2, 1, 1),
+        PassPlan(10, 6, 24, 16, moves * 2, 1, 1, LIMIT),
+        PassPlan(12, LARGE, 32, 16, moves * 2, 1, 1),
     )
     layout = Layout(SHAPE, 26, 1.3, 64, 32, plans, 4, num_chains)
     prior = make_prior(half_light_radius=log_normal_within(1.5, 0.4, 0.5, 4.0))
@@ -57,9 +53,12 @@ def test_stamps_end_at_the_footprint_of_their_class():
         assert reach[lit].max() == half_side
 
 
-def test_two_classes_of_windows_leave_the_joint_unchanged():
-    """Sources cross from one class to the other only where both footprints fit."""
-    layout, scene = make_scene(500)
+@pytest.mark.parametrize(
+    "moves", [FEW_MOVES, pytest.param(MORE_MOVES, marks=pytest.mark.slow)], ids=["few", "more"]
+)
+def test_two_classes_of_windows_leave_the_joint_unchanged(moves):
+    """Sources cross from one class to the other only where both stamps fit."""
+    layout, scene = make_scene(500, moves)
     kernel = CatalogKernel(layout, LARGE)
     start = exact_state(jax.random.key(2), scene, layout)
 

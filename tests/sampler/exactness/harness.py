@@ -9,6 +9,7 @@ catalogs still follow the prior and the residuals are still noise (Geweke 2004, 
 
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +27,7 @@ from probcat.psf.varying import VaryingPSF
 from probcat.sampler.geometry.frames import build_frames, frame_origin, least_margin
 from probcat.sampler.geometry.layout import Layout, PassPlan
 from probcat.sampler.geometry.tiling import Sources
-from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.kernel import CatalogKernel, fresh_residual
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.calibration import background_priors, calibrated, plane_noise
 from probcat.sampler.scene.plane import Plane
@@ -35,8 +36,7 @@ from probcat.sampler.scene.scene import build_scene
 from probcat.sampler.state import initial_state
 from probcat.sampler.updates.shared import evaluate_fit, update_shared
 
-DRAW_MOVES = tuple(name for name in MOVES if name != "refit_star_and_galaxy")
-"""All together: those of a draw with default settings. The other one takes long to compile."""
+ALL_MOVES = tuple(MOVES)
 EXTENDED_RADIUS = 8
 SHAPE = (18, 20)
 
@@ -58,6 +58,48 @@ def make_prior(**changes):
 def make_layout(schedule, num_hmc, num_chains, passes=1, extended_slots=16):
     plan = PassPlan(12, EXTENDED_RADIUS, 32, extended_slots, tuple(schedule), num_hmc, passes)
     return Layout(SHAPE, 24, 1.3, 64, 32, (plan,), 5, num_chains)
+
+
+class Work(NamedTuple):
+    """What `advance_by` does, as data: one compiled program serves all of it.
+
+    Attributes
+    ----------
+    order : Array, shape (len(ALL_MOVES),), int32
+        Moves of a visit, as positions in `ALL_MOVES`.
+    passes : Array, int32
+        Number of passes.
+    with_moves, with_hmc, with_shared : Array, bool
+        Whether a pass has the moves, a Hamiltonian trajectory, and the updates of
+        parameters that all sources share.
+    """
+
+    order: jax.Array
+    passes: jax.Array
+    with_moves: jax.Array
+    with_hmc: jax.Array
+    with_shared: jax.Array
+
+
+def make_work(schedule, passes, *, with_hmc=False, with_shared=False):
+    """Repeat a schedule until it has the length that every schedule has here."""
+    order = np.resize([ALL_MOVES.index(name) for name in schedule or ALL_MOVES], len(ALL_MOVES))
+    flags = (bool(schedule), with_hmc, with_shared)
+    return Work(jnp.asarray(order, jnp.int32), jnp.int32(passes), *map(jnp.asarray, flags))
+
+
+def with_trajectories_apart(layout):
+    """Layout whose first plan has all moves, and whose second has a trajectory."""
+    (plan,) = layout.plans
+    moves = replace(plan, schedule=ALL_MOVES, num_hmc=0)
+    frames = tuple(replace(frame, sizes=frame.sizes * 2) for frame in layout.frames)
+    plans = (moves, replace(plan, schedule=(), num_hmc=1))
+    return replace(layout, plans=plans, frames=frames)
+
+
+def make_shared_layout(num_chains):
+    """Layout of the program that tests of single moves share."""
+    return with_trajectories_apart(make_layout((), 1, num_chains))
 
 
 def make_varying_psf(shape=SHAPE):
@@ -85,9 +127,20 @@ def make_scene(layout, prior, weight, photon=0.0, psf=None):
 
 
 def make_joint(
-    schedule, num_hmc, num_chains, weight, prior, photon=0.0, psfs=None, extended_slots=16
+    schedule,
+    num_hmc,
+    num_chains,
+    weight,
+    prior,
+    photon=0.0,
+    psfs=None,
+    extended_slots=16,
+    shared=False,
 ):
-    """Scene of three images: a dither in the first band, and a finer, turned one in another."""
+    """Scene of three images: a dither in the first band, and a finer, rotated one in another.
+
+    With `shared` the layout is that of `make_shared_layout`, for `advance_by`.
+    """
     angle, zoom = 0.4, 1.25
     turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     links = (
@@ -101,6 +154,7 @@ def make_joint(
     plan = PassPlan(12, margin, 32, extended_slots, tuple(schedule), num_hmc, 1)
     layout = Layout(SHAPE, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
     layout = replace(layout, frames=build_frames(links, layout, [radii], radii))
+    layout = with_trajectories_apart(layout) if shared else layout
     planes = []
     for number, (link, psf, radius) in enumerate(zip(links, psfs, radii, strict=True)):
         shape = SHAPE if number == 0 else (26, 27)
@@ -211,9 +265,62 @@ def render_chain(scene, layout, draw):
 
 def advance(rng_key, state, scene, layout, passes, step_size=0.25, with_globals=False):
     """Apply passes of the plan's moves (and the global steps) without re-rendering."""
-    log_step = jnp.full((layout.num_chains, 1), jnp.log(jnp.float32(step_size)))
-    state = state._replace(log_step=log_step, log_step_mean=log_step)
+    state = with_step_size(state, layout, step_size)
     return _run(layout, with_globals, state, jax.random.split(rng_key, passes), scene)
+
+
+def with_step_size(state, layout, step_size):
+    log_step = jnp.full((layout.num_chains, len(layout.plans)), jnp.log(jnp.float32(step_size)))
+    return state._replace(log_step=log_step, log_step_mean=log_step)
+
+
+def advance_by(work, rng_key, state, scene, layout, step_size=0.25):
+    """Do some work without re-rendering; compiled once for all kinds of it."""
+    return _run_work(layout, with_step_size(state, layout, step_size), rng_key, scene, work)
+
+
+@partial(jax.jit, static_argnums=0)
+def _run_work(layout, state, rng_key, scene, work):
+    kernel = CatalogKernel(layout, EXTENDED_RADIUS)
+
+    def sweep(state, key, number, order):
+        plan = layout.plans[number]
+        return kernel.sweep(
+            state, key, scene=scene, plan=plan, number=number, warming=False, order=order
+        )
+
+    def body(number, state):
+        keys = jax.random.split(jax.random.fold_in(rng_key, number), 3)
+        steps = (
+            (work.with_moves, lambda state: sweep(state, keys[0], 0, work.order)),
+            (work.with_hmc, lambda state: sweep(state, keys[1], 1, None)),
+            (
+                work.with_shared,
+                lambda state: update_shared(keys[2], state, scene, layout, EXTENDED_RADIUS),
+            ),
+        )
+        for wanted, step in steps:
+            state = jax.lax.cond(wanted, step, lambda state: state, state)
+        return state
+
+    return jax.lax.fori_loop(0, work.passes, body, state)
+
+
+@partial(jax.jit, static_argnums=0)
+def _fresh_residuals(layout, state, scene):
+    return jax.vmap(lambda draw: fresh_residual(draw, scene, layout, EXTENDED_RADIUS))(state.sample)
+
+
+def check_running_residuals(start, end, scene, layout, tolerance):
+    """The noise that a residual is of stays what it was, in standard deviations."""
+    before, after = (_fresh_residuals(layout, state, scene) for state in (start, end))
+    for number, weight in enumerate(scene.weight):
+        noise = [
+            state.residual[number] - fresh[number]
+            for state, fresh in ((start, before), (end, after))
+        ]
+        error = np.abs(np.asarray(noise[1] - noise[0])) * np.sqrt(np.asarray(weight))
+        assert error.max() < tolerance
 
 
 @partial(jax.jit, static_argnums=(0, 1))
