@@ -16,8 +16,10 @@ from probcat.metrics.score_pixels import Found, score_light_of, score_masks_of
 from probcat.metrics.score_sources import SURE, match_objects, score_sources
 from probcat.metrics.truth import Truth
 
-# Of the PSF's full width at half maximum: two sources that close are hardly told apart.
+MASK_THRESHOLD = 0.5
+"""The mask of an object is where the probability of its footprint exceeds this value."""
 _RADIUS_PER_FWHM = 0.5
+"""Default match radius, in units of the PSF's full width at half maximum."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def score_found(
     *,
     match_radius: float | None = None,
     max_mag_difference: float | None = None,
-    threshold: float = 0.5,
+    threshold: float = MASK_THRESHOLD,
 ) -> Comparison:
     """Score what was found, see `compare`.
 

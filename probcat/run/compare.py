@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from probcat.errors import InputError
-from probcat.metrics.compare import Comparison, score_found
+from probcat.metrics.compare import MASK_THRESHOLD, Comparison, score_found
 from probcat.metrics.score_pixels import Found
 from probcat.metrics.truth import Truth
 
@@ -16,7 +16,7 @@ def compare(
     *,
     match_radius: float | None = None,
     max_mag_difference: float | None = None,
-    threshold: float = 0.5,
+    threshold: float = MASK_THRESHOLD,
 ) -> Comparison:
     """Score a run against a truth.
 
