@@ -9,11 +9,13 @@ from pathlib import Path
 from probcat.errors import InputError
 from probcat.run.config import RunConfig, read_config
 from probcat.run.files import (
+    ALTERNATIVES,
     ASSIGNMENT,
     CATALOG,
     CHAIN,
     CONFIG,
     FIGURES,
+    MEMBERS,
     MODEL,
     PSFS,
     REPORT,
@@ -78,7 +80,8 @@ def clear_directory(out: Path) -> None:
         Directory for a new run.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, SAMPLES, PSFS, CATALOG, ASSIGNMENT, MODEL, REPORT, *FIGURES):
+    catalog = (CATALOG, ALTERNATIVES, MEMBERS, ASSIGNMENT, MODEL, REPORT, *FIGURES)
+    for name in (CONFIG, SAMPLES, PSFS, *catalog):
         (out / name).unlink(missing_ok=True)
     # With several images, these names end in the label of an image.
     for name in (ASSIGNMENT, MODEL, "residual.png"):
