@@ -67,7 +67,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
 
 
 @main.command(short_help="Catalog one or several images.")
-@click.argument("images", nargs=-1, metavar="IMAGE [IMAGE ...]", type=click.Path())
+@click.argument("images", nargs=-1, metavar="IMAGE [IMAGE ...]", type=click.Path(path_type=Path))
 @add_options(
     *options.INPUT,
     *options.PSF,
@@ -87,7 +87,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
     options.QUIET,
 )
 def run(
-    images: tuple[str, ...],
+    images: tuple[Path, ...],
     out: Path,
     config: str | None,
     uncertain_psf: bool,
@@ -108,7 +108,7 @@ def run(
     from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
-    given = _given(files=images, **settings)
+    given = _given(files=tuple(map(str, images)), **settings)
     if resume:
         if config is not None or overwrite or uncertain_psf or given:
             raise InputError("--resume takes all settings from --out; give no others with it")

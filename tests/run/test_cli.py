@@ -46,8 +46,8 @@ def image_path(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Replace the sampler by scatter about the truth; give what it was called with."""
-    calls = []
+    """Replace the sampler by scatter about the truth, and record the options it is called with."""
+    calls: list[dict[str, object]] = []
 
     def sample(image, prior, *, rng_key, num_chains=2, num_warmup=7, num_samples=20, **rest):
         calls.append({"num_chains": num_chains, "num_samples": num_samples, **rest})
@@ -195,8 +195,8 @@ def test_options_become_settings_of_the_same_name(image_path, calls, tmp_path):
     options = ["--prior-only", "--zero-point", 25.5, "--saturation", 700, "--mask-plane", "0"]
     options += ["--gain", 2.0, "--read-noise", 5, "--model-variance", "--seed", 0]
     (tmp_path / "seven.toml").write_text("[sampler]\nseed = 7\nnum_samples = 6\n")
-    config = ["--config", tmp_path / "seven.toml", "--uncertain-psf"]
-    result = probcat_command("run", image_path, "--out", out, *options, *config)
+    options += ["--config", tmp_path / "seven.toml", "--uncertain-psf"]
+    result = probcat_command("run", image_path, "--out", out, *options)
     assert result.exit_code == 0, result.output
     with open(out / "config.toml", "rb") as handle:
         config = tomllib.load(handle)
@@ -385,7 +385,8 @@ def test_type_checkers_see_the_same_public_names():
     tree = ast.parse(Path(probcat.__file__).read_text(encoding="utf-8"))
     (block,) = (node for node in tree.body if isinstance(node, ast.If))
     assert ast.unparse(block.test) == "TYPE_CHECKING"
-    seen = {alias.asname: node.module for node in block.body for alias in node.names}
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names}
     assert seen == {name: f"probcat.{home}" for name, home in probcat._HOMES.items()}
 
 
@@ -423,7 +424,7 @@ leapfrog_steps = 1
 """
 
 
-def test_killed_run_goes_on_in_a_new_process_bit_for_bit(image_path, tmp_path):
+def test_killed_run_continues_in_a_new_process_bit_for_bit(image_path, tmp_path):
     (tmp_path / "quick.toml").write_text(QUICK)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 
