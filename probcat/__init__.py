@@ -3,8 +3,8 @@
 The public names below are imported when they are first used, so that ``import probcat`` is
 fast and a program that only samples never loads astropy, arviz or matplotlib.
 
-The rooms of the house, each of which imports only from those before it: `numerics`, `files`,
-`psf`, `image`, `model`, `samples`, `sampler` and `catalog`, `pixels`, `plots` and `metrics`, `run`.
+Each of these rooms imports only from the rooms before it: `numerics`, `files`, `psf`, `image`,
+`model`, `samples`, `sampler` and `catalog`, `pixels`, `plots` and `metrics`, `run`.
 """
 
 import importlib
@@ -14,6 +14,8 @@ from probcat.errors import InputError
 
 __version__ = "0.1.0"
 
+_ROOMS = ("metrics", "plots")
+"""Rooms whose public names are reached through the room, as `probcat.plots.plot_scene`."""
 _HOMES = {
     "Alternative": "catalog.alternatives",
     "Assignment": "pixels.assignment",
@@ -25,6 +27,7 @@ _HOMES = {
     "PSF": "psf.psf",
     "PosteriorModel": "pixels.model_image",
     "Prior": "model.prior.prior",
+    "PriorParameters": "model.prior.parameters",
     "SamplerSettings": "sampler.settings",
     "Samples": "samples.samples",
     "Simulation": "model.simulate",
@@ -46,11 +49,13 @@ _HOMES = {
     "read_truth": "metrics.truth_files",
     "refine_psf": "run.refine_psf",
     "sample": "sampler.sample",
+    "samples_per_image": "samples.per_image",
     "simulate_image": "model.simulate",
     "summarize": "samples.summary",
     "write_image": "image.fits_output",
     "write_report": "run.report.page",
 }
+"""Module in which each public name is defined."""
 
 __all__ = ["InputError", "__version__", *sorted(_HOMES)]
 
@@ -66,6 +71,7 @@ if TYPE_CHECKING:
     from probcat.metrics.compare import Comparison as Comparison
     from probcat.metrics.truth import Truth as Truth
     from probcat.metrics.truth_files import read_truth as read_truth
+    from probcat.model.prior.parameters import PriorParameters as PriorParameters
     from probcat.model.prior.prior import Prior as Prior
     from probcat.model.simulate import Simulation as Simulation
     from probcat.model.simulate import simulate_image as simulate_image
@@ -87,12 +93,15 @@ if TYPE_CHECKING:
     from probcat.sampler.settings import SamplerSettings as SamplerSettings
     from probcat.samples.diagnostics import Diagnostics as Diagnostics
     from probcat.samples.diagnostics import diagnose as diagnose
+    from probcat.samples.per_image import samples_per_image as samples_per_image
     from probcat.samples.samples import Samples as Samples
     from probcat.samples.summary import Summary as Summary
     from probcat.samples.summary import summarize as summarize
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"probcat.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'probcat' has no attribute {name!r}")
     value = getattr(importlib.import_module(f"probcat.{_HOMES[name]}"), name)
@@ -101,4 +110,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_HOMES, *_ROOMS})

@@ -1,11 +1,14 @@
-"""Scores of catalogs and pixel assignments against a truth."""
+"""Scores of catalogs and pixel assignments against a truth.
+
+Imports `pixels`, `catalog` and `image`; never `plots`.
+"""
 
 from probcat.metrics.detection import DetectionScores, measure_offset, score_detection
 from probcat.metrics.light import (
     LightScores,
     align_shares,
+    fraction_of_light_assigned,
     score_light,
-    share_of_light_assigned,
     true_shares,
 )
 from probcat.metrics.matching import Sources, match_sources
@@ -36,6 +39,7 @@ __all__ = [
     "brier_score",
     "calibration_error",
     "expected_calibration_error",
+    "fraction_of_light_assigned",
     "intersection_over_union",
     "interval_coverage",
     "log_score",
@@ -47,6 +51,5 @@ __all__ = [
     "score_detection",
     "score_light",
     "score_segmentation",
-    "share_of_light_assigned",
     "true_shares",
 ]

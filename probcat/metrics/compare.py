@@ -1,4 +1,4 @@
-"""Score what a run found against a truth."""
+"""Scores of a catalog and its maps against a truth, by topic."""
 
 from __future__ import annotations
 
@@ -16,33 +16,47 @@ from probcat.metrics.score_pixels import Found, score_light_of, score_masks_of
 from probcat.metrics.score_sources import SURE, match_objects, score_sources
 from probcat.metrics.truth import Truth
 
-# Of the PSF's full width at half maximum: two sources that close are hardly told apart.
+MASK_THRESHOLD = 0.5
+"""The mask of an object is where the probability of its footprint exceeds this value."""
 _RADIUS_PER_FWHM = 0.5
+"""Default match radius, in units of the PSF's full width at half maximum."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Scores by topic.
+    """Scores of a catalog and its maps against a truth.
 
     Parameters
     ----------
     scores : mapping of str to mapping
-        By topic and name. Topics are those that the truth allows: `detection`,
-        `by_magnitude`, `existence`, `type`, `position`, `flux_<band>`, `masks_<image>`,
+        Scores by topic and name. The truth decides which topics there are, out of `detection`,
+        `by_magnitude`, `existence`, `type`, `position`, `flux_<band>`, `masks_<image>` and
         `light_<image>`.
     about : mapping
-        What was compared, and how.
+        The files that were compared, and the options of the comparison.
     """
 
     scores: Mapping[str, Mapping[str, Any]]
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give all as JSON can hold it; what is not finite becomes None."""
-        return {"about": _plain(self.about), "scores": _plain(self.scores)}
+        """Return all scores as values that JSON can store.
+
+        Returns
+        -------
+        dict
+            The keys `about` and `scores`; numbers that are not finite become None.
+        """
+        return {"about": _json_value(self.about), "scores": _json_value(self.scores)}
 
     def write_json(self, path: str | Path) -> None:
-        """Write `to_dict` into a file."""
+        """Write `to_dict` to a JSON file.
+
+        Parameters
+        ----------
+        path : path_like
+            The file; its directory is created if it does not exist.
+        """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
@@ -55,7 +69,8 @@ class Comparison:
             if rows is not None:
                 lines += [f"  {row}" for row in rows]
                 continue
-            lines += [f"  {name.replace('_', ' '):<28} {_shown(v)}" for name, v in values.items()]
+            for name, value in values.items():
+                lines.append(f"  {name.replace('_', ' '):<28} {_format_score(value)}")
         return "\n".join(lines)
 
 
@@ -65,9 +80,28 @@ def score_found(
     *,
     match_radius: float | None = None,
     max_mag_difference: float | None = None,
-    threshold: float = 0.5,
+    threshold: float = MASK_THRESHOLD,
 ) -> Comparison:
-    """Score what was found, see `compare`.
+    """Score a catalog and its maps against a truth.
+
+    Parameters
+    ----------
+    found : Found
+        The catalog, its maps and its images.
+    truth : Truth
+        The true objects.
+    match_radius : float, optional
+        Largest distance of a match, in pixels of the first image; by default half of the full
+        width at half maximum of its PSF.
+    max_mag_difference : float, optional
+        Largest difference in magnitude of a match, in the first band; by default there is no limit.
+    threshold : float
+        The mask of an object is where its `footprint` exceeds this value.
+
+    Returns
+    -------
+    Comparison
+        The scores that the truth allows.
 
     Raises
     ------
@@ -92,22 +126,22 @@ def score_found(
         "match_radius": radius,
         "max_mag_difference": max_mag_difference,
         "threshold": threshold,
-        "sure": f"objects of prob_exist above {SURE:g}",
+        "sure": f"objects with prob_exist above {SURE:g}",
     }
     return Comparison(scores, {name: value for name, value in about.items() if value is not None})
 
 
-def _plain(value: Any) -> Any:
-    """Make what JSON can hold."""
+def _json_value(value: Any) -> Any:
+    """Return a value as JSON can store it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _json_value(one) for key, one in value.items()}
     if isinstance(value, list | tuple | np.ndarray):
-        return [_plain(one) for one in value]
+        return [_json_value(one) for one in value]
     if isinstance(value, float | np.floating):
         return float(value) if math.isfinite(value) else None
     return int(value) if isinstance(value, np.integer) else value
 
 
-def _shown(value: Any) -> str:
-    """Print a score."""
+def _format_score(value: Any) -> str:
+    """Return a score as text."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,23 +16,28 @@ from probcat.metrics.ratios import ratio
 class DetectionScores:
     r"""Completeness and purity by magnitude, weighted by probability.
 
-    With p_i the probability of a found source and m(j) the one matched to true source j,
+    With p_i the probability of found source i, and m(j) the found source matched to true source j,
 
         completeness(b) = sum_{true j in b, matched} p_m(j) / number of true sources in b
         purity(b) = 1 - FDR(b) = sum_{found i in b, matched} p_i / sum_{found i in b} p_i
         F1 = 2 completeness purity / (completeness + purity)
 
-    (Portillo et al. 2017, AJ 154, 132, section 5.2: prevalence-weighted). A bin b holds true
-    sources by true, and found sources by found magnitude. NaN where a denominator is zero.
+    (prevalence-weighted, Portillo et al. 2017, AJ 154, 132, section 5.2). True sources are put in
+    the bins b by their true magnitude and found sources by their found magnitude. Scores are NaN
+    where a denominator is zero.
 
     Parameters
     ----------
     edges : ndarray, shape (bins + 1,)
-        Magnitudes.
-    num_true, weight_found : ndarray, shape (bins,)
-        Number of true sources; total probability of found sources.
-    true_matched, found_matched : ndarray, shape (bins,)
-        The part of each that is matched, by probability.
+        Edges of the magnitude bins.
+    num_true : ndarray, shape (bins,)
+        Number of true sources.
+    weight_found : ndarray, shape (bins,)
+        Total probability of the found sources.
+    true_matched : ndarray, shape (bins,)
+        Total probability of the matches of true sources.
+    found_matched : ndarray, shape (bins,)
+        Total probability of the found sources that are matched.
     """
 
     edges: np.ndarray
@@ -43,26 +48,26 @@ class DetectionScores:
 
     @property
     def completeness(self) -> np.ndarray:
-        """Recall, shape (bins,)."""
+        """Completeness (recall), shape (bins,)."""
         return ratio(self.true_matched, self.num_true)
 
     @property
     def purity(self) -> np.ndarray:
-        """Precision, shape (bins,)."""
+        """Purity (precision), shape (bins,)."""
         return ratio(self.found_matched, self.weight_found)
 
     @property
     def false_discovery_rate(self) -> np.ndarray:
-        """1 - purity, shape (bins,)."""
+        """False-discovery rate, 1 - purity, shape (bins,)."""
         return 1.0 - self.purity
 
     @property
     def f1(self) -> np.ndarray:
-        """Harmonic mean of completeness and purity, shape (bins,)."""
+        """F1, the harmonic mean of completeness and purity, shape (bins,)."""
         return ratio(2.0 * self.completeness * self.purity, self.completeness + self.purity)
 
     def overall(self) -> DetectionScores:
-        """Put all bins into one."""
+        """Return the scores of all bins taken as one."""
         ends = self.edges[[0, -1]]
         counts = (self.num_true, self.weight_found, self.true_matched, self.found_matched)
         return DetectionScores(ends, *(np.array([values.sum()]) for values in counts))
@@ -89,33 +94,41 @@ def score_detection(
     border: float = 0.0,
     norm: float = 2.0,
 ) -> DetectionScores:
-    """Score a catalog against a truth.
+    """Score the detections of a catalog against a truth.
 
-    All sources take part in the matching, so that one at the edge of what counts may be
-    matched to one beyond; only then are sources near the border left out.
+    Sources near the border are left out only after all sources have been matched, so that a
+    source that counts may be matched to one that does not.
 
     Parameters
     ----------
-    found, truth : Sources
+    found : Sources
+        Sources of the catalog, with their probabilities.
+    truth : Sources
+        True sources.
     radius : float
-        Largest distance of a match, pixels.
+        Largest distance of a match, in pixels.
     max_mag_difference : float, optional
-        Largest difference of magnitudes of a match.
+        Largest difference in magnitude of a match; by default there is no limit.
     edges : array_like, shape (bins + 1,), optional
-        Edges of the magnitude bins; by default one bin for all.
+        Edges of the magnitude bins; by default there is one bin for all sources.
     shape : tuple of int, optional
-        (ny, nx) of the image, for the border.
+        (ny, nx) of the image, needed for the border.
     border : float
-        Sources closer than this to an edge of the image do not count, pixels.
+        Sources closer than this to an edge of the image do not count, in pixels.
     norm : float
         As in `match_sources`.
 
     Returns
     -------
     DetectionScores
+
+    Raises
+    ------
+    InputError
+        If magnitudes are needed and missing.
     """
     if edges is not None and (found.mag is None or truth.mag is None):
-        raise InputError("magnitude bins need magnitudes on both sides")
+        raise InputError("magnitude bins need magnitudes of both found and true sources")
     found_index, truth_index = match_sources(found, truth, radius, max_mag_difference, norm)
     whole = edges is None
     edges = np.array([-np.inf, np.inf] if whole else edges, dtype=np.float64)
@@ -139,10 +152,28 @@ def measure_offset(
     max_mag_difference: float,
     brighter_than: float,
 ) -> tuple[float, float, float]:
-    """Measure the median offset (x, y, mag), found less true, of bright matched sources.
+    """Measure the median offset between bright matched sources, found minus true.
 
-    Catalogs of different instruments and filters differ by small offsets; `Sources.shift`
-    takes them out of the truth.
+    Catalogs of different instruments and filters differ by small offsets; apply them to the truth
+    with `Sources.shift`.
+
+    Parameters
+    ----------
+    found, truth : Sources
+        Sources with magnitudes.
+    radius : float
+        Largest distance of a match, in pixels.
+    max_mag_difference : float
+        Largest difference in magnitude of a match.
+    brighter_than : float
+        Only true sources of smaller magnitude are used.
+
+    Returns
+    -------
+    x, y : float
+        Offset of positions, in pixels.
+    mag : float
+        Offset of magnitudes.
 
     Raises
     ------
@@ -153,7 +184,7 @@ def measure_offset(
     bright = truth.mag[other] < brighter_than
     one, other = one[bright], other[bright]
     if not len(one):
-        raise InputError(f"no source brighter than {brighter_than} is matched")
+        raise InputError(f"no true source brighter than {brighter_than} is matched")
     x, y, mag = (
         float(np.median(getattr(found, name)[one] - getattr(truth, name)[other]))
         for name in ("x", "y", "mag")
@@ -162,5 +193,5 @@ def measure_offset(
 
 
 def _bin(mag: np.ndarray, edges: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Sum weights by magnitude bin; the last bin holds its upper edge too."""
+    """Sum weights by magnitude bin; the last bin includes its upper edge."""
     return np.histogram(mag, bins=edges, weights=weight)[0].astype(np.float64)

@@ -1,4 +1,4 @@
-"""Shares of light against true shares."""
+"""Shares of the light of every pixel, scored against true shares."""
 
 from __future__ import annotations
 
@@ -8,24 +8,29 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
-from probcat.metrics.probability import expected_calibration_error
+from probcat.metrics.probability import SMALLEST_PROB, expected_calibration_error
 
 SMALL_SHARE = 0.01
-_SMALLEST = 1e-6
+"""Share of a pixel's light below which an object does not count for the calibration error."""
 
 
-def share_of_light_assigned(shares: Any, true_shares: Any, light: Any) -> float:
-    """Share of the light that is assigned to the right object.
+def fraction_of_light_assigned(shares: Any, true_shares: Any, light: Any) -> float:
+    """Compute the fraction of the light that is assigned to the right object.
 
-    sum_{k, pixel} min(true_k, p_k) I / sum_pixel I: 1 where assigned shares equal the true
-    ones, 0 where all light goes to wrong objects. An image without light scores 1.
+    With shares p and true shares f of object k in pixel i, and light I, it is
+    sum_{k, i} min(f_ki, p_ki) I_i / sum_i I_i.
 
     Parameters
     ----------
     shares, true_shares : array_like, shape (objects, ny, nx)
-        Matched objects in the same order; each pixel's true shares sum to one.
+        Shares of matched objects in the same order; in each pixel the true ones sum to one.
     light : array_like, shape (ny, nx)
-        I: the sources' light; zero outside the pixels that count.
+        Light of all sources; zero in pixels that do not count.
+
+    Returns
+    -------
+    float
+        1 if all shares are right, 0 if all light goes to wrong objects; 1 without any light.
     """
     light = np.asarray(light, dtype=np.float64)
     right = np.minimum(np.asarray(shares), np.asarray(true_shares)).sum(axis=0)
@@ -33,28 +38,30 @@ def share_of_light_assigned(shares: Any, true_shares: Any, light: Any) -> float:
 
 
 def true_shares(light: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Share of every component of the light, from noise-free images.
+    """Compute the share that every component has of the light, from noise-free images.
 
     Parameters
     ----------
     light : array_like, shape (n, ny, nx)
-        Noise-free image of every component; below zero is taken as none.
+        Noise-free image of every component; negative light counts as none.
 
     Returns
     -------
     shares : ndarray, shape (n, ny, nx)
-        Zero where there is no light.
+        Shares, zero where there is no light.
     total : ndarray, shape (ny, nx)
-        Light of all.
+        Light of all components.
 
     Raises
     ------
     InputError
-        If there are not three axes.
+        If the array does not have three axes.
     """
     light = np.maximum(np.asarray(light, dtype=np.float64), 0.0)
     if light.ndim != 3:
-        raise InputError(f"noise-free images have shape {light.shape}; give (objects, ny, nx)")
+        raise InputError(
+            f"noise-free images have shape {light.shape}; it must be (components, ny, nx)"
+        )
     total = light.sum(axis=0)
     return np.where(total > 0, light / np.where(total > 0, total, 1.0), 0.0), total
 
@@ -62,18 +69,22 @@ def true_shares(light: Any) -> tuple[np.ndarray, np.ndarray]:
 def align_shares(
     shares: Any, true: Any, pairs: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Bring found and true objects into one order, with zeros for a missing partner.
+    """Put the shares of found and of true objects into one order.
 
     Parameters
     ----------
-    shares, true : array_like, shapes (n, ny, nx) and (m, ny, nx)
+    shares : array_like, shape (n, ny, nx)
+        Shares of the found objects.
+    true : array_like, shape (m, ny, nx)
+        Shares of the true objects.
     pairs : tuple of ndarray of int
-        Found and true indices that belong together.
+        Indices of found and of true objects that are matched.
 
     Returns
     -------
     shares, true : ndarray, shape (k, ny, nx)
-        The true objects in their order, then what was found without a partner.
+        The true objects in their order, then the found objects without a match; zero where an
+        object has no match.
     """
     shares, true = np.asarray(shares, np.float64), np.asarray(true, np.float64)
     rest = np.setdiff1d(np.arange(len(shares)), pairs[0])
@@ -86,23 +97,24 @@ def align_shares(
 
 @dataclass(frozen=True)
 class LightScores:
-    r"""How well shares of the light agree, in the pixels that count.
+    r"""Agreement of shares of the light with true shares, in the pixels that count.
 
     Parameters
     ----------
     pixels : int
-        How many count.
+        Number of pixels that count.
     correct : float
-        `share_of_light_assigned`.
+        Fraction of the light assigned to the right object, see `fraction_of_light_assigned`.
     brier : float
-        Mean over pixels of sum_k (p_k - f_k)^2 with shares p and true shares f of the owners k
-        (Brier 1950, MWR 78, 1, eq. 2).
+        Brier score: mean over pixels of sum_k (p_k - f_k)^2 with shares p and true shares f of
+        the owners k (Brier 1950, MWR 78, 1, eq. 2).
     divergence : float
-        Mean over pixels of sum_k f_k ln(f_k / p_k), nats: the logarithmic score less that of the
-        true shares (Kullback & Leibler 1951); p is kept at least 1e-6.
+        Kullback-Leibler divergence: mean over pixels of sum_k f_k ln(f_k / p_k), in nats, which is
+        the logarithmic score minus that of the true shares (Kullback & Leibler 1951, Ann. Math.
+        Stat. 22, 79). Here p is at least 1e-6.
     calibration_error : float
-        Of p against f, `probcat.metrics.expected_calibration_error`, over owners and pixels with
-        p or f of at least `SMALL_SHARE`: the many that own nothing would hide all others.
+        Expected calibration error of p against f, over owners and pixels in which either is at
+        least `SMALL_SHARE`; the many owners without light would hide all others.
     """
 
     pixels: int
@@ -113,37 +125,37 @@ class LightScores:
 
 
 def score_light(shares: Any, true: Any, light: Any, counts: Any) -> LightScores:
-    """Score shares of the light.
+    """Score shares of the light against true shares.
 
     Parameters
     ----------
     shares, true : array_like, shape (owners, ny, nx)
-        In one order, see `align_shares`.
+        Shares and true shares in one order, see `align_shares`.
     light : array_like, shape (ny, nx)
-        True light of all.
+        True light of all sources.
     counts : array_like of bool, shape (ny, nx)
-        Pixels that count.
+        True in pixels that count.
 
     Returns
     -------
     LightScores
-        NaN where no pixel counts, but for `correct`, which is 1.
+        If no pixel counts, `correct` is 1 and all other scores are NaN.
     """
     counts = np.asarray(counts, dtype=bool)
     prob = np.asarray(shares, np.float64)[:, counts]
-    part = np.asarray(true, np.float64)[:, counts]
+    fraction = np.asarray(true, np.float64)[:, counts]
     light = np.where(counts, light, 0.0)
     if not counts.any():
         return LightScores(0, 1.0, *[float("nan")] * 3)
-    least = np.maximum(prob, _SMALLEST)
-    ratio = np.where(part > 0, part / least, 1.0)
-    some = (prob >= SMALL_SHARE) | (part >= SMALL_SHARE)
+    least = np.maximum(prob, SMALLEST_PROB)
+    ratio = np.where(fraction > 0, fraction / least, 1.0)
+    some = (prob >= SMALL_SHARE) | (fraction >= SMALL_SHARE)
     return LightScores(
         pixels=int(counts.sum()),
-        correct=share_of_light_assigned(shares, true, light),
-        brier=float(((prob - part) ** 2).sum(axis=0).mean()),
-        divergence=float((part * np.log(ratio)).sum(axis=0).mean()),
+        correct=fraction_of_light_assigned(shares, true, light),
+        brier=float(((prob - fraction) ** 2).sum(axis=0).mean()),
+        divergence=float((fraction * np.log(ratio)).sum(axis=0).mean()),
         calibration_error=expected_calibration_error(
-            np.clip(prob[some], 0.0, 1.0), np.clip(part[some], 0.0, 1.0)
+            np.clip(prob[some], 0.0, 1.0), np.clip(fraction[some], 0.0, 1.0)
         ),
     )

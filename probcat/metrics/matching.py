@@ -13,22 +13,27 @@ from scipy.spatial import cKDTree
 
 from probcat.errors import InputError
 
-# Pairs are chosen for their total weight; among equals, for their distance.
 _DISTANCE_WEIGHT = 1e-3
+"""Weight of the distance beside that of the probability; it decides between equal sums."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Positions and magnitudes to compare.
+    """Sources of a catalog to be matched: positions, magnitudes and probabilities.
 
     Parameters
     ----------
     x, y : array_like, shape (n,)
-        Pixels.
+        Positions in pixels.
     mag : array_like, shape (n,), optional
-        Needed for a magnitude gap and for magnitude bins.
+        Magnitudes, needed to limit differences in magnitude and for magnitude bins.
     prob : array_like, shape (n,), optional
-        Probability that the source exists; 1 by default.
+        Probability that each source exists; by default 1.
+
+    Raises
+    ------
+    InputError
+        If the arrays have different lengths.
     """
 
     x: Any
@@ -52,13 +57,37 @@ class Sources:
         return len(self.x)
 
     def shift(self, x: float = 0.0, y: float = 0.0, mag: float = 0.0) -> Sources:
-        """Add offsets, such as between two catalogs' frames and filters."""
+        """Return the sources with offsets added to their positions and magnitudes.
+
+        Parameters
+        ----------
+        x, y : float
+            Offset of positions, in pixels.
+        mag : float
+            Offset of magnitudes.
+
+        Returns
+        -------
+        Sources
+        """
         return Sources(
             self.x + x, self.y + y, None if self.mag is None else self.mag + mag, self.prob
         )
 
     def inside(self, shape: tuple[int, int], border: float) -> np.ndarray:
-        """Tell which sources are at least `border` pixels inside the edges of an image."""
+        """Return which sources are at least some pixels inside the edges of an image.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            (ny, nx) of the image.
+        border : float
+            Least distance from an edge, in pixels.
+
+        Returns
+        -------
+        ndarray of bool, shape (n,)
+        """
         low, (high_y, high_x) = border - 0.5, (extent - 0.5 - border for extent in shape)
         return (self.x >= low) & (self.x <= high_x) & (self.y >= low) & (self.y <= high_y)
 
@@ -72,32 +101,36 @@ def match_sources(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Match two catalogs one to one.
 
-    Among pairs within the radius and the magnitude gap, those are chosen that have the largest
-    total probability of what was found (so the largest number, where all are certain), and
-    among such choices the smallest total distance (Kuhn 1955, Naval Res. Logist. Q. 2, 83).
+    Among all one-to-one choices of pairs within the limits, the one with the largest total
+    probability of the found sources is taken (the most pairs, if all are certain), and among equals
+    the one with the smallest total distance (Kuhn 1955, Naval Res. Logist. Q. 2, 83).
 
     Parameters
     ----------
-    found, truth : Sources
+    found : Sources
+        Sources of the catalog, with their probabilities.
+    truth : Sources
+        True sources.
     radius : float
-        Largest distance, pixels.
+        Largest distance of a pair, in pixels.
     max_mag_difference : float, optional
-        Largest difference of magnitudes.
+        Largest difference in magnitude of a pair; by default there is no limit.
     norm : float
         2 for the Euclidean distance, infinity for the larger of |dx| and |dy|.
 
     Returns
     -------
     found_index, truth_index : ndarray of int64, shape (pairs,)
+        Indices of the matched sources in both catalogs.
 
     Raises
     ------
     InputError
-        If a gap is asked for and magnitudes are missing.
+        If differences in magnitude are limited and magnitudes are missing.
     """
     none = np.zeros(0, dtype=np.int64)
     if max_mag_difference is not None and (found.mag is None or truth.mag is None):
-        raise InputError("a magnitude gap needs magnitudes on both sides")
+        raise InputError("max_mag_difference needs magnitudes of both found and true sources")
     if not len(found) or not len(truth):
         return none, none
     tree = cKDTree(np.stack([truth.x, truth.y], axis=1))
@@ -117,7 +150,7 @@ def match_sources(
 def _best_pairs(
     one: np.ndarray, other: np.ndarray, benefit: np.ndarray, shape: tuple[int, int]
 ) -> np.ndarray:
-    """Choose pairs of the largest total benefit, component by component of the graph."""
+    """Choose the pairs of largest total benefit, for each component of the graph by itself."""
     if not len(one):
         return np.zeros(0, dtype=np.int64)
     size = sum(shape)

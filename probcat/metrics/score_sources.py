@@ -1,4 +1,4 @@
-"""Scores of a catalog against true sources: what was found, and with which numbers."""
+"""Scores of the columns of a catalog against true sources."""
 
 from __future__ import annotations
 
@@ -21,12 +21,15 @@ from probcat.metrics import (
     score_detection,
 )
 from probcat.metrics.truth import Truth
+from probcat.numerics.robust import mad_sigma
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
 SURE = 0.5
-_MAD_TO_SIGMA = 1.4826
+"""Probability of existence above which an object is called sure."""
+_FAR_AWAY = -1e9
+"""Coordinate in pixels of a true source without a position, so that it has no match."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +39,17 @@ class Matched:
     Parameters
     ----------
     table : mapping or astropy.table.Table
-        What was found.
+        Columns of ``catalog.fits``.
     truth : Truth
+        The true objects.
     found, true : Sources
-        With magnitudes of the first band where both have them.
+        Sources of both, with magnitudes in the first band if both have them.
     pairs : tuple of ndarray of int
-        Found and true indices of the matches.
-    radius, max_mag_difference : float
+        Indices of the matched sources, found and true.
+    radius : float
+        Largest distance of a match, in pixels.
+    max_mag_difference : float, optional
+        Largest difference in magnitude of a match.
     """
 
     table: Any
@@ -68,10 +75,13 @@ def match_objects(
     table : mapping or astropy.table.Table
         Columns of ``catalog.fits``.
     truth : Truth
+        The true objects.
     images : sequence of Image
+        The images that were cataloged; the first gives band and zero point of magnitudes.
     radius : float
-        Pixels.
+        Largest distance of a match, in pixels of the first image.
     max_mag_difference : float, optional
+        Largest difference in magnitude of a match; by default there is no limit.
 
     Returns
     -------
@@ -80,36 +90,37 @@ def match_objects(
     Raises
     ------
     InputError
-        If a gap is given and either side has no magnitudes.
+        If differences in magnitude are limited, and catalog or truth has no magnitudes.
     """
     image = images[0]
     mags = _magnitudes(table, truth, image)
     if mags is None and max_mag_difference is not None:
         raise InputError(
-            f"{truth.source}: a magnitude gap needs flux or mag of band {image.band!r} in the "
-            "truth, and of magnitudes a zero point of the image"
+            f"{truth.source}: max_mag_difference needs a column flux or mag of band "
+            f"{image.band!r} in the truth, and for mag a zero point of the image"
         )
     own, true = mags or (None, None)
     found = Sources(_column(table, "x"), _column(table, "y"), own, _prob(table))
-    # What has no position cannot be matched; far away it never is.
-    x, y = (np.where(np.isfinite(values), values, -1e9) for values in (truth.x, truth.y))
+    x, y = (np.where(np.isfinite(values), values, _FAR_AWAY) for values in (truth.x, truth.y))
     known = Sources(x, y, true)
     pairs = match_sources(found, known, radius, max_mag_difference)
     return Matched(table, truth, found, known, pairs, radius, max_mag_difference)
 
 
 def score_sources(matched: Matched, images: Sequence[Image]) -> dict[str, dict[str, Any]]:
-    """Score detection, probabilities, positions and fluxes, as far as the truth goes.
+    """Score detections, probabilities, positions and fluxes, as far as the truth has them.
 
     Parameters
     ----------
     matched : Matched
+        The catalog and its truth.
     images : sequence of Image
+        The images that were cataloged.
 
     Returns
     -------
     dict
-        By topic and name, see `probcat.metrics.compare.Comparison`.
+        Scores by topic and name, see `probcat.metrics.compare.Comparison`.
     """
     scores = _detection(matched, images[0].shape)
     prob = matched.found.prob
@@ -123,11 +134,11 @@ def score_sources(matched: Matched, images: Sequence[Image]) -> dict[str, dict[s
         known = np.isfinite(star)
         stated, star = _column(matched.table, "prob_star")[one][known], star[known]
         right = (stated > 0.5) == (star > 0.5)
-        share = float(right.mean()) if right.size else float("nan")
-        scores["type"] = {"objects": int(known.sum()), "right": share}
+        fraction = float(right.mean()) if right.size else float("nan")
+        scores["type"] = {"objects": int(known.sum()), "right": fraction}
         scores["type"] |= _probabilities(stated, star)
     if matched.truth.masks is None:
-        # The middle of a mask is not where the object is.
+        # The centroid of a mask is not the position of its object.
         scores["position"] = _positions(matched, one, other)
     for image in {image.band: image for image in reversed(images)}.values():
         flux = _true_flux(matched.truth, image, image is images[0])
@@ -137,7 +148,7 @@ def score_sources(matched: Matched, images: Sequence[Image]) -> dict[str, dict[s
 
 
 def _detection(matched: Matched, shape: tuple[int, int]) -> dict[str, dict[str, Any]]:
-    """Completeness and purity: weighted by probability, of what is sure, and by magnitude."""
+    """Score completeness and purity: weighted by probability, of sure objects, by magnitude."""
     score = partial(
         score_detection,
         truth=matched.true,
@@ -168,13 +179,14 @@ def _detection(matched: Matched, shape: tuple[int, int]) -> dict[str, dict[str, 
 
 
 def _by_magnitude(scores: DetectionScores) -> dict[str, Any]:
-    """Columns and printed rows of a table by magnitude."""
+    """Return the columns and the printed rows of a table by magnitude."""
     names = ("num_true", "weight_found", "completeness", "purity", "f1")
     columns = {name: np.asarray(getattr(scores, name)).tolist() for name in names}
     return {"edges": scores.edges.tolist(), **columns, "rows": str(scores).splitlines()}
 
 
 def _probabilities(prob: np.ndarray, outcome: np.ndarray) -> dict[str, Any]:
+    """Score probabilities against outcomes of 0 or 1."""
     return {
         "brier": brier_score(prob, outcome),
         "log_score": log_score(prob, outcome),
@@ -183,7 +195,7 @@ def _probabilities(prob: np.ndarray, outcome: np.ndarray) -> dict[str, Any]:
 
 
 def _positions(matched: Matched, one: np.ndarray, other: np.ndarray) -> dict[str, Any]:
-    """Offsets of sure objects, found less true, in pixels."""
+    """Score the offsets of sure objects, found minus true, in pixels."""
     topic: dict[str, Any] = {"objects": len(one)}
     for name in ("x", "y"):
         true = getattr(matched.true, name)[other]
@@ -197,7 +209,7 @@ def _positions(matched: Matched, one: np.ndarray, other: np.ndarray) -> dict[str
 def _fluxes(
     matched: Matched, image: Image, flux: np.ndarray, one: np.ndarray, other: np.ndarray
 ) -> dict[str, Any]:
-    """Found over true flux of sure objects."""
+    """Score the ratios of found to true flux of sure objects."""
     name = _flux_name(image)
     true = flux[other]
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -212,17 +224,17 @@ def _fluxes(
 
 
 def _coverage(table: Any, name: str, true: np.ndarray, one: np.ndarray) -> dict[str, float]:
-    """Share of true values within the 16 and 84 % points, nominally 0.68."""
-    if f"{name}_q16" not in _names(table):
+    """Return the fraction of true values between the 16 and 84 % quantiles, nominally 0.68."""
+    if f"{name}_q16" not in _column_names(table):
         return {}
     low, high = (_column(table, f"{name}_{end}")[one] for end in ("q16", "q84"))
     stem = "" if name.startswith("flux") else f"{name}_"
-    share, error, _ = interval_coverage(low, high, true)
-    return {f"{stem}coverage_of_68": share, f"{stem}coverage_error": error}
+    covered, error, _ = interval_coverage(low, high, true)
+    return {f"{stem}coverage_of_68": covered, f"{stem}coverage_error": error}
 
 
 def _magnitudes(table: Any, truth: Truth, image: Image) -> tuple[np.ndarray, np.ndarray] | None:
-    """Magnitudes of the first band on both sides, without a zero point instrumental ones."""
+    """Return found and true magnitudes in the first band; instrumental without a zero point."""
     flux = _true_flux(truth, image, first=True)
     if flux is None:
         return None
@@ -233,7 +245,7 @@ def _magnitudes(table: Any, truth: Truth, image: Image) -> tuple[np.ndarray, np.
 
 
 def _true_flux(truth: Truth, image: Image, first: bool) -> np.ndarray | None:
-    """Flux in an image's band and unit; a nameless one is that of the first image."""
+    """Return true fluxes in the band and unit of an image; those without band are the first's."""
     for band in (image.band, image.band.lower(), *([""] if first else [])):
         if band in truth.flux:
             return np.asarray(truth.flux[band], float)
@@ -243,27 +255,28 @@ def _true_flux(truth: Truth, image: Image, first: bool) -> np.ndarray | None:
 
 
 def _flux_name(image: Image) -> str:
-    """Column of the catalog with the flux of an image's band."""
+    """Return the name of the column with fluxes in the band of an image."""
     band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
     return f"flux_{band}" if band else "flux"
 
 
-def _names(table: Any) -> list[str]:
+def _column_names(table: Any) -> list[str]:
+    """Return the names of the columns of a table or mapping."""
     return list(getattr(table, "colnames", table))
 
 
 def _column(table: Any, name: str) -> np.ndarray:
-    if name not in _names(table):
-        raise InputError(f"the catalog has no column {name}; condense the run anew")
+    """Return a column as float64, NaN where it is masked."""
+    if name not in _column_names(table):
+        raise InputError(f"the catalog has no column {name}; condense the run again")
     return np.ma.filled(np.ma.asarray(table[name], dtype=np.float64), np.nan)
 
 
 def _prob(table: Any) -> np.ndarray:
+    """Return the probabilities of existence, in [0, 1]."""
     return np.clip(_column(table, "prob_exist"), 0.0, 1.0)
 
 
 def _scatter(values: np.ndarray) -> float:
-    """Robust standard deviation."""
-    if not len(values):
-        return float("nan")
-    return float(_MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
+    """Return the robust standard deviation, NaN without values."""
+    return mad_sigma(values) if len(values) else float("nan")

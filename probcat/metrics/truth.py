@@ -1,4 +1,4 @@
-"""What is true of an image: sources, noise-free light of them, masks."""
+"""The truth of an image: its sources, their noise-free light, their masks."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import numpy as np
 from probcat.errors import InputError
 
 _OBJECT_COLUMNS = ("object_id", "object", "index", "source_id", "id")
+"""Columns that may tell which object a component belongs to, the preferred one first."""
 _STARS = {"star", "stars", "psf", "point", "s"}
+"""Words for a star in a column of types."""
 _GALAXIES = {"galaxy", "galaxies", "gal", "extended", "ext", "g"}
+"""Words for a galaxy in a column of types."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,17 +25,17 @@ class Truth:
     Parameters
     ----------
     x, y : ndarray, shape (n,)
-        Pixels of the first image, from 0.
+        Positions in pixels of the first image, from 0.
     flux, mag : mapping of str to ndarray, shape (n,)
-        By band; the band "" is the first image's.
+        Fluxes and magnitudes by band; the band "" is that of the first image.
     is_star : ndarray, shape (n,), optional
-        1 for stars, 0 for galaxies, NaN where it is not known.
+        1 for stars, 0 for galaxies, NaN where the type is unknown.
     light : mapping of str to ndarray, shape (n, ny, nx)
         Noise-free image of every object, by band.
     masks : ndarray of bool, shape (n, ny, nx), optional
-        Pixels of every object.
+        True in the pixels of every object.
     source : str
-        The file, for messages.
+        Name of the file, for messages.
     """
 
     x: np.ndarray
@@ -51,44 +54,45 @@ class Truth:
 def truth_from_masks(
     array: Any, shape: tuple[int, int] | None = None, source: str = "truth"
 ) -> Truth:
-    """Make a truth of masks or of a label image.
+    """Return the truth that masks or a label image describe.
 
     Parameters
     ----------
     array : array_like
-        Labels, shape (ny, nx), whole numbers, 0 for none; or masks, shape (n, ny, nx) or
-        (ny, nx, n), true or 1 where the object is. Empty masks are left out.
+        A label image of shape (ny, nx), whole numbers with 0 for no object; or masks of shape
+        (n, ny, nx) or (ny, nx, n), true or 1 in the pixels of an object. Empty masks are left out.
     shape : tuple of int, optional
-        (ny, nx) of the image.
+        (ny, nx) of the image, which decides the order of the axes.
     source : str
-        For messages.
+        Name of the file, for messages.
 
     Returns
     -------
     Truth
-        Positions are centroids of the masks.
+        Positions are the centroids of the masks.
 
     Raises
     ------
     InputError
-        If it is neither, or of another shape.
+        If the array is neither of the two, or has another shape than the image.
     """
     array = np.asarray(array)
     if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
         raise InputError(f"{source}: masks must be numbers or booleans, found {array.dtype}")
     if array.ndim == 2:
         if (array != np.round(array)).any() or (array < 0).any():
-            raise InputError(f"{source}: a label image holds whole numbers, 0 for no object")
+            raise InputError(f"{source}: a label image must have whole numbers, 0 for no object")
         _check_shape(array.shape, shape, source)
         masks = array[None] == np.unique(array[array > 0])[:, None, None]
     elif array.ndim == 3:
         masks = _object_planes(array, shape, source)
         if not np.isin(masks, (0, 1)).all():
-            raise InputError(f"{source}: masks hold 0 and 1, or true and false")
+            raise InputError(f"{source}: masks must have values 0 and 1, or true and false")
         masks = masks.astype(bool)
     else:
         raise InputError(
-            f"{source}: has shape {array.shape}; give labels (ny, nx) or masks (objects, ny, nx)"
+            f"{source}: has shape {array.shape}; it must be (ny, nx) for labels, or "
+            "(objects, ny, nx) for masks"
         )
     masks = masks[masks.any(axis=(1, 2))]
     x, y = _centroids(masks)
@@ -98,52 +102,46 @@ def truth_from_masks(
 def truth_from_light(
     light: Mapping[str, Any], table: Any = None, source: str = "truth", wcs: Any = None
 ) -> Truth:
-    """Make a truth of noise-free images of components.
+    """Return the truth that noise-free images of components describe.
 
     Parameters
     ----------
     light : mapping of str to array_like, shape (components, ny, nx)
-        By band; below zero is taken as none.
+        Noise-free images by band; negative light counts as none.
     table : astropy.table.Table, optional
-        A row for each component.
+        A table with a row for each component: positions, types, and the object it belongs to.
     source : str
-        For messages.
+        Name of the file, for messages.
     wcs : astropy.wcs.WCS, optional
+        WCS of the image, for positions on the sky.
 
     Returns
     -------
     Truth
-        Positions are the table's, or else centroids of the light of the first band.
+        Positions are those of the table, or else centroids of the light in the first band.
 
     Raises
     ------
     InputError
-        If numbers of components differ, or there are not three axes.
+        If the numbers of components differ, or an array does not have three axes.
     """
     cubes = {band: np.maximum(np.asarray(cube, np.float64), 0.0) for band, cube in light.items()}
-    counts = {cube.shape[0] if cube.ndim == 3 else -1 for cube in cubes.values()}
-    if len(counts) != 1 or -1 in counts:
-        shapes = ", ".join(str(cube.shape) for cube in cubes.values())
-        raise InputError(f"{source}: noise-free images have shapes {shapes}; give equal numbers")
-    number = counts.pop()
+    number = _num_components(cubes, source)
     if table is not None and len(table) != number:
         raise InputError(f"{source}: the table has {len(table)} rows for {number} components")
-    group = np.arange(number)
     names = {} if table is None else {name.lower(): name for name in table.colnames}
     column = next((names[name] for name in _OBJECT_COLUMNS if name in names), None)
-    if column is not None:
-        _, group = np.unique(np.asarray(table[column]), return_inverse=True)
-    size = int(group.max(initial=-1)) + 1
+    ids = np.arange(number) if column is None else np.asarray(table[column])
+    # The first component of an object gives its position and type.
+    _, row, object_of = np.unique(ids, return_index=True, return_inverse=True)
     joined = {}
     for band, cube in cubes.items():
-        joined[band] = np.zeros((size, *cube.shape[1:]))
-        np.add.at(joined[band], group, cube)
+        joined[band] = np.zeros((len(row), *cube.shape[1:]))
+        np.add.at(joined[band], object_of, cube)
     flux = {band: cube.sum(axis=(1, 2)) for band, cube in joined.items()}
-    # Any component's row stands for its object.
-    row = np.unique(group, return_index=True)[1]
     if table is not None and ({"x", "y"} <= set(names) or {"ra", "dec"} <= set(names)):
         x, y = _positions(table, source, wcs)[row].T
-        star = _types(table, source)
+        star = _types(table)
         star = None if star is None else star[row]
     else:
         x, y = _centroids(next(iter(joined.values())))
@@ -152,15 +150,16 @@ def truth_from_light(
 
 
 def truth_from_table(table: Any, source: str = "truth", wcs: Any = None) -> Truth:
-    """Make a truth of a table of sources.
+    """Return the truth that a table of sources describes.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Columns as in `probcat.metrics.truth_files.read_truth`; rows without a position are left out.
+        Columns as in `probcat.read_truth`; rows without a position are left out.
     source : str
-        For messages.
+        Name of the file, for messages.
     wcs : astropy.wcs.WCS, optional
+        WCS of the image, for positions on the sky.
 
     Returns
     -------
@@ -169,7 +168,7 @@ def truth_from_table(table: Any, source: str = "truth", wcs: Any = None) -> Trut
     Raises
     ------
     InputError
-        If there are no positions.
+        If the table has no columns of positions.
     """
     from probcat.image.star_list import numbers
 
@@ -181,20 +180,33 @@ def truth_from_table(table: Any, source: str = "truth", wcs: Any = None) -> Trut
         low = stem.strip().lower()
         if low in found and not band.endswith(("err", "q16", "q50", "q84")):
             found[low][band] = numbers(table[name], source)[kept]
-    star = _types(table, source)
+    star = _types(table)
     x, y = position[kept].T
     star = None if star is None else star[kept]
     return Truth(x, y, found["flux"], found["mag"], star, source=source)
 
 
+def _num_components(cubes: Mapping[str, np.ndarray], source: str) -> int:
+    """Return the number of components, which must be the same in every band."""
+    counts = {cube.shape[0] if cube.ndim == 3 else -1 for cube in cubes.values()}
+    if len(counts) != 1 or -1 in counts:
+        shapes = ", ".join(str(cube.shape) for cube in cubes.values())
+        raise InputError(
+            f"{source}: noise-free images have shapes {shapes}; they must be (components, ny, nx) "
+            "with equal numbers of components"
+        )
+    return counts.pop()
+
+
 def _positions(table: Any, source: str, wcs: Any) -> np.ndarray:
+    """Return the positions (x, y) in a table, NaN where there is none."""
     from probcat.image.star_list import find_positions
 
     return find_positions(table, source, wcs)
 
 
-def _types(table: Any, source: str) -> np.ndarray | None:
-    """1 for stars, 0 for galaxies, NaN for unknown; None without such a column."""
+def _types(table: Any) -> np.ndarray | None:
+    """Return 1 for stars, 0 for galaxies, NaN for unknown; None without such a column."""
     names = {name.strip().lower(): name for name in table.colnames}
     for key, sense in (("is_star", True), ("star", True), ("extended", False)):
         if key in names:
@@ -209,7 +221,7 @@ def _types(table: Any, source: str) -> np.ndarray | None:
 
 
 def _flags(column: Any) -> np.ndarray:
-    """1 for true, 0 for false, NaN where it is neither."""
+    """Return 1 for true, 0 for false, NaN for anything else."""
     if np.asarray(column).dtype.kind not in "USO":
         return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
     words = dict.fromkeys(("true", "t", "yes", "1"), 1.0)
@@ -218,21 +230,24 @@ def _flags(column: Any) -> np.ndarray:
 
 
 def _object_planes(array: np.ndarray, shape: tuple[int, int] | None, source: str) -> np.ndarray:
-    """Bring masks into the order (objects, ny, nx)."""
+    """Return masks with their axes in the order (objects, ny, nx)."""
     if shape is None or array.shape[1:] == tuple(shape):
         return array
     if array.shape[:2] == tuple(shape):
         return np.moveaxis(array, -1, 0)
-    raise InputError(f"{source}: masks have shape {array.shape}, the image {tuple(shape)}")
+    raise InputError(f"{source}: masks have shape {array.shape}, but the image {tuple(shape)}")
 
 
 def _check_shape(found: tuple[int, ...], shape: tuple[int, int] | None, source: str) -> None:
+    """Refuse labels that do not cover the pixels of the image."""
     if shape is not None and tuple(found) != tuple(shape):
-        raise InputError(f"{source}: labels have shape {tuple(found)}, the image {tuple(shape)}")
+        raise InputError(
+            f"{source}: labels have shape {tuple(found)}, but the image {tuple(shape)}"
+        )
 
 
 def _centroids(planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Light-weighted mean position of every plane; NaN where it is dark."""
+    """Return the light-weighted mean position (x, y) of every plane, NaN if it is dark."""
     weight = np.asarray(planes, np.float64)
     total = weight.sum(axis=(1, 2))
     safe = np.where(total > 0, total, np.nan)

@@ -1,4 +1,4 @@
-"""A truth from a file: table of sources, noise-free images, labels or masks."""
+"""The truth read from a file: a table of sources, noise-free images, labels or masks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,15 @@ from probcat.image.star_list import read_table
 from probcat.metrics.truth import Truth, truth_from_light, truth_from_masks, truth_from_table
 
 _MASK_NAMES = ("y_true", "masks", "mask", "y", "contours")
+"""Names of the array of masks in a ``.npz`` file, the preferred one first."""
 _TABLES = (".csv", ".ecsv", ".txt", ".dat", ".xml", ".vot", ".parquet")
+"""Endings of files of tables; FITS files are told apart by their extensions."""
 
 
 def read_truth(
     path: str | os.PathLike[str], shape: tuple[int, int] | None = None, wcs: Any = None
 ) -> Truth:
-    """Read a truth.
+    """Read the truth of an image from a file.
 
     Parameters
     ----------
@@ -29,18 +31,18 @@ def read_truth(
         One of
 
         - a table (FITS, ECSV, CSV, ...) with `x, y` (pixels, from 0) or `ra, dec` (degrees), and
-          maybe `flux` or `mag`, by themselves or as `flux_r, mag_r, ...`, and a type: `is_star`,
-          `extended` (true or false) or `type` ("star" or "galaxy");
-        - a FITS file with noise-free images of every component, `TRUTH_<band>`, and maybe a
-          table with a row for each whose column `object_id` (or `object`, `index`, `id`) says
-          which components are of one object;
-        - a FITS image of labels, 0 for none, or a cube of masks, a plane for each object;
-        - arrays of numpy: `.npy` with masks of shape (n, ny, nx) or (ny, nx, n), or labels, or
-          `.npz` with them under `y_true` or `masks`, maybe beside the image.
+          optionally `flux` or `mag`, or `flux_r, mag_r, ...` of several bands, and a type:
+          `is_star` or `extended` (true or false), or `type` ("star" or "galaxy");
+        - a FITS file with noise-free images `TRUTH_<band>`, a plane for every component, and
+          optionally a table with a row for every component, whose column `object_id` (or
+          `object`, `index`, `source_id`, `id`) gives the object that it belongs to;
+        - a FITS image of labels, 0 for no object, or a cube of masks, a plane for every object;
+        - a numpy file: `.npy` with masks of shape (n, ny, nx) or (ny, nx, n) or with labels, or
+          `.npz` with such an array called `y_true` or `masks`.
     shape : tuple of int, optional
-        (ny, nx) of the image, which tells the axes of masks.
+        (ny, nx) of the image, which decides the order of the axes of masks.
     wcs : astropy.wcs.WCS, optional
-        Of the image, for `ra, dec`.
+        WCS of the image, for `ra, dec`.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def read_truth(
     Raises
     ------
     InputError
-        If there is no such file, or it holds none of these.
+        If there is no such file, or it is none of these.
     """
     path = Path(path)
     if not path.is_file():
@@ -63,7 +65,7 @@ def read_truth(
 
 
 def _read_fits(path: Path, shape: tuple[int, int] | None, wcs: Any) -> Truth:
-    """Tell by its extensions what a FITS file holds."""
+    """Read noise-free images, a table or masks, depending on the extensions of a FITS file."""
     from astropy.io import fits
     from astropy.table import Table
 
@@ -84,13 +86,13 @@ def _read_fits(path: Path, shape: tuple[int, int] | None, wcs: Any) -> Truth:
         if len(images) == 1:
             return truth_from_masks(np.array(next(iter(images.values())).data), shape, str(path))
     raise InputError(
-        f"{path}: holds no truth: neither TRUTH_<band> cubes, nor a table of sources, nor one "
-        f"image of labels or masks (found {', '.join(images) or 'no image'})"
+        f"{path}: holds no truth; it needs images TRUTH_<band>, a table of sources, or one image "
+        f"of labels or masks (found: {', '.join(images) or 'no image'})"
     )
 
 
 def _read_array(path: Path) -> np.ndarray:
-    """Read masks from a file of numpy."""
+    """Read masks or labels from a numpy file."""
     try:
         stored = np.load(path, allow_pickle=False)
         if isinstance(stored, np.ndarray):
@@ -98,10 +100,10 @@ def _read_array(path: Path) -> np.ndarray:
         with stored:
             name = next((name for name in _MASK_NAMES if name in stored.files), None)
             if name is None:
-                held = ", ".join(stored.files)
-                raise InputError(f"{path}: no array y_true or masks; it holds {held or 'nothing'}")
+                present = ", ".join(stored.files) or "nothing"
+                raise InputError(f"{path}: no array y_true or masks; it holds {present}")
             return np.asarray(stored[name])
     except InputError:
         raise
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable file of numpy ({error})") from None
+        raise InputError(f"{path}: not a readable numpy file ({error})") from None

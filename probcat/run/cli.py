@@ -1,10 +1,11 @@
-"""The command line: ``probcat demo``, ``run``, and what is done with a run afterwards."""
+"""The command line: ``probcat demo``, ``probcat run``, and commands for a finished run."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ import click
 
 from probcat import __version__
 from probcat.errors import InputError
+from probcat.run import options
+from probcat.run.options import GroupedCommand, add_options, option
+from probcat.run.settings import EXPORT_FORMATS, ImageSettings
 
+_IMAGE_KEYS = {field.name for field in fields(ImageSettings)}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class _Group(click.Group):
-    """Commands whose input errors end in one message and exit status 2."""
+    """A group of commands in which an input error ends in one message and exit status 2."""
+
+    command_class = GroupedCommand
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; print an `InputError` without a traceback."""
@@ -28,44 +35,29 @@ class _Group(click.Group):
             ctx.exit(2)
 
 
-def _sampling_options(command: Any) -> Any:
-    """Add the options that `run` and `demo` share."""
-    for option in reversed(
-        [
-            click.option("--seed", type=click.IntRange(0), help="Seed of all random numbers [0]."),
-            click.option("--num-chains", type=click.IntRange(1), help="Chains run side by side."),
-            click.option("--num-warmup", type=click.IntRange(0), help="Draws thrown away first."),
-            click.option("--num-samples", type=click.IntRange(1), help="Draws kept of each chain."),
-            click.option(
-                "--num-temperatures",
-                type=click.IntRange(1),
-                help="Tempered chains that exchange catalogs with each chain [1: none].",
-            ),
-            click.option("--overwrite", is_flag=True, help="Replace a run that --out holds."),
-            click.option("--quiet", is_flag=True, help="No progress bar."),
-        ]
-    ):
-        command = option(command)
-    return command
-
-
 @click.group(cls=_Group, context_settings=_CONTEXT)
 @click.version_option(__version__, prog_name="probcat")
 def main() -> None:
     """Probabilistic cataloguing: a posterior over the catalogs of an astronomical image."""
 
 
-@main.command()
-@click.option(
-    "--out",
-    type=click.Path(path_type=Path),
-    default=Path("probcat-demo"),
-    show_default=True,
-    help="Folder for the results.",
+@main.command(short_help="Catalog a simulated blend and score the result.")
+@add_options(
+    *options.sampling_options(options.demo_defaults),
+    option(
+        "--out",
+        group="Output",
+        metavar="DIRECTORY",
+        type=click.Path(path_type=Path),
+        default="probcat-demo",
+        show_default=True,
+        help="Directory of the results.",
+    ),
+    options.OVERWRITE,
+    options.QUIET,
 )
-@_sampling_options
 def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
-    """Catalog a simulated blend of stars and galaxies, and compare with the truth."""
+    """Catalog a simulated blend of stars and galaxies, and score the catalog against the truth."""
     from probcat.run.demo import run_demo
     from probcat.sampler.compiled_block import use_all_cores
 
@@ -74,77 +66,40 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
         click.echo(run_demo(out, overwrite=overwrite, progress_bar=not quiet, **sampling))
 
 
-@main.command()
+@main.command(short_help="Catalog one or several images.")
 @click.argument("images", nargs=-1, metavar="IMAGE [IMAGE ...]", type=click.Path(path_type=Path))
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder for the results."
+@add_options(
+    *options.INPUT,
+    *options.PSF,
+    *options.NOISE,
+    *options.sampling_options(options.run_defaults),
+    options.PRIOR_ONLY,
+    option(
+        "--out",
+        group="Output",
+        metavar="DIRECTORY",
+        type=click.Path(path_type=Path),
+        required=True,
+        help="Directory of the results; must be given.",
+    ),
+    options.OVERWRITE,
+    options.RESUME,
+    options.QUIET,
 )
-@click.option(
-    "--band",
-    "bands",
-    multiple=True,
-    help="Which band of a file of several: picks SCI_<band>, ...; repeat for more [all].",
-)
-@click.option("--psf", type=click.Path(path_type=Path), help="FITS file of the PSF.")
-@click.option("--estimate-psf", is_flag=True, help="Build the PSF from stars of the image.")
-@click.option(
-    "--psf-stars",
-    type=click.Path(path_type=Path),
-    help="Stars to build it from: a table with x, y (from 0) or ra, dec.",
-)
-@click.option(
-    "--refine-psf",
-    type=click.IntRange(min=1),
-    metavar="ROUNDS",
-    help="Correct the PSFs first by all bright stars of a short run, so many times.",
-)
-@click.option(
-    "--mask-plane",
-    "mask_planes",
-    multiple=True,
-    metavar="NAME|BIT",
-    help="What in MASK is bad, instead of the usual planes; repeat for more.",
-)
-@click.option("--saturation", type=float, help="Mask pixels at or above this [SATURATE].")
-@click.option("--gain", type=float, help="Electrons per unit, where there is no variance.")
-@click.option("--read-noise", type=float, help="Read noise in electrons, likewise.")
-@click.option(
-    "--model-variance",
-    is_flag=True,
-    help="Photon noise of sources from the model, by the gain, not from the pixels.",
-)
-@click.option(
-    "--uncertain-psf", is_flag=True, help="Sample a small error and width of every PSF too."
-)
-@click.option("--config", type=click.Path(path_type=Path), help="Settings, a TOML file.")
-@click.option("--prior-only", is_flag=True, help="Sample the prior: the pixels weigh nothing.")
-@click.option("--resume", is_flag=True, help="Go on with the run that --out holds.")
-@_sampling_options
 def run(
     images: tuple[Path, ...],
     out: Path,
-    bands: tuple[str, ...],
-    psf: Path | None,
-    estimate_psf: bool,
-    psf_stars: Path | None,
-    refine_psf: int | None,
-    mask_planes: tuple[str, ...],
-    saturation: float | None,
-    gain: float | None,
-    read_noise: float | None,
-    model_variance: bool,
+    config: str | None,
     uncertain_psf: bool,
-    config: Path | None,
-    prior_only: bool,
-    resume: bool,
     overwrite: bool,
+    resume: bool,
     quiet: bool,
-    **sampling: Any,
+    **settings: Any,
 ) -> None:
-    """Catalog IMAGE, a FITS file with extensions SCI, VAR (or ERR, IVAR), MASK and PSF.
+    """Catalog IMAGE, a FITS file with the extensions SCI, VAR (or ERR, IVAR), MASK and PSF.
 
-    Several images, or bands of a file, share one catalog; positions are in pixels of the
-    first. Writes into --out: catalog.fits, assignment.fits, model.fits, samples.nc,
+    Several images, or several bands of a file, share one catalog; its positions are in pixels
+    of the first image. The results are catalog.fits, assignment.fits, model.fits, samples.nc,
     config.toml and figures.
     """
     from probcat.model.prior.parameters import UNCERTAIN_PSF
@@ -153,169 +108,157 @@ def run(
     from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
-    named = {
-        "files": [str(path) for path in images] or None,
-        "band": list(bands) or None,
-        "psf": None if psf is None else str(psf),
-        "estimate_psf": estimate_psf or None,
-        "psf_stars": None if psf_stars is None else str(psf_stars),
-        "refine_psf": refine_psf,
-        "mask_planes": list(mask_planes) or None,
-        "saturation": saturation,
-        "gain": gain,
-        "read_noise": read_noise,
-        "model_variance": model_variance or None,
-    }
+    given = _given(files=tuple(map(str, images)), **settings)
     if resume:
-        given = [config, *named.values(), *sampling.values()]
-        if overwrite or prior_only or uncertain_psf or any(value is not None for value in given):
+        if config is not None or overwrite or uncertain_psf or given:
             raise InputError("--resume takes all settings from --out; give no others with it")
         with _resumable(out):
             click.echo(resume_run(out, progress_bar=not quiet))
         return
-    settings = RunConfig() if config is None else read_config(config)
-    settings = settings.update("image", **named)
+    image = {key: given.pop(key) for key in list(given) if key in _IMAGE_KEYS}
+    resolved = RunConfig() if config is None else read_config(config)
+    resolved = resolved.update("image", **image).update("sampler", **given)
     if uncertain_psf:
-        settings = settings.update("prior", **UNCERTAIN_PSF)
-    settings = settings.update("sampler", prior_only=prior_only or None, **sampling).check()
+        resolved = resolved.update("prior", **UNCERTAIN_PSF)
     with _resumable(out):
-        click.echo(start_run(settings, out, overwrite=overwrite, progress_bar=not quiet))
+        click.echo(start_run(resolved.check(), out, overwrite=overwrite, progress_bar=not quiet))
 
 
-@main.command()
+@main.command(short_help="Condense the samples of a run again.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--method", type=click.Choice(["mixture", "greedy"]), help="How to find objects.")
-@click.option(
-    "--radius", type=float, help="Sources within it may be the same at first sight, pixels."
-)
-@click.option("--min-prob", type=float, help="Least probability of an object that is kept.")
-@click.option(
-    "--substructure/--no-substructure",
-    default=None,
-    help="Whether sources may be parts of a galaxy [parts].",
-)
-def condense(
-    directory: Path,
-    method: str | None,
-    radius: float | None,
-    min_prob: float | None,
-    substructure: bool | None,
-) -> None:
-    """Make catalog, maps and figures anew from the samples of a run in DIRECTORY.
+@add_options(*options.CATALOG)
+def condense(directory: Path, **settings: Any) -> None:
+    """Condense the samples of the run in DIRECTORY again; rewrite its catalog, maps and figures.
 
-    Options that are given replace those in its config.toml, section [catalog].
+    Options that are given replace the settings of the catalog in its config.toml.
     """
     from probcat.run.pipeline import condense_run
 
-    options = {
-        "method": method,
-        "radius": radius,
-        "min_prob": min_prob,
-        "substructure": substructure,
-    }
-    click.echo(condense_run(directory, **options))
+    click.echo(condense_run(directory, **settings))
 
 
-@main.command()
+@main.command(short_help="Print the closing table and the settings of a run.")
 @click.argument("directory", type=click.Path(path_type=Path))
 def info(directory: Path) -> None:
-    """Print the settings and the closing table of a run in DIRECTORY."""
+    """Print the closing table, convergence and settings of the run in DIRECTORY."""
     from probcat.run.pipeline import describe_run
 
     click.echo(describe_run(directory))
 
 
-@main.command()
+@main.command(short_help="Write a run as a page for the browser.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The file [DIRECTORY/report.html].")
+@option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The page; by default DIRECTORY/report.html.",
+)
 def report(directory: Path, out: Path | None) -> None:
-    """Write a page of a run in DIRECTORY that opens in any browser: images, objects, chains."""
+    """Write the run in DIRECTORY as a page for any browser: its images, objects and chains."""
     from probcat.run.report.page import write_report
 
     click.echo(write_report(directory, out))
 
 
-@main.command()
+@main.command(short_help="Write the catalog of a run in another format.")
 @click.argument("directory", type=click.Path(path_type=Path))
-@click.option(
+@option(
     "--format",
-    type=click.Choice(["ecsv", "ascii", "csv", "parquet", "ds9", "fits", "votable"]),
+    metavar="FORMAT",
+    type=click.Choice(EXPORT_FORMATS),
     required=True,
-    help="Format of the file; ds9 gives regions.",
+    help=f"One of {', '.join(EXPORT_FORMATS)}; must be given. The format ds9 writes regions.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="File [DIRECTORY/catalog.<ending>].")
-@click.option(
+@option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="The file; by default catalog.<ending> in DIRECTORY.",
+)
+@option(
     "--min-prob",
+    metavar="PROB",
     type=float,
     default=0.0,
     show_default=True,
-    help="Least probability of existence of an object that is written.",
+    help="Leave out objects that exist with a smaller probability.",
 )
-@click.option(
-    "--frame", type=click.Choice(["image", "fk5"]), help="Of regions [fk5 with a WCS, else image]."
+@option(
+    "--frame",
+    metavar="image|fk5",
+    type=click.Choice(["image", "fk5"]),
+    help="Coordinates of ds9 regions; by default fk5 if the image has a WCS, else image.",
 )
 def export(
     directory: Path, format: str, out: Path | None, min_prob: float, frame: str | None
 ) -> None:
-    """Write the catalog of a run in DIRECTORY for other programs."""
+    """Write the catalog of the run in DIRECTORY in the format of other programs."""
     from probcat.run.export import export_run
 
     click.echo(export_run(directory, format, out, min_prob=min_prob, frame=frame))
 
 
-@main.command()
+@main.command(short_help="Score a run against a truth.")
 @click.argument("directory", type=click.Path(path_type=Path))
 @click.argument("truth", type=click.Path(path_type=Path))
-@click.option(
-    "--match-radius", type=float, help="Largest distance of a match, pixels [half the FWHM]."
-)
-@click.option(
-    "--max-mag-difference", type=float, help="Largest difference of magnitudes of a match [any]."
-)
-@click.option(
-    "--threshold",
+@option(
+    "--match-radius",
+    metavar="PIXELS",
     type=float,
-    default=0.5,
-    show_default=True,
-    help="An object's mask is where its footprint is more probable than this.",
+    help="Largest distance of a match; by default half of the PSF's FWHM.",
 )
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the scores there.")
-def compare(
-    directory: Path,
-    truth: Path,
-    match_radius: float | None,
-    max_mag_difference: float | None,
-    threshold: float,
-    file: Path | None,
-) -> None:
+@option(
+    "--max-mag-difference",
+    metavar="MAG",
+    type=float,
+    help="Largest difference in magnitude of a match; by default there is no limit.",
+)
+@option(
+    "--threshold",
+    metavar="PROB",
+    type=float,
+    defaults=options.compare_defaults,
+    help="The mask of an object is where its footprint is more probable than this.",
+)
+@option("--json", "file", metavar="FILE", type=click.Path(), help="Also write the scores here.")
+def compare(directory: Path, truth: Path, file: str | None, **settings: Any) -> None:
     """Score the run in DIRECTORY against TRUTH.
 
-    TRUTH is a table of sources (x, y or ra, dec; maybe flux or mag, and a type), a FITS file
-    with noise-free images TRUTH_<band> of all components, or labels or masks (FITS, .npy, .npz).
+    TRUTH is a table of sources (x, y or ra, dec, and perhaps flux or mag and a type), a FITS
+    file of noise-free images TRUTH_<band> of all components, or labels or masks (FITS, .npy,
+    .npz).
     """
     from probcat.run.compare import compare as compare_run
 
-    found = compare_run(
-        directory,
-        truth,
-        match_radius=match_radius,
-        max_mag_difference=max_mag_difference,
-        threshold=threshold,
-    )
-    click.echo(str(found))
+    comparison = compare_run(directory, truth, **_given(**settings))
+    click.echo(str(comparison))
     if file is not None:
-        found.write_json(file)
+        comparison.write_json(file)
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    """Return the options that were given: neither None, nor an unset flag, nor an empty list."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in settings.items()
+        if value is not None and value is not False and value != ()
+    }
 
 
 @contextmanager
 def _resumable(out: Path) -> Iterator[None]:
-    """Turn an interruption into a line that says how to go on, and exit status 130."""
+    """Turn an interruption into a message on how to resume, and exit status 130."""
+    from probcat.run.directory import resume_command
+    from probcat.run.files import CONFIG
+
     try:
         yield
     except KeyboardInterrupt:
-        click.echo(
-            f"\nprobcat: stopped; what was sampled is kept in {out}. Go on with:\n"
-            f"  probcat run --out {out} --resume",
-            err=True,
-        )
+        if (out / CONFIG).is_file():
+            message = f"stopped; the draws so far are in {out}. Resume with:\n  "
+            message += resume_command(out)
+        else:
+            message = "stopped before sampling began; there is nothing to resume"
+        click.echo(f"\nprobcat: {message}", err=True)
         sys.exit(130)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from probcat.errors import InputError
-from probcat.metrics.compare import Comparison, score_found
+from probcat.metrics.compare import MASK_THRESHOLD, Comparison, score_found
 from probcat.metrics.score_pixels import Found
 from probcat.metrics.truth import Truth
 
@@ -16,27 +16,28 @@ def compare(
     *,
     match_radius: float | None = None,
     max_mag_difference: float | None = None,
-    threshold: float = 0.5,
+    threshold: float = MASK_THRESHOLD,
 ) -> Comparison:
     """Score a run against a truth.
 
     Parameters
     ----------
     directory : path_like
-        Of a finished run.
+        Directory of a finished run.
     truth : path_like or Truth
-        What is true, see `probcat.metrics.truth_files.read_truth`.
+        The truth, or a file that `probcat.read_truth` reads.
     match_radius : float, optional
-        Largest distance of a match, pixels of the first image; by default half of the full
+        Largest distance of a match, in pixels of the first image; by default half of the full
         width at half maximum of its PSF.
     max_mag_difference : float, optional
-        Largest difference of magnitudes of a match in the first band; by default any.
+        Largest difference in magnitude of a match, in the first band; by default there is no limit.
     threshold : float
-        An object's mask is where its `footprint` exceeds this.
+        The mask of an object is where its `footprint` exceeds this value.
 
     Returns
     -------
     Comparison
+        The scores that the truth allows.
 
     Raises
     ------
@@ -61,26 +62,34 @@ def compare(
 
 
 def read_found(directory: str | Path) -> Found:
-    """Read catalog and maps of a finished run, and its images.
+    """Read the catalog and the maps of a finished run, and its images.
+
+    Parameters
+    ----------
+    directory : path_like
+        Directory of a finished run.
+
+    Returns
+    -------
+    Found
 
     Raises
     ------
     InputError
-        If there is no such run, or something of it is missing.
+        If the directory holds no run, or one of its files is missing.
     """
     from probcat.catalog.fits import read_catalog
     from probcat.image.alignment import image_labels
     from probcat.pixels.fits import read_assignment
-    from probcat.run.config import read_config
-    from probcat.run.files import ASSIGNMENT, CATALOG, CONFIG
+    from probcat.run.directory import read_run_config
+    from probcat.run.files import ASSIGNMENT, CATALOG
     from probcat.run.inputs import read_input
 
     directory = Path(directory)
-    if not (directory / CONFIG).is_file():
-        raise InputError(f"{directory}: holds no run (no {CONFIG})")
+    config = read_run_config(directory)
     if not (directory / CATALOG).is_file():
         raise InputError(f"{directory}: holds no {CATALOG}; finish the run, or condense it")
-    images = read_input(read_config(directory / CONFIG))
+    images = read_input(config)
     labels = image_labels(images)
     stem, suffix = ASSIGNMENT.split(".")
     names = [f"{stem}_{label}.{suffix}" for label in labels] if len(images) > 1 else [ASSIGNMENT]

@@ -1,47 +1,34 @@
-"""The configuration of a run: what the file says, what the command line adds, what was used."""
+"""The configuration of a run: read from a file, completed by the command line, written back."""
 
 from __future__ import annotations
 
-import inspect
 import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probcat.errors import InputError, check_keys
+from probcat.files.atomic import replacing
+from probcat.run.settings import (
+    ASSIGN_OPTIONS,
+    CONDENSE_OPTIONS,
+    REFINE_OPTIONS,
+    RENAMED,
+    CatalogSettings,
+    ImageSettings,
+    RunSettings,
+    check_kinds,
+)
+
+if TYPE_CHECKING:
+    from probcat.sampler.settings import SamplerSettings
 
 _HEADER = """\
-# Settings of a probcat run, all resolved: `probcat run --config THIS --out NEW` repeats it.
+# All settings of a probcat run: `probcat run --config THIS --out NEW` repeats it.
 """
-# Counts and switches of a run, with the least value that makes sense.
-RUN_KEYS = {"seed": 0, "num_chains": 1, "num_warmup": 0, "num_samples": 1, "prior_only": False}
-RENAMED = {
-    "image": {"mask_bits": "mask_planes"},
-    "prior": {
-        "num_sources": "expected_sources",
-        "psf_error": "psf_error_floor",
-        "psf_error_scatter": "psf_error_floor_scatter",
-        "psf_width_scatter": "psf_width_change_scatter",
-    },
-    "sampler": {
-        "interior": "window_interior",
-        "extended_interior": "window_interior_extended",
-        "resplit": "merge_and_split",
-        "refit_stars": "refit_two_stars",
-        "refit_star": "refit_star_and_galaxy",
-        "first_temperature": "start_beta",
-        "tempered_share": "tempering_fraction",
-        "alone_share": "first_image_fraction",
-        "hottest": "min_beta",
-        "block": "checkpoint_interval",
-    },
-    "catalog": {"parts": "substructure", "sky": "subtracted_sky"},
-}
-"""Former names of keys, by section."""
-# How often PSFs are refined, and where refined ones are kept.
-REFINED = ("refine_psf", "refined_psf")
+_RUN_KEYS = {field.name for field in fields(RunSettings)}
 
 
 @dataclass(frozen=True)
@@ -51,15 +38,13 @@ class RunConfig:
     Parameters
     ----------
     image : mapping
-        ``files``, options of `probcat.Image.read`, and ``refine_psf``, the rounds in which
-        `probcat.refine_psf` corrects the PSFs first; ``refined_psf`` is the file of its PSFs.
+        Values of `probcat.run.settings.ImageSettings`.
     prior : mapping
         Parameters of the prior, as `probcat.Prior.from_image` takes them.
     sampler : mapping
-        ``seed``, ``num_chains``, ``num_warmup``, ``num_samples``, ``prior_only`` and the
-        fields of `probcat.SamplerSettings`.
+        Values of `probcat.run.settings.RunSettings` and of `probcat.SamplerSettings`.
     catalog : mapping
-        Options of `probcat.condense` and `probcat.assign_pixels`.
+        Values of `probcat.run.settings.CatalogSettings`.
     """
 
     image: Mapping[str, Any] = field(default_factory=dict)
@@ -68,60 +53,93 @@ class RunConfig:
     catalog: Mapping[str, Any] = field(default_factory=dict)
 
     def update(self, section: str, **values: Any) -> RunConfig:
-        """Copy with some values of a section replaced; a value of None changes nothing."""
+        """Return a copy with some values of a section replaced; None changes nothing.
+
+        Parameters
+        ----------
+        section : str
+            Name of the section.
+        **values
+            New values.
+
+        Returns
+        -------
+        RunConfig
+        """
         given = {key: value for key, value in values.items() if value is not None}
         return replace(self, **{section: {**getattr(self, section), **given}})
 
     def check(self) -> RunConfig:
-        """Check names and types of all values; give the configuration itself.
+        """Check the names and values of all settings, and return the configuration itself.
+
+        The values of ``[prior]`` are checked by `probcat.Prior.from_image`.
+
+        Returns
+        -------
+        RunConfig
 
         Raises
         ------
         InputError
-            If a key is not known, or its value is of the wrong kind.
+            If a key is unknown or has a new name, or a value is of the wrong kind or out of range.
         """
-        for section in fields(self):
-            known = section_keys(section.name)
-            given = getattr(self, section.name)
-            renamed = RENAMED.get(section.name, {})
-            # Where the reader of a section checks for itself, only former names are refused here.
-            known = set(given) - set(renamed) if known is None else known
-            check_keys(given, known, f"section [{section.name}]", renamed)
-        rounds = self.image.get("refine_psf", 0)
-        if not isinstance(rounds, int) or rounds < 0:
-            raise InputError(f"[image] refine_psf = {rounds!r}; it must be a number of rounds")
-        for key, value in self.sampler.items():
-            _check_sampler(key, value)
-        return self
-
-
-def section_keys(section: str) -> set[str] | None:
-    """List what a section may hold; None where the reader of the section checks for itself."""
-    if section == "image":
-        from probcat.image.fits_input import image_arguments
-
-        options = set(inspect.signature(image_arguments).parameters) - {"path"}
-        return options | {"files", *REFINED}
-    if section == "sampler":
+        from probcat.model.prior.parameters import PriorParameters
         from probcat.sampler.settings import SamplerSettings
 
-        return set(RUN_KEYS) | {field.name for field in fields(SamplerSettings)}
-    if section == "catalog":
-        from probcat.catalog.condense import condense
-        from probcat.pixels.assign import assign_pixels
-
-        options = {
-            name
-            for function in (condense, assign_pixels)
-            for name, parameter in inspect.signature(function).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        sections: dict[str, tuple[type, ...]] = {
+            "image": (ImageSettings,),
+            "prior": (PriorParameters,),
+            "sampler": (RunSettings, SamplerSettings),
+            "catalog": (CatalogSettings,),
         }
-        return options
-    return None
+        for section, classes in sections.items():
+            given = getattr(self, section)
+            names = [{field.name for field in fields(settings)} for settings in classes]
+            check_keys(given, set().union(*names), f"section [{section}]", RENAMED[section])
+            if section == "prior":
+                continue
+            for settings, known in zip(classes, names, strict=True):
+                own = {k: v for k, v in given.items() if k in known and v is not None}
+                check_kinds(section, settings, own)
+                settings(**own)
+        return self
+
+    def image_options(self) -> dict[str, Any]:
+        """Return the settings of ``[image]`` that `probcat.image.several.read_images` takes."""
+        return {key: value for key, value in self.image.items() if key not in REFINE_OPTIONS}
+
+    def run_settings(self) -> RunSettings:
+        """Return the seed and counts of ``[sampler]``, completed by defaults."""
+        return RunSettings(**{k: v for k, v in self.sampler.items() if k in _RUN_KEYS})
+
+    def sampler_settings(self) -> SamplerSettings:
+        """Return the other settings of ``[sampler]``, completed by defaults."""
+        from probcat.sampler.settings import SamplerSettings
+
+        return SamplerSettings(**{k: v for k, v in self.sampler.items() if k not in _RUN_KEYS})
+
+    def condense_options(self) -> dict[str, Any]:
+        """Return the settings of ``[catalog]`` that `probcat.condense` takes, as far as given."""
+        return {key: self.catalog[key] for key in CONDENSE_OPTIONS if key in self.catalog}
+
+    def assign_options(self) -> dict[str, Any]:
+        """Return the settings of ``[catalog]`` that `probcat.assign_pixels` takes, if given."""
+        return {key: self.catalog[key] for key in ASSIGN_OPTIONS if key in self.catalog}
 
 
 def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options of a section ``[image]`` with absolute file names, to be read from anywhere."""
+    """Return options of ``[image]`` with absolute file names, which any program can open.
+
+    Parameters
+    ----------
+    options : mapping
+        The section ``[image]``; its file names are relative to the current directory.
+
+    Returns
+    -------
+    dict
+        The same options. Names of PSFs that are no files, such as those of extensions, stay.
+    """
     resolved = dict(options)
     files = options.get("files", [])
     files = [files] if isinstance(files, str) else list(files)
@@ -145,7 +163,7 @@ def read_config(path: str | os.PathLike[str]) -> RunConfig:
     ----------
     path : path_like
         A TOML file with any of the sections ``[image]``, ``[prior]``, ``[sampler]`` and
-        ``[catalog]``. Relative file names in it are taken from where the program runs.
+        ``[catalog]``. Relative file names in it are relative to the current directory.
 
     Returns
     -------
@@ -154,7 +172,7 @@ def read_config(path: str | os.PathLike[str]) -> RunConfig:
     Raises
     ------
     InputError
-        If there is no such file, it is no TOML, or a section or key is not known.
+        If there is no such file, it is no TOML, or a section, key or value is refused.
     """
     try:
         content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
@@ -173,56 +191,40 @@ def read_config(path: str | os.PathLike[str]) -> RunConfig:
 
 
 def write_config(path: str | os.PathLike[str], config: RunConfig) -> None:
-    """Write a configuration; values of None are left out, since TOML has none.
+    """Write a configuration; values of None are left out, as TOML has no such value.
 
     Parameters
     ----------
     path : path_like
         An existing file is replaced.
     config : RunConfig
-        What to write.
+        The settings of all sections.
     """
     import tomli_w
 
     content = {
         section.name: {
-            key: _plain(value)
+            key: _toml_value(value)
             for key, value in getattr(config, section.name).items()
             if value is not None
         }
         for section in fields(config)
     }
     content = {name: values for name, values in content.items() if values}
-    Path(path).write_text(_HEADER + "\n" + tomli_w.dumps(content), encoding="utf-8")
+    with replacing(path) as partial:
+        partial.write_text(_HEADER + "\n" + tomli_w.dumps(content), encoding="utf-8")
 
 
-def _plain(value: Any) -> Any:
-    """Make a value one that TOML holds: numpy numbers, paths and tuples into plain ones."""
+def _toml_value(value: Any) -> Any:
+    """Return a value as TOML can store it: numpy numbers, paths and tuples become plain ones."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist"):
-        # The shortest decimal that single precision reads back, not its double's digits.
+        # Of single precision, the shortest decimal that reads back as the same number.
         single = getattr(value, "dtype", None) == "float32" and getattr(value, "ndim", 1) == 0
         return float(str(value)) if single else value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_toml_value(item) for item in value]
     if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _toml_value(item) for key, item in value.items()}
     return value
-
-
-def _check_sampler(key: str, value: Any) -> None:
-    """Check the kind of one value of the section [sampler] against its default."""
-    from probcat.sampler.settings import SamplerSettings
-
-    default = RUN_KEYS[key] if key in RUN_KEYS else getattr(SamplerSettings(), key)
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise InputError(f"[sampler] {key} = {value!r}; it must be true or false")
-    elif isinstance(default, int | float):
-        kinds = int if isinstance(default, int) else (int, float)
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            what = "a whole number" if kinds is int else "a number"
-            raise InputError(f"[sampler] {key} = {value!r}; it must be {what}")
-        if key in RUN_KEYS and value < default:
-            raise InputError(f"[sampler] {key} = {value!r}; it must be {default} or more")

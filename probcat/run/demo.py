@@ -17,15 +17,21 @@ if TYPE_CHECKING:
     from probcat.samples.summary import Summary
 
 SHAPE = (64, 64)
+"""Number of rows and of columns of the image."""
 NOISE = 1.0
+"""Standard deviation of the sky noise of a pixel, in the unit of the image."""
 IMAGE = "demo.fits"
-# About as many as three minutes on two cores hold, compilation included.
+"""Name of the file of the simulated image."""
 SAMPLING = {"num_chains": 4, "num_warmup": 100, "num_samples": 100}
+"""Counts of the demonstration: about three minutes on two cores, compilation included."""
 _NUM_STARS, _NUM_GALAXIES, _NUM_GROUPS = 13, 7, 7
 _SCENE_SEED = 2
-# A source this many times brighter than its error could be told from nothing if it were alone.
 _DETECTABLE = 10.0
-_MATCH_RADIUS, _MATCH_GAP = 1.0, 0.5
+"""Signal-to-noise ratio of an isolated source above which it should be found."""
+_MATCH_RADIUS = 1.0
+"""Largest distance of a match, in pixels."""
+_MAX_MAG_DIFFERENCE = 0.5
+"""Largest difference in magnitude of a match."""
 _COLUMNS = ("x", "y", "mag_r", "prob_exist", "prob_star")
 
 
@@ -40,7 +46,7 @@ def simulate_blend(seed: int = _SCENE_SEED) -> Simulation:
     Returns
     -------
     Simulation
-        64 x 64 px, Moffat PSF of 3 px FWHM, noise of one unit per pixel, 20 sources.
+        20 sources on 64 x 64 pixels, with a Moffat PSF of 3 pixels FWHM.
     """
     rng = np.random.default_rng(seed)
     count = _NUM_STARS + _NUM_GALAXIES
@@ -86,20 +92,21 @@ def run_demo(
     log: Callable[[str], None] = print,
     **sampling: int | None,
 ) -> Summary:
-    """Simulate a blend, catalog it, and print completeness and purity against the truth.
+    """Simulate a blend, catalog it, and report completeness and purity against the truth.
 
     Parameters
     ----------
     out : Path
         Directory of the results; the image is written into it as ``demo.fits``.
-    overwrite, progress, say
+    overwrite, progress_bar, log
         As in `probcat.run.pipeline.start_run`.
     **sampling : int or None
-        ``seed``, ``num_chains``, ``num_warmup``, ``num_samples`` in place of the demo's own.
+        Settings of ``[sampler]`` in place of the defaults and of `SAMPLING`.
 
     Returns
     -------
     Summary
+        The closing table.
 
     Raises
     ------
@@ -108,15 +115,16 @@ def run_demo(
     """
     from probcat.catalog.fits import read_catalog
     from probcat.image.fits_output import write_image
+    from probcat.run.directory import check_directory
     from probcat.run.files import CATALOG
-    from probcat.run.pipeline import check_directory, start_run
+    from probcat.run.pipeline import start_run
 
     check_directory(out, overwrite)
     made = simulate_blend()
     out.mkdir(parents=True, exist_ok=True)
     write_image(out / IMAGE, made.image)
     log(f"{out / IMAGE}: {_NUM_STARS} stars and {_NUM_GALAXIES} galaxies, {SHAPE[1]}x{SHAPE[0]} px")
-    # Simulated galaxies are smooth.
+    # Simulated galaxies are smooth: they have no substructure.
     config = RunConfig(
         image={"files": [str((out / IMAGE).resolve())]},
         sampler=SAMPLING,
@@ -124,28 +132,28 @@ def run_demo(
     )
     config = config.update("sampler", **sampling).check()
     summary = start_run(config, out, overwrite=overwrite, progress_bar=progress_bar, log=log)
-    log(compare(made, read_catalog(out / CATALOG)))
+    log(score_demo(made, read_catalog(out / CATALOG)))
     return summary
 
 
-def compare(made: Simulation, table: Any) -> str:
-    """Score the objects of a run against the truth.
+def score_demo(made: Simulation, table: Any) -> str:
+    """Score the objects of the demonstration against the truth.
 
-    An object (``prob_exist`` > 0.5) is real if it lies within 1 px and 0.5 mag of a true
-    source of its own. Completeness counts the true sources whose signal-to-noise ratio, if
-    they were alone, is above 10.
+    An object (``prob_exist`` > 0.5) is real if it matches a true source, one to one, within 1 pixel
+    and 0.5 mag. Completeness counts true sources that would have a signal-to-noise ratio above 10
+    if they were isolated.
 
     Parameters
     ----------
     made : Simulation
-        The truth.
+        The simulated image and its sources.
     table : astropy.table.Table or mapping
         Columns ``x, y, mag_r, prob_exist, prob_star`` of ``catalog.fits``.
 
     Returns
     -------
     str
-        Completeness, purity, and how many types are right, in three lines.
+        Three lines: completeness, purity, and the fraction of types that are right.
     """
     from probcat.metrics import Sources, match_sources
 
@@ -154,18 +162,18 @@ def compare(made: Simulation, table: Any) -> str:
     found = Sources(*(column[name][sure] for name in ("x", "y", "mag_r")))
     true_mag = made.image.zero_point - 2.5 * np.log10(made.sources["flux"])
     truth = Sources(made.sources["x"], made.sources["y"], true_mag)
-    one, other = match_sources(found, truth, _MATCH_RADIUS, _MATCH_GAP)
+    one, other = match_sources(found, truth, _MATCH_RADIUS, _MAX_MAG_DIFFERENCE)
     signal = np.sqrt(np.sum(made.light.astype(float) ** 2 * made.image.weight, axis=(1, 2)))
     bright = np.flatnonzero(signal > _DETECTABLE)
     hits = np.isin(bright, other).sum()
     right = (column["prob_star"][sure][one] < 0.5) == made.sources["is_extended"][other]
     rows = (
-        ("completeness", hits, len(bright), f"true sources of S/N > {_DETECTABLE:g} found"),
+        ("completeness", hits, len(bright), f"true sources of S/N > {_DETECTABLE:g} are found"),
         ("purity", len(one), len(found), "objects are true sources"),
         ("star or galaxy", right.sum(), len(one), "true sources found are of the right type"),
     )
     lines = []
     for name, part, whole, what in rows:
-        share = part / whole if whole else float("nan")
-        lines.append(f"  {name:<14}  {share:.2f}  ({part} of {whole} {what})")
+        fraction = part / whole if whole else float("nan")
+        lines.append(f"  {name:<14}  {fraction:.2f}  ({part} of {whole} {what})")
     return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""Read the images that a configuration names."""
+"""The images of a run, read as its configuration says."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from probcat.run.config import REFINED, RunConfig
+from probcat.run.config import RunConfig
 from probcat.run.refined_psfs import with_psfs
 
 if TYPE_CHECKING:
@@ -12,17 +12,27 @@ if TYPE_CHECKING:
 
 
 def read_input(config: RunConfig) -> list[Image]:
-    """Read the images that a configuration names.
+    """Read the images that a configuration names, with their refined PSFs if there are any.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its section ``[image]`` is used.
+
+    Returns
+    -------
+    list of Image
+        In the order of the files, and of the bands within a file.
 
     Raises
     ------
     InputError
-        If it names none, they do not go together, or one cannot be used.
+        If no image is named, one cannot be used, or the images cannot be aligned.
     """
     from probcat.image.alignment import align_images
     from probcat.image.several import read_images
 
-    images = read_images({k: v for k, v in config.image.items() if k not in REFINED})
+    images = read_images(config.image_options())
     align_images(images)
     path = config.image.get("refined_psf")
     return images if path is None else with_psfs(path, images)

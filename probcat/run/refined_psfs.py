@@ -1,4 +1,4 @@
-"""The PSFs of all images of a run in one file."""
+"""The refined PSFs of the images of a run, in one file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def write_psfs(path: str | os.PathLike[str], images: Sequence[Image]) -> None:
     path : path_like
         An existing file is replaced.
     images : sequence of Image
-        Those whose PSF varies are left out.
+        The images of a run, in order. A PSF that varies across its image is not written.
     """
     from astropy.io import fits
 
@@ -41,27 +41,39 @@ def write_psfs(path: str | os.PathLike[str], images: Sequence[Image]) -> None:
 
 
 def with_psfs(path: str | os.PathLike[str], images: Sequence[Image]) -> list[Image]:
-    """Give images the PSFs that `write_psfs` wrote; those that are not there keep their own.
+    """Return images with the PSFs that `write_psfs` wrote.
+
+    Parameters
+    ----------
+    path : path_like
+        A file that `write_psfs` wrote.
+    images : sequence of Image
+        The same images, in the same order. A PSF that varies across its image is kept.
+
+    Returns
+    -------
+    list of Image
+        Copies with the PSFs of the file.
 
     Raises
     ------
     InputError
-        If there is no such file, or it is of another number of images.
+        If there is no such file, or its PSFs are not those of these images.
     """
     with open_fits(path) as hdus:
-        held = {hdu.name for hdu in hdus if hdu.name.startswith("PSF_")}
+        present = {hdu.name for hdu in hdus if hdu.name.startswith("PSF_")}
     names = [f"PSF_{number}" for number in range(1, len(images) + 1)]
     wanted = {
         name for name, image in zip(names, images, strict=True) if image.psf.variation is None
     }
-    if held != wanted:
+    if present != wanted:
         raise InputError(
-            f"{Path(path).name}: holds {', '.join(sorted(held)) or 'no PSF'}, the images need "
-            f"{', '.join(sorted(wanted))}; repeat the run with --refine-psf"
+            f"{Path(path).name}: holds {', '.join(sorted(present)) or 'no PSF'}, but the images "
+            f"need {', '.join(sorted(wanted)) or 'none'}; repeat the run with --refine-psf"
         )
     found = []
     for number, (name, image) in enumerate(zip(names, images, strict=True), start=1):
-        if name in held:
+        if name in present:
             samples, oversampling = read_psf(path, str(number))
             image = replace(image, psf=PSF.from_pixels(samples, oversampling or 1, recenter=False))
         found.append(image)

@@ -149,7 +149,7 @@ def test_components_of_one_object_are_one(tmp_path):
     np.testing.assert_allclose([alone.x, alone.y], [[1, 3, 4], [1, 3, 2]])
     with pytest.raises(InputError, match="2 rows for 3 components"):
         truth_from_light({"r": light}, table[:2])
-    with pytest.raises(InputError, match="equal numbers"):
+    with pytest.raises(InputError, match="equal numbers of components"):
         truth_from_light({"r": light, "i": light[:2]})
 
 
@@ -186,15 +186,15 @@ def test_what_is_no_truth_is_refused(tmp_path):
     fits.HDUList([fits.PrimaryHDU()]).writeto(tmp_path / "empty.fits")
     for name, message in (
         ("missing.fits", "no such file"),
-        ("text.npy", "not a readable file of numpy"),
+        ("text.npy", "not a readable numpy file"),
         ("text.fits", "not a readable FITS"),
         ("text.csv", "no columns x, y or ra, dec"),
         ("other.npz", "no array y_true or masks; it holds X"),
-        ("shares.npy", "masks hold 0 and 1"),
+        ("shares.npy", "masks must have values 0 and 1"),
         ("line.npy", "labels"),
         ("small.npy", "the image"),
         ("objects.npy", "numbers or booleans"),
-        ("real.npy", "whole numbers"),
+        ("real.npy", "must have whole numbers"),
         ("empty.fits", "holds no truth"),
     ):
         with pytest.raises(InputError, match=message) as error:
@@ -283,14 +283,14 @@ def test_masks_alone_score_masks(made):
     scores = score_found(make_found(made), truth_from_masks(masks)).scores
     assert scores["masks_r"]["average_precision_0.5_to_0.95"] == 1.0
     assert "position" not in scores
-    with pytest.raises(InputError, match="masks have shape"):
+    with pytest.raises(InputError, match="true masks have shape"):
         score_found(make_found(made), truth_from_masks(masks[:, :5]))
 
 
-def test_a_gap_of_magnitudes_needs_them(made):
+def test_a_limit_of_magnitude_differences_needs_magnitudes(made):
     bare = Truth(*(np.array(SOURCES[name]) for name in ("x", "y")))
     assert "by_magnitude" not in score_found(make_found(made), bare).scores
-    with pytest.raises(InputError, match="magnitude gap"):
+    with pytest.raises(InputError, match="max_mag_difference needs"):
         score_found(make_found(made), bare, max_mag_difference=0.5)
     mags = 27.0 - 2.5 * np.log10(np.array(SOURCES["flux"])) + np.array([0.0, 0.0, 0.8])
     with_mags = replace(bare, mag={"r": mags})
@@ -301,7 +301,7 @@ def test_a_gap_of_magnitudes_needs_them(made):
 def test_options_and_bands_that_do_not_fit_are_refused(made):
     found = make_found(made)
     truth = truth_from_light({"g": made.light, "i": made.light}, true_table())
-    with pytest.raises(InputError, match="bands g, i, the run is of r"):
+    with pytest.raises(InputError, match="bands g, i, but the run is of r"):
         score_found(found, truth)
     small = truth_from_light({"r": made.light[:, :5]}, true_table())
     with pytest.raises(InputError, match="noise-free images"):

@@ -11,6 +11,7 @@ from probcat.metrics import (
     brier_score,
     calibration_error,
     expected_calibration_error,
+    fraction_of_light_assigned,
     intersection_over_union,
     interval_coverage,
     log_score,
@@ -21,7 +22,6 @@ from probcat.metrics import (
     reliability,
     score_detection,
     score_segmentation,
-    share_of_light_assigned,
     true_shares,
 )
 
@@ -130,9 +130,9 @@ def test_intersection_over_union():
 def test_share_of_light():
     true = np.array([[[1.0, 0.5]], [[0.0, 0.5]]])
     light = np.array([[1.0, 3.0]])
-    assert share_of_light_assigned(true, true, light) == 1.0
-    assert share_of_light_assigned(true[::-1], true, light) == pytest.approx(0.75)
-    assert share_of_light_assigned(true, true, 0 * light) == 1.0
+    assert fraction_of_light_assigned(true, true, light) == 1.0
+    assert fraction_of_light_assigned(true[::-1], true, light) == pytest.approx(0.75)
+    assert fraction_of_light_assigned(true, true, 0 * light) == 1.0
 
 
 def test_probability_scores():

@@ -1,9 +1,13 @@
 """The command line: exit codes, messages, files; the sampler is replaced by a quick one."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict, fields
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,6 +20,8 @@ from probcat.image.fits_output import write_image
 from probcat.model.simulate import simulate_image
 from probcat.psf.psf import PSF
 from probcat.run.cli import main
+from probcat.run.demo import SAMPLING
+from probcat.run.settings import CatalogSettings, ImageSettings, RunSettings
 from probcat.samples.samples import FLOAT_NAMES, Samples
 
 OUTPUTS = ["assignment.fits", "catalog.fits", "config.toml", "model.fits", "samples.nc"]
@@ -40,8 +46,8 @@ def image_path(tmp_path):
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Replace the sampler by scatter about the truth; give what it was called with."""
-    calls = []
+    """Replace the sampler by scatter about the truth, and record the options it is called with."""
+    calls: list[dict[str, object]] = []
 
     def sample(image, prior, *, rng_key, num_chains=2, num_warmup=7, num_samples=20, **rest):
         calls.append({"num_chains": num_chains, "num_samples": num_samples, **rest})
@@ -116,8 +122,8 @@ def test_condense_and_info_work_on_the_directory(image_path, calls, no_figures, 
     np.testing.assert_array_equal(fits.getdata(out / "catalog.fits")["x"], before["x"])
     result = probcat_command("info", out)
     assert result.exit_code == 0, result.output
-    assert "num_chains" in result.output
-    assert "R-hat" in result.output
+    assert result.output.startswith("  objects         3 (prob_exist > 0.5)\n  sources N")
+    assert result.output.endswith((out / "config.toml").read_text())
 
 
 def test_condense_takes_options_and_keeps_them(image_path, calls, no_figures, tmp_path):
@@ -139,7 +145,7 @@ def test_condense_takes_options_and_keeps_them(image_path, calls, no_figures, tm
     before = (out / "config.toml").read_text()
     result = probcat_command("condense", out, "--radius", -1)
     assert result.exit_code == 2
-    assert "radius must be positive" in result.output
+    assert "[catalog] radius = -1.0; it must be positive" in result.output
     assert (out / "config.toml").read_text() == before
 
 
@@ -184,7 +190,32 @@ def test_an_old_run_is_kept_unless_told_otherwise(image_path, calls, no_figures,
     assert (out / "mine.txt").exists()
 
 
-def test_interruption_says_how_to_go_on(image_path, calls, no_figures, tmp_path, monkeypatch):
+def test_options_become_settings_of_the_same_name(image_path, calls, tmp_path):
+    out = tmp_path / "out"
+    options = ["--prior-only", "--zero-point", 25.5, "--saturation", 700, "--mask-plane", "0"]
+    options += ["--gain", 2.0, "--read-noise", 5, "--model-variance", "--seed", 0]
+    (tmp_path / "seven.toml").write_text("[sampler]\nseed = 7\nnum_samples = 6\n")
+    options += ["--config", tmp_path / "seven.toml", "--uncertain-psf"]
+    result = probcat_command("run", image_path, "--out", out, *options)
+    assert result.exit_code == 0, result.output
+    with open(out / "config.toml", "rb") as handle:
+        config = tomllib.load(handle)
+    assert config["image"] == {
+        "files": [str(image_path)],
+        "zero_point": 25.5,
+        "saturation": 700.0,
+        "mask_planes": ["0"],
+        "gain": 2.0,
+        "read_noise": 5.0,
+        "model_variance": True,
+    }
+    chosen = {name: config["sampler"][name] for name in ("seed", "num_samples", "prior_only")}
+    assert chosen == {"seed": 0, "num_samples": 6, "prior_only": True}
+    assert config["prior"]["psf_width_change_scatter"] == 0.02
+    assert "catalog" not in config
+
+
+def test_interruption_says_how_to_resume(image_path, calls, no_figures, tmp_path, monkeypatch):
     import probcat.sampler.sample
 
     quick = probcat.sampler.sample.sample
@@ -197,13 +228,28 @@ def test_interruption_says_how_to_go_on(image_path, calls, no_figures, tmp_path,
     result = probcat_command("run", image_path, "--out", out, "--num-samples", 15)
     assert result.exit_code == 130
     assert f"probcat run --out {out} --resume" in result.output
-    assert "not finished" in probcat_command("info", out).output
+    described = probcat_command("info", out).output
+    assert described.startswith("This run is not finished; resume it with: probcat run --out")
+    assert "num_samples = 15" in described
     monkeypatch.setattr("probcat.sampler.sample.sample", quick)
-    assert probcat_command("run", "--out", out, "--resume", "--seed", 1).exit_code == 2
+    for option in (["--seed", 0], ["--band", "r"], ["--estimate-psf"], ["--overwrite"]):
+        refused = probcat_command("run", "--out", out, "--resume", *option)
+        assert refused.exit_code == 2
+        assert "--resume takes all settings from --out" in refused.output
     result = probcat_command("run", "--out", out, "--resume")
     assert result.exit_code == 0, result.output
     assert calls[-1]["num_samples"] == 15
     assert (out / "catalog.fits").exists()
+
+
+def test_interruption_before_sampling_has_nothing_to_resume(image_path, tmp_path, monkeypatch):
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("probcat.run.pipeline.read_input", stop)
+    result = probcat_command("run", image_path, "--out", tmp_path / "out")
+    assert result.exit_code == 130
+    assert "there is nothing to resume" in result.output
 
 
 BAD_RUNS = [
@@ -258,10 +304,52 @@ def test_commands_on_a_directory_without_a_run(tmp_path):
     assert "holds no catalog.fits" in result.output
 
 
-def test_help_and_version():
-    for arguments in (["--help"], ["run", "--help"], ["demo", "--help"]):
-        assert probcat_command(*arguments).exit_code == 0
+def test_version_is_printed():
     assert probcat.__version__ in probcat_command("--version").output
+
+
+def test_help_names_every_command_in_a_whole_sentence():
+    lines = probcat_command("--help").output.split("Commands:\n")[1].splitlines()
+    assert [line.split()[0] for line in lines] == sorted(main.commands)
+    assert all(line.endswith(".") and not line.endswith("...") for line in lines)
+
+
+def test_help_lists_options_in_groups_with_the_defaults_that_are_used():
+    text = probcat_command("run", "--help").output
+    headings = [line[:-1] for line in text.splitlines() if line and line[0] not in " U"]
+    assert headings == ["Input", "PSF", "Noise", "Sampler", "Output", "Other"]
+    shown = dict(re.findall(r"--([a-z-]+) N [^[]*\[default: (\d+)\]", text))
+    assert {name.replace("-", "_"): int(value) for name, value in shown.items()} == {
+        **{k: v for k, v in asdict(RunSettings()).items() if k != "prior_only"},
+        "num_temperatures": probcat.SamplerSettings().num_temperatures,
+    }
+    shown = dict(re.findall(r"--([a-z-]+) N [^[]*\[default: (\d+)\]", command_help("demo")))
+    assert int(shown["num-warmup"]) == SAMPLING["num_warmup"]
+
+
+def command_help(command):
+    result = probcat_command(command, "--help")
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@pytest.mark.parametrize("command", sorted(main.commands))
+def test_brackets_of_help_mean_a_default(command):
+    _usage, text = command_help(command).split("\n\n", 1)
+    brackets = re.findall(r"\[([^]]*)\]", re.sub(r"\s+", " ", text))
+    assert all(text.startswith("default: ") for text in brackets), brackets
+
+
+def test_options_are_called_as_in_a_configuration():
+    image = {field.name for field in fields(ImageSettings)}
+    sampler = {
+        field.name for one in (RunSettings, probcat.SamplerSettings) for field in fields(one)
+    }
+    others = {"images", "out", "config", "uncertain_psf", "overwrite", "resume", "quiet"}
+    names = {option.name for option in main.commands["run"].params}
+    assert names - others <= image | sampler
+    catalog = {field.name for field in fields(CatalogSettings)}
+    assert {option.name for option in main.commands["condense"].params} <= catalog | {"directory"}
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -285,12 +373,26 @@ def test_the_sampler_needs_jax_and_numpyro_only():
     assert done.stdout.strip() == "[]"
 
 
-def test_every_public_name_exists():
-    for name in probcat.__all__:
-        assert getattr(probcat, name) is not None
+def test_every_public_name_is_taken_from_where_it_is_defined():
+    for name, home in probcat._HOMES.items():
+        assert getattr(probcat, name).__module__ == f"probcat.{home}"
     assert set(probcat.__all__) <= set(dir(probcat))
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = probcat.nothing
+
+
+def test_type_checkers_see_the_same_public_names():
+    tree = ast.parse(Path(probcat.__file__).read_text(encoding="utf-8"))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    seen = {alias.asname: node.module for node in imports for alias in node.names}
+    assert seen == {name: f"probcat.{home}" for name, home in probcat._HOMES.items()}
+
+
+def test_rooms_that_users_need_are_attributes():
+    code = "import probcat; print(probcat.plots.plot_scene, probcat.metrics.brier_score)"
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
 
 
 KILLED = """
@@ -322,7 +424,7 @@ leapfrog_steps = 1
 """
 
 
-def test_killed_run_goes_on_in_a_new_process_bit_for_bit(image_path, tmp_path):
+def test_killed_run_continues_in_a_new_process_bit_for_bit(image_path, tmp_path):
     (tmp_path / "quick.toml").write_text(QUICK)
     whole, killed = tmp_path / "whole", tmp_path / "killed"
 

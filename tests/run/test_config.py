@@ -1,5 +1,8 @@
 """Files written and read back: catalogs, models, assignments, configuration."""
 
+import inspect
+from dataclasses import fields
+
 import numpy as np
 import pytest
 from astropy import units
@@ -9,15 +12,20 @@ from astropy.table import Column, Table
 from astropy.wcs import WCS
 
 import probcat
+from probcat.catalog import condense, export
 from probcat.catalog.fits import read_catalog, write_catalog
 from probcat.errors import InputError
+from probcat.image.fits_input import image_arguments
 from probcat.image.image import Image
+from probcat.model.prior.parameters import PriorParameters
 from probcat.pixels.assignment import Assignment
 from probcat.pixels.fits import write_assignment, write_model
 from probcat.pixels.model_image import PosteriorModel
 from probcat.psf.psf import PSF
 from probcat.psf.readers.fits import read_psf
+from probcat.run import settings
 from probcat.run.config import RunConfig, read_config, write_config
+from probcat.run.settings import CatalogSettings, ImageSettings, RunSettings
 
 
 def make_table(flux_unit="adu"):
@@ -188,6 +196,19 @@ def test_configuration_comes_back_as_written(tmp_path):
         ("[sampler]\nnum_chains = 2.5", r"num_chains = 2\.5; it must be a whole number"),
         ("[sampler]\nnum_samples = true", r"num_samples = True; it must be a whole number"),
         ("[sampler]\nprior_only = 1", r"prior_only = 1; it must be true or false"),
+        ("[sampler]\npasses = 'two'", r"passes = 'two'; it must be a whole number"),
+        ("[sampler]\nborder = true", r"border = True; it must be a number"),
+        ("[catalog]\nmin_prob = '0.1'", r"min_prob = '0\.1'; it must be a number"),
+        ("[catalog]\nmin_prob = 2", r"min_prob = 2; it must be in \[0, 1\]"),
+        ("[catalog]\nradius = -1.0", r"radius = -1\.0; it must be positive"),
+        ("[catalog]\nradius = [1.0]", r"radius = \[1\.0\]; it must be a number"),
+        ("[catalog]\nmethod = 'graedy'", r"method = 'graedy'; it must be mixture or greedy"),
+        ("[catalog]\nmax_draws = 0", r"max_draws = 0; it must be positive"),
+        ("[image]\ngain = 'high'", r"gain = 'high'; it must be a number or a list"),
+        ("[image]\ngain = [1.0, true]", r"gain = \[1\.0, True\]; it must be a number or a list"),
+        ("[image]\nestimate_psf = 1", r"estimate_psf = 1; it must be true or false or a list"),
+        ("[image]\nrefine_psf = 1.5", r"refine_psf = 1\.5; it must be a whole number"),
+        ("[image]\nrefine_psf = -1", r"refine_psf = -1; it must be 0 or more"),
         ("[sampler\n", r"not a TOML file"),
     ],
 )
@@ -202,3 +223,75 @@ def test_bad_configuration_is_refused(tmp_path, text, message):
 def test_missing_configuration_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"none\.toml: No such file"):
         read_config(tmp_path / "none.toml")
+
+
+def test_lists_with_an_entry_for_each_file_are_accepted():
+    image = {
+        "files": ["a.fits", "b.fits"],
+        "band": ["g", "r"],
+        "psf": ["", "psf.fits"],
+        "mask_planes": [["SAT"], [3, "CR"]],
+        "psf_origin": [[0, 0.5], [10, 20]],
+        "saturation": [60.0, np.inf],
+        "gain": np.array([1.0, 2.0]),
+        "model_variance": [True, False],
+    }
+    assert RunConfig(image=image).check().image == image
+
+
+SECTIONS = {
+    "image": (ImageSettings,),
+    "prior": (PriorParameters,),
+    "sampler": (RunSettings, probcat.SamplerSettings),
+    "catalog": (CatalogSettings,),
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [(section, *pair) for section, keys in settings.RENAMED.items() for pair in keys.items()],
+)
+def test_former_keys_name_the_new_ones(tmp_path, section, old, new):
+    known = {field.name for one in SECTIONS[section] for field in fields(one)}
+    assert new in known
+    assert old not in known
+    path = tmp_path / "old.toml"
+    path.write_text(f"[{section}]\n{old} = 1\n")
+    message = rf"old\.toml: '{old}' in section \[{section}\] is now called '{new}'; rename it"
+    with pytest.raises(InputError, match=message):
+        read_config(path)
+
+
+def defaults_of(function, *left_out):
+    """Return keyword parameters of a function and their defaults."""
+    parameters = inspect.signature(function).parameters.items()
+    return {k: p.default for k, p in parameters if p.default is not p.empty and k not in left_out}
+
+
+def test_settings_are_the_options_that_they_set():
+    declared = {
+        one: {field.name: field.default for field in fields(one)}
+        for one in (ImageSettings, RunSettings, CatalogSettings)
+    }
+    condensing = defaults_of(condense.condense)
+    assigning = defaults_of(probcat.assign_pixels, "renderer")
+    assert tuple(condensing) == settings.CONDENSE_OPTIONS
+    assert tuple(assigning) == settings.ASSIGN_OPTIONS
+    assert declared[CatalogSettings] == condensing | assigning
+    of_run = {"files": (), "refine_psf": 0, "refined_psf": None}
+    assert declared[ImageSettings] == defaults_of(image_arguments) | of_run
+    assert {*settings.REFINE_OPTIONS, "files"} == set(of_run)
+    others = ("prior", "rng_key", "settings", "directory", "progress_bar")
+    assert declared[RunSettings] == defaults_of(probcat.sample, *others) | {"seed": 0}
+    assert settings.METHODS == condense.METHODS
+    assert tuple(export.FORMATS) == settings.EXPORT_FORMATS
+
+
+def test_options_are_passed_on_only_where_they_are_given():
+    catalog = {"radius": 0.7, "max_draws": 20}
+    config = RunConfig({"files": "a.fits", "refine_psf": 1}, {}, {"seed": 3, "passes": 2}, catalog)
+    assert config.image_options() == {"files": "a.fits"}
+    assert config.condense_options() == {"radius": 0.7}
+    assert config.assign_options() == {"max_draws": 20}
+    assert config.run_settings() == RunSettings(seed=3)
+    assert config.sampler_settings() == probcat.SamplerSettings(passes=2)

@@ -19,7 +19,7 @@ GRID = np.arange(-6.0, 6.01, 0.25)
 
 
 def star_field(seed, number=60, profile=None):
-    """Crowded stars drawn by GalSim, S/N 60 to 3,000."""
+    """Crowded stars rendered by GalSim, S/N 60 to 3,000."""
     rng = np.random.default_rng(seed)
     profile = profile or galsim.Moffat(beta=3.0, fwhm=2.4).shear(g1=0.06, g2=-0.03)
     flux = 700.0 * 50.0 ** rng.uniform(0.0, 1.0, number)
@@ -42,16 +42,17 @@ def as_samples(sources, draws=1):
     """Draws that all hold the true catalog."""
     number = len(sources["x"])
 
-    def alike(values):
+    def repeated(values):
         return np.broadcast_to(values, (1, draws, number)).copy()
 
-    held = {name: alike(np.asarray(v, np.float32)) for name, v in sources.items()}
-    held |= {
-        name: alike(np.full(number, np.nan, np.float32))
+    columns = {name: repeated(np.asarray(v, np.float32)) for name, v in sources.items()}
+    columns |= {
+        name: repeated(np.full(number, np.nan, np.float32))
         for name in ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
     }
-    held |= {"active": alike(np.ones(number, bool)), "is_extended": alike(np.zeros(number, bool))}
-    return Samples(held, {"background": np.full((1, draws), LEVEL)}, {}, {"radii": [[12, 12]]})
+    columns["active"] = repeated(np.ones(number, bool))
+    columns["is_extended"] = repeated(np.zeros(number, bool))
+    return Samples(columns, {"background": np.full((1, draws), LEVEL)}, {}, {"radii": [[12, 12]]})
 
 
 def make_image(data, psf):
@@ -73,7 +74,7 @@ def test_a_wrong_psf_becomes_right():
     (image,) = correct_psf([make_image(data, wrong)], as_samples(sources))
     assert before > 0.06
     assert worst(image.psf, truth) < 0.2 * before
-    assert "refined by" in image.psf.notes[-1]
+    assert "refined with 60 stars of 1 sampled catalogs" in image.psf.notes[-1]
 
 
 def test_a_right_psf_stays_right():
@@ -101,7 +102,7 @@ def test_masked_and_wild_pixels_do_no_harm():
 def test_too_few_stars_are_refused():
     data, sources, profile = star_field(4)
     few = {name: values[:2] for name, values in sources.items()}
-    with pytest.raises(InputError, match="too few to refine its PSF by"):
+    with pytest.raises(InputError, match="too few stars to refine the PSF: 2 of S/N above 50"):
         correct_psf([make_image(data, true_psf(profile).cut(12))], as_samples(few))
 
 
@@ -112,7 +113,9 @@ def test_psfs_that_vary_are_refused_before_anything_is_sampled():
     varying = VaryingPSF.from_grid([0.0, 60.0], [0.0, 60.0], grid, 4)
     assert varying.variation is not None
     image = make_image(data, PSF.gaussian(2.5, size=13))
-    with pytest.raises(InputError, match="does not vary can be refined"):
+    with pytest.raises(
+        InputError, match="cannot refine a PSF that varies across the image; drop --refine-psf"
+    ):
         refine_psf(replace(image, psf=varying), progress_bar=False)
 
 
@@ -139,12 +142,14 @@ def test_psfs_of_a_run_are_kept(tmp_path):
     found = with_psfs(tmp_path / "psf.fits", [other, other])
     # Samples are tapered at the border of their array, each time they are read.
     assert worst(found[1].psf, image.psf) < 1e-3
-    with pytest.raises(InputError, match=r"psf.fits: holds PSF_1, PSF_2, the images need PSF_1"):
+    with pytest.raises(
+        InputError, match=r"psf.fits: holds PSF_1, PSF_2, but the images need PSF_1"
+    ):
         with_psfs(tmp_path / "psf.fits", [other])
 
 
 @pytest.mark.parametrize("real", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_the_command_refines_first_and_goes_on_with_that_psf(tmp_path, monkeypatch, real):
+def test_the_command_refines_first_and_continues_with_that_psf(tmp_path, monkeypatch, real):
     """The short run itself is left out where tests have to be fast."""
     data, _, profile = star_field(7, number=25)
     write_image(tmp_path / "image.fits", make_image(data, PSF.moffat(2.5, 3.0, size=21)))
@@ -152,7 +157,7 @@ def test_the_command_refines_first_and_goes_on_with_that_psf(tmp_path, monkeypat
 
     def stand_in(images, **options):
         asked.update(options)
-        better = replace(true_psf(profile).cut(10), notes=("refined by nothing",))
+        better = replace(true_psf(profile).cut(10), notes=("refined with no stars",))
         return [replace(image, psf=better) for image in images]
 
     if not real:
@@ -164,7 +169,7 @@ def test_the_command_refines_first_and_goes_on_with_that_psf(tmp_path, monkeypat
     counts = ["--num-chains", "2", "--num-warmup", "5", "--num-samples", "5", "--quiet"]
     result = CliRunner().invoke(main, [*given, "--refine-psf", "2", *counts])
     assert result.exit_code == 0, result.output
-    assert "PSF: refined by" in result.output
+    assert "PSF: refined with" in result.output
     if not real:
         assert asked["rounds"] == 2
         assert asked["extended_fraction"] == 0.0

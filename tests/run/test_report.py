@@ -20,8 +20,8 @@ from probcat.pixels.assignment import Assignment
 from probcat.pixels.fits import read_assignment
 from probcat.run.cli import main
 from probcat.run.config import read_config, write_config
+from probcat.run.directory import clear_directory
 from probcat.run.files import REPORT
-from probcat.run.pipeline import _clear
 from probcat.run.report.columns import order_columns
 from probcat.run.report.contents import read_contents
 from probcat.run.report.data import draws_to_keep, page_data
@@ -312,7 +312,7 @@ def test_results_of_other_samples_are_refused(run, tmp_path):
 def test_a_new_run_takes_the_old_page_away(tmp_path):
     for name in (REPORT, "mine.html"):
         (tmp_path / name).write_text("")
-    _clear(tmp_path)
+    clear_directory(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
 

@@ -101,8 +101,8 @@ def no_figures(monkeypatch):
     monkeypatch.setattr(Figure, "savefig", lambda *arguments, **options: None)
 
 
-def give_own_options(files):
-    """Files that need an option each, and the configuration that has them."""
+def write_own_options(files):
+    """Write files that need an option each, and the configuration that has them."""
     flags = np.zeros(SHAPE, np.int16)
     flags[3, 4], flags[5, 6] = 1 << 3, 1 << 9
     for band in "gr":
@@ -122,7 +122,7 @@ def give_own_options(files):
 
 def test_files_families_and_lists_of_options_run_to_the_end(files, no_figures, monkeypatch):
     """All have the same sizes and prior, so that one compilation serves all."""
-    give_own_options(files)
+    write_own_options(files)
     quick = ["--config", "quick.toml"]
     for out, arguments in (
         ("files", ["g.fits", "r.fits", *quick]),
@@ -160,7 +160,7 @@ def test_files_families_and_lists_of_options_run_to_the_end(files, no_figures, m
     assert fits.getheader(files / "own" / "catalog.fits", 1)["MAGZERO"] == 26.0
 
 
-def test_bands_of_a_family_are_picked_in_the_order_asked_for(files):
+def test_bands_of_a_file_are_read_in_the_order_asked_for(files):
     assert [image.band for image in read_images({"files": "bands.fits"})] == ["g", "r"]
     for bands in (["r"], ["r", "g"], "g"):
         found = read_images({"files": "bands.fits", "band": bands})
@@ -297,7 +297,7 @@ def test_distortion_that_no_affine_map_follows_is_refused():
     assert f"more than {LARGEST_MISFIT}; cut both to a smaller field" in message
 
 
-def test_saturated_pixels_weigh_nothing_and_are_counted(files):
+def test_saturated_pixels_have_zero_weight_and_are_counted(files):
     level = float(np.sort(make_image("g").data, axis=None)[-5])
     image = Image.read("g.fits", saturation=level)
     assert image.mask.sum() == 5
