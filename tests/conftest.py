@@ -2,10 +2,22 @@
 
 import gc
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 # Before JAX starts: programs of tests run once, so that compiling well does not pay.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=1 --xla_cpu_use_fusion_emitters=false"
+)
+# What one worker or subprocess of a test run has compiled serves all others of that run.
+CACHE = None
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    CACHE = tempfile.mkdtemp(prefix="probcat-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = CACHE
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+# Reading that cache, XLA takes its own tuning options for features that this machine lacks.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax
 import pytest
@@ -18,6 +30,12 @@ DATA = Path(os.environ.get("PROBCAT_DATA", Path(__file__).parents[1] / ".." / "s
 MAPS = Path("/proc/self/maps")
 MOST_MAPS = 30_000
 """Compiled programs take memory maps, of which Linux allows a process 65,530; then XLA aborts."""
+
+
+def pytest_unconfigure():
+    """Remove the cache of compiled programs; workers inherit that of their controller."""
+    if CACHE is not None:
+        shutil.rmtree(CACHE, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)

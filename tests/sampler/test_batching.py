@@ -47,8 +47,8 @@ def make_window(sizes, num_cells):
     one = jnp.ones((), jnp.float32)
     return Window(
         weight=jnp.ones((sum(sizes), width), jnp.float32),
-        lower=jnp.zeros(2, jnp.float32),
-        upper=jnp.full(2, 60.0, jnp.float32),
+        lower_bound=jnp.zeros(2, jnp.float32),
+        upper_bound=jnp.full(2, 60.0, jnp.float32),
         density=jnp.ones(2, jnp.float32),
         search_precision=jnp.ones((3, num_cells, num_cells), jnp.float32),
         beta=one,

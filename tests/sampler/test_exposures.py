@@ -20,7 +20,7 @@ NOISE = 6.0
 PSF_2_PX = PSF.moffat(2.8, 3.0, size=15)
 GIVEN = {"extended_fraction": 0.0, "background": 0.0, "flux_min": 150.0, "flux_max": 1e5}
 SETTINGS = SamplerSettings(passes=4, checkpoint_interval=20)
-COUNTS = {"num_warmup": 80, "num_samples": 160, "settings": SETTINGS, "progress": False}
+COUNTS = {"num_warmup": 80, "num_samples": 160, "settings": SETTINGS, "progress_bar": False}
 
 
 def exposure(data, sigma, name):
@@ -65,7 +65,13 @@ def test_two_exposures_of_half_the_depth_are_one_of_full_depth():
             assert abs(mean - mean_2) < 5.0 * np.hypot(error, error_2) + 0.02
 
 
-@pytest.mark.parametrize("options", [{}, UNCERTAIN_PSF], ids=["known_psf", "uncertain_psf"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(UNCERTAIN_PSF, id="uncertain_psf"),
+        pytest.param({}, id="known_psf", marks=pytest.mark.slow),
+    ],
+)
 def test_offset_and_scale_of_an_exposure_are_found(options):
     shift, scale = (0.22, -0.13), 1.03
     moved = {"x": STARS["x"] + shift[0], "y": STARS["y"] + shift[1], "flux": STARS["flux"] * scale}

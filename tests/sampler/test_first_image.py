@@ -69,7 +69,7 @@ def test_what_the_first_image_has_comes_back(images):
     run = Run(images, prior, settings, jax.random.key(5), (2, 40, 1))
     rng, state = np.random.default_rng(0), run.begin()
     drawn = jax.tree.map(lambda values: rng.uniform(size=values.shape), state.sample)
-    state = state._replace(draw=jax.tree.map(jnp.asarray, drawn))
+    state = state._replace(sample=jax.tree.map(jnp.asarray, drawn))
     narrow = run.first_image._narrowed(state)
     one = Run(images[:1], prior_alone(prior), settings, jax.random.key(5), (2, 40, 1)).begin()
     assert narrow.sample.points.marks.shape[-1] == one.sample.points.marks.shape[-1] == 3
