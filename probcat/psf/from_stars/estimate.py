@@ -20,6 +20,7 @@ from probcat.psf.from_stars.photometry import (
     fit_sources,
     light_of,
 )
+from probcat.psf.from_stars.quality import MAX_DEVIATION, PSF_ERROR, PSF_ERROR_IN_CLIPPING
 from probcat.psf.from_stars.select import BRIGHT, FEWEST, MOST, REACH, choose_stars, measure_size
 from probcat.psf.psf import PSF
 
@@ -32,11 +33,6 @@ STARS_PER_SAMPLE = 6
 STARS_PER_CELL = 16
 """The same for photutils' builder, which is slow and poor where samples have no pixel."""
 ROUNDS, BUILDER_STEPS = 3, 5
-FLOOR = 0.005
-"""Error of the PSF relative to it, so that not one star alone makes it."""
-CLIPPED, ROUGH = 5.0, 0.05
-"""Pixels that are off by so many standard deviations are left out, and the error of a PSF
-relative to it that is part of these."""
 SHOWN = 20
 """Most stars that are listed."""
 
@@ -201,8 +197,9 @@ def _alone(
     border = (np.maximum.outer(offset, offset) > field.half - 2) & field.good[box]
     level = np.median(residual[box][border]) if border.any() else 0.0
     left, light = residual[box] - level, np.maximum(own, 0.0)
-    good = field.good[box] & (np.abs(left) < CLIPPED * np.hypot(field.sigma[box], ROUGH * light))
-    weight = np.where(good, 1.0 / np.hypot(field.sigma[box], FLOOR * light), 0.0)
+    tolerance = MAX_DEVIATION * np.hypot(field.sigma[box], PSF_ERROR_IN_CLIPPING * light)
+    good = field.good[box] & (np.abs(left) < tolerance)
+    weight = np.where(good, 1.0 / np.hypot(field.sigma[box], PSF_ERROR * light), 0.0)
     data = np.where(field.good[box], left + own, 0.0)
     return Star(data, weight, x - box[1].start, y - box[0].start, float(sources.flux[number]))
 
