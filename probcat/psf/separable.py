@@ -22,9 +22,7 @@ CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
 """Sub-pixel offsets at which errors are measured; no degree has its nodes at all of them."""
 
 
-def build(
-    psf: SampledPSF, radius: int, tolerance: float, degree: int | None = None
-) -> PointTables:
+def build(psf: SampledPSF, radius: int, tolerance: float, degree: int | None = None) -> PointTables:
     """Return tables of the lowest rank that meets a tolerance.
 
     The factors are the singular vectors of the interpolated PSF on the stamp: with the sinc
