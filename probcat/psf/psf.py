@@ -53,7 +53,7 @@ class PSF(SampledPSF):
         return [
             f"shape={self.pixels.shape}",
             f"oversampling={self.oversampling}",
-            f"FWHM={self.fwhm:.3g} px",
+            f"FWHM={self.fwhm:.2f} px",
         ]
 
     @classmethod

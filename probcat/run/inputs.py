@@ -20,9 +20,9 @@ def read_input(config: RunConfig) -> list[Image]:
         If it names none, they do not go together, or one cannot be used.
     """
     from probcat.image.alignment import align_images
-    from probcat.image.several import read_images
+    from probcat.image.several import read_configured_images
 
-    images = read_images({k: v for k, v in config.image.items() if k not in REFINED})
+    images = read_configured_images({k: v for k, v in config.image.items() if k not in REFINED})
     align_images(images)
     path = config.image.get("refined_psf")
     return images if path is None else with_psfs(path, images)

@@ -9,7 +9,7 @@ from astropy.nddata import NDData
 from photutils.psf import GriddedPSFModel, ImagePSF
 
 from probcat import Image, InputError
-from probcat.image.several import read_images
+from probcat.image.several import read_configured_images
 from probcat.psf.readers.fits import read_psf
 from probcat.psf.readers.photutils_models import psf_from_photutils
 
@@ -107,7 +107,7 @@ def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
         np.testing.assert_allclose(found, truth, atol=3e-4 * truth.max())
     assert np.abs(corner.psf.at(10.0, 30.0).pixels - truth).max() > 3e-3 * truth.max()
     assert any("LTV" in note for note in by_header.notes)
-    both = read_images(
+    both = read_configured_images(
         {
             "files": [str(tmp_path / "plain.fits"), str(tmp_path / "cut.fits")],
             "psf_origin": [[200, 100], ""],
