@@ -27,7 +27,10 @@ HSC_PLANES = {
     "SUSPECT": 7,
     "NO_DATA": 8,
 }
-"""First bits of HSC masks, for files without MP_* keywords (Bosch et al. 2018, PASJ 70, S5, table 2)."""
+"""First bits of HSC masks, for files without ``MP_<plane>`` keywords.
+
+The order is that of Bosch et al. (2018, PASJ 70, S5, table 2).
+"""
 
 
 def bad_pixels(
