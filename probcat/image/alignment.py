@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LARGEST_MISFIT = 0.02
 """Greatest difference in pixels between an affine map and the map by the WCS."""
-GRID = 9
+GRID_POINTS = 9
 """Number of points along each axis of an image that an affine map is fitted to."""
 
 
@@ -220,7 +220,7 @@ def _affine(first: Image, image: Image) -> np.ndarray:
         lacking = first if first.wcs is None else image
         raise InputError(f"{_name(lacking)}: has no WCS, which several images need")
     ny, nx = first.shape
-    axes = [np.linspace(-0.5, n - 0.5, GRID) for n in (nx, ny)]
+    axes = [np.linspace(-0.5, n - 0.5, GRID_POINTS) for n in (nx, ny)]
     x, y = (axis.ravel() for axis in np.meshgrid(*axes))
     u, v = image.wcs.world_to_pixel(first.wcs.pixel_to_world(x, y))
     if not np.all(np.isfinite(u)) or not np.all(np.isfinite(v)):

@@ -17,7 +17,7 @@ HARD_THRESHOLD = 4.0 / math.sqrt(3.0)
 
 
 def without_noise(psf: PSF) -> PSF:
-    """Return the part of a measured PSF that stands out of its noise.
+    """Return the part of a measured PSF that is significant above its noise.
 
     This is the best-fitting sum of an elliptical Moffat profile and an elliptical Gaussian, plus
     those separable terms of the residual whose singular values exceed the optimal hard threshold

@@ -88,8 +88,8 @@ def estimate_psf(
     all other peaks is fitted and subtracted. The ``EPSFBuilder`` of photutils (Anderson & King
     2000, PASP 112, 1360) then finds the PSF together with the positions of the stars, and a
     weighted least-squares fit of its samples, in the band-limited interpolation that
-    `probcat.PSF` uses, corrects for the smoothing of the builder. What does not stand out of the
-    noise of the PSF is discarded (`probcat.psf.from_stars.denoise.without_noise`).
+    `probcat.PSF` uses, corrects for the smoothing of the builder. Components that are not
+    significant above the noise are discarded (`probcat.psf.from_stars.denoise.without_noise`).
 
     Parameters
     ----------
