@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 
 
 class InputError(ValueError):
-    """What was given cannot be used: a file, an array, an option or a setting.
+    """A file, an array, an option or a setting that was given cannot be used.
 
-    The message is one or two lines: what was found where, and what to do about it.
-    The command line prints it without a traceback and exits with status 2.
+    The message has one or two lines: what was found where, and what to do about it.
+    The command line prints the message without a traceback and exits with status 2.
     """
 
 
@@ -18,18 +18,18 @@ def check_keys(
     where: str,
     renamed: Mapping[str, str] | None = None,
 ) -> None:
-    """Refuse a key that nothing reads, and name the keys it may have meant.
+    """Refuse an unknown key, and suggest the known keys that it resembles.
 
     Parameters
     ----------
     given : iterable of str
-        The keys that were given.
+        The keys to check.
     known : iterable of str
         The keys that are understood.
     where : str
-        What holds them, for the message, such as ``"section [prior]"``.
+        Where the keys were found, for the message, such as ``"section [prior]"``.
     renamed : mapping of str to str, optional
-        New name of every key that once had another one.
+        New names of renamed keys, by their former names.
 
     Raises
     ------

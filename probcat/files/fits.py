@@ -14,7 +14,6 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.files.atomic import replacing
 
-# The names of this project first, then those of Rubin/HSC and of others.
 NAMES = {
     "sci": ("SCI", "IMAGE"),
     "var": ("VAR", "VARIANCE"),
@@ -23,18 +22,35 @@ NAMES = {
     "mask": ("MASK",),
     "psf": ("PSF",),
 }
+"""Names of extensions by what they hold: those of this project, then those of other projects."""
 
 
 @contextmanager
 def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Open a FITS file; what goes wrong with it is an `InputError` that names it."""
+    """Open a FITS file for reading, in a ``with`` block.
+
+    Parameters
+    ----------
+    path : path_like
+        The file.
+
+    Yields
+    ------
+    astropy.io.fits.HDUList
+        The open file.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it cannot be read in the block.
+    """
     from astropy.io import fits
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     try:
         with warnings.catch_warnings():
-            # A truncated file is reported by a warning first, and then fails to be read.
+            # Astropy first warns of a truncated file, and then fails to read it.
             warnings.simplefilter("ignore")
             with fits.open(path, memmap=False) as hdus:
                 yield hdus
@@ -48,7 +64,7 @@ def open_fits(path: str | os.PathLike[str]) -> Iterator[Any]:
 
 
 def image_hdus(hdus: Any) -> dict[str, Any]:
-    """List the extensions that hold pixels, by upper-case name or, without one, by number."""
+    """Return the extensions that hold pixels, by upper-case name or, if nameless, by number."""
     return {
         (hdu.name or str(number)).upper(): hdu
         for number, hdu in enumerate(hdus)
@@ -59,28 +75,29 @@ def image_hdus(hdus: Any) -> dict[str, Any]:
 def find_extensions(
     hdus: Any, band: str | None, explicit: Mapping[str, str | int | None], where: str
 ) -> dict[str, str]:
-    """Decide which extension plays which part.
+    """Find the extensions of an image: pixels, noise, mask and PSF.
 
     Parameters
     ----------
     hdus : astropy.io.fits.HDUList
         The file.
     band : str, optional
-        Picks a family such as ``SCI_I, VAR_I, ...``.
+        Band whose extensions are used, such as ``SCI_I, VAR_I, ...`` for ``"i"``.
     explicit : mapping of str to str or int
-        Extensions the user named, by part (the keys of `NAMES`).
+        Names or numbers of extensions that the user gave, by part (the keys of `NAMES`); None
+        where the usual names apply.
     where : str
         Name of the file, for messages.
 
     Returns
     -------
     dict of str to str
-        Name of the extension (a key of `image_hdus`) by part; always has ``sci``.
+        Name of the extension (a key of `image_hdus`) by part. There is always a part ``sci``.
 
     Raises
     ------
     InputError
-        If there is no image, or a named extension or band is not there.
+        If the file holds no image, or has no extension of the given name or band.
     """
     images = image_hdus(hdus)
     if not images:
@@ -99,12 +116,26 @@ def find_extensions(
 
 
 def pixels(hdu: Any, plane: int | None, where: str) -> np.ndarray:
-    """Read an extension; of three axes, take one plane.
+    """Return the pixels of an extension as a two-dimensional array.
+
+    Parameters
+    ----------
+    hdu : astropy.io.fits HDU
+        The extension.
+    plane : int, optional
+        Plane to take if the array has three axes, counted from 0; a single plane needs none.
+    where : str
+        Name of the file and the extension, for messages.
+
+    Returns
+    -------
+    ndarray, shape (ny, nx)
+        The pixels, in the type of the file.
 
     Raises
     ------
     InputError
-        If it is not two-dimensional in the end.
+        If the array has neither two axes nor three with an existing plane.
     """
     data = np.asarray(hdu.data)
     if data.ndim == 3 and data.shape[0] == 1:
@@ -124,7 +155,7 @@ def pixels(hdu: Any, plane: int | None, where: str) -> np.ndarray:
 
 
 def _named(hdus: Any, images: Mapping[str, Any], extension: str | int, where: str) -> str:
-    """Find an extension that the user named or numbered."""
+    """Return the key of an extension that the user gave by name or number."""
     text = str(extension).strip().upper()
     if text in images:
         return text
@@ -138,11 +169,11 @@ def _named(hdus: Any, images: Mapping[str, Any], extension: str | int, where: st
 def _by_name(
     images: Mapping[str, Any], band: str | None, need_sci: bool, where: str
 ) -> dict[str, str]:
-    """Find extensions by their usual names."""
+    """Return the extensions that have their usual names, by part."""
     suffixes = [f"_{band.strip().upper()}"] if band else []
     found = {}
     for part, names in NAMES.items():
-        # A band's own extension goes before one that serves all bands.
+        # An extension of the band takes precedence over one that serves all bands.
         for candidate in [name + s for s in [*suffixes, ""] for name in names]:
             if candidate in images:
                 found[part] = candidate
@@ -165,23 +196,23 @@ def _by_name(
     return found | {"sci": others[0]}
 
 
-# Keyword to value, or to (value, comment).
 Cards = Mapping[str, Any]
+"""Keywords of a header with their values, or with tuples (value, comment)."""
 
 
 def write_hdus(
     path: str | os.PathLike[str], hdus: Sequence[Any], cards: Cards | None = None
 ) -> None:
-    """Write a FITS file in one go, in place of an existing one.
+    """Write a FITS file, which appears under its name only when it is whole.
 
     Parameters
     ----------
     path : path_like
-        The file.
+        The file. An existing one is replaced.
     hdus : sequence of astropy.io.fits HDUs
-        Its extensions; an empty primary HDU goes before them.
+        Extensions of the file, which follow an empty primary HDU.
     cards : mapping, optional
-        Written into the header of the primary HDU and of every extension.
+        Keywords to add to the header of the primary HDU and of every extension.
     """
     from astropy.io import fits
 

@@ -1,4 +1,4 @@
-"""Pixels, variance, mask and WCS of one exposure, and how several exposures relate.
+"""Pixels, variance, mask and WCS of one exposure, and the alignment of several exposures.
 
 Imports `psf`, `files` and `numerics`.
 """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,22 +15,24 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
 
 LARGEST_MISFIT = 0.02
-"""Greatest departure in pixels of an affine map from the full coordinates."""
-GRID = 9
+"""Greatest difference in pixels between an affine map and the map by the WCS."""
+GRID_POINTS = 9
+"""Number of points along each axis of an image that an affine map is fitted to."""
 
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """How an image relates to the first one.
+    """Position and calibration of an image relative to the first one.
 
     Parameters
     ----------
     affine : ndarray, shape (2, 3)
-        From pixels (x, y, 1) of the first image to pixels of this one.
+        Matrix that maps pixels (x, y, 1) of the first image to pixels (x, y) of this one.
     band : int
-        Number of its band; 0 is that of the first image.
+        Index of the band of this image; 0 is that of the first image.
     flux_factor : float
-        Flux in the unit of the image for one unit of the first image of its band.
+        Flux in the unit of this image of a source that has a flux of one unit in the first
+        image of the same band.
     """
 
     affine: np.ndarray
@@ -39,18 +41,79 @@ class Alignment:
 
     @property
     def scale(self) -> float:
-        """Pixels of this image along the side of one of the first."""
+        """Side of a pixel of the first image in pixels of this one."""
         return math.sqrt(abs(np.linalg.det(self.affine[:, :2])))
 
     @property
     def reach(self) -> float:
-        """Most that a coordinate of this image changes where those of the first change by one."""
+        """Greatest change of x or y in this image if both change by up to 1 px in the first."""
         return float(np.abs(self.affine[:, :2]).sum(axis=1).max())
 
     @property
     def inverse_reach(self) -> float:
-        """The same, the other way round."""
+        """Greatest change of x or y in the first image if both change by up to 1 px in this one."""
         return float(np.abs(np.linalg.inv(self.affine[:, :2])).sum(axis=1).max())
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of one sky with what relates them; build one with `ImageSet.of`.
+
+    Parameters
+    ----------
+    images : tuple of Image
+        The images. Positions and fluxes of sources refer to the first one.
+    alignments : tuple of Alignment
+        How each image relates to the first one.
+    labels : tuple of str
+        Short unique label of each image, as `image_labels` returns it.
+    bands : tuple of str
+        Names of the bands, in the order in which they first occur.
+    """
+
+    images: tuple[Image, ...]
+    alignments: tuple[Alignment, ...]
+    labels: tuple[str, ...]
+    bands: tuple[str, ...]
+
+    @classmethod
+    def of(cls, images: Image | Iterable[Image] | ImageSet) -> ImageSet:
+        """Relate images to the first of them.
+
+        Parameters
+        ----------
+        images : Image, iterable of Image or ImageSet
+            One or several images, as in `align_images`. A set is returned as it is.
+
+        Returns
+        -------
+        ImageSet
+            The images with their alignments, labels and bands.
+
+        Raises
+        ------
+        InputError
+            If there is no image, or the images do not go together, as in `align_images`.
+        """
+        if isinstance(images, ImageSet):
+            return images
+        several = tuple(images) if isinstance(images, Iterable) else (images,)
+        if not several:
+            raise InputError("no image; give one or several")
+        return cls(
+            images=several,
+            alignments=align_images(several),
+            labels=tuple(image_labels(several)),
+            bands=tuple(band_names(several)),
+        )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def first(self) -> Image:
+        """The image that positions and fluxes of sources refer to."""
+        return self.images[0]
 
 
 def align_images(images: Sequence[Image]) -> tuple[Alignment, ...]:
@@ -59,12 +122,13 @@ def align_images(images: Sequence[Image]) -> tuple[Alignment, ...]:
     Parameters
     ----------
     images : sequence of Image
-        Those of one band are exposures of it and share fluxes. Either all have a WCS, or all
-        share one grid of pixels.
+        Images of one sky. Sources have the same flux in all images of one band. Either all
+        images have a WCS, or all have the same grid of pixels.
 
     Returns
     -------
     tuple of Alignment
+        The alignment of every image; that of the first one is the identity.
 
     Raises
     ------
@@ -72,16 +136,23 @@ def align_images(images: Sequence[Image]) -> tuple[Alignment, ...]:
         If images do not overlap, or a WCS, a band or a zero point that is needed is missing.
     """
     names = band_names(images)
-    links = []
+    alignments = []
     for image in images:
         band = names.index(image.band)
         leader = next(other for other in images if other.band == image.band)
-        links.append(Alignment(_affine(images[0], image), band, _flux_factor(leader, image)))
-    return tuple(links)
+        affine = _affine(images[0], image)
+        alignments.append(Alignment(affine, band, _flux_factor(leader, image)))
+    return tuple(alignments)
 
 
 def band_names(images: Sequence[Image]) -> list[str]:
-    """Names of the bands, in the order in which they come."""
+    """Return the names of the bands of images, in the order in which they first occur.
+
+    Raises
+    ------
+    InputError
+        If there are several bands, and an image has none.
+    """
     names = list(dict.fromkeys(image.band for image in images))
     if len(names) > 1 and "" in names:
         nameless = next(image for image in images if not image.band)
@@ -93,7 +164,7 @@ def band_names(images: Sequence[Image]) -> list[str]:
 
 
 def image_labels(images: Sequence[Image]) -> list[str]:
-    """Give every image a short label: its band, numbered where there are several of it."""
+    """Return a short label of every image: its band, numbered if several images have it."""
     bands = [image.band for image in images]
     labels = []
     for index, band in enumerate(bands):
@@ -102,7 +173,20 @@ def image_labels(images: Sequence[Image]) -> list[str]:
     return labels
 
 
+def covered(alignment: Alignment, image: Image, first: Image) -> np.ndarray:
+    """Return the pixels of an image, bool (ny, nx), that lie on the first image."""
+    ny, nx = image.shape
+    x, y = np.meshgrid(np.arange(nx), np.arange(ny))
+    affine = alignment.affine
+    offset = np.stack([x - affine[0, 2], y - affine[1, 2]], axis=-1)
+    position = offset @ np.linalg.inv(affine[:, :2]).T
+    height, width = first.shape
+    inside = (position > -0.5) & (position < np.array([width, height]) - 0.5)
+    return np.asarray(inside.all(axis=-1))
+
+
 def _flux_factor(leader: Image, image: Image) -> float:
+    """Return the flux in the unit of an image for one unit of the first image of its band."""
     points = (leader.zero_point, image.zero_point)
     if points[0] is None and points[1] is None:
         units = [one.unit.strip() for one in (leader, image)]
@@ -122,7 +206,7 @@ def _flux_factor(leader: Image, image: Image) -> float:
 
 
 def _affine(first: Image, image: Image) -> np.ndarray:
-    """Affine map from pixels of the first image to pixels of another."""
+    """Return the affine map (2, 3) from pixels of the first image to pixels of another."""
     if image is first:
         return np.eye(2, 3)
     if first.wcs is None and image.wcs is None:
@@ -136,7 +220,7 @@ def _affine(first: Image, image: Image) -> np.ndarray:
         lacking = first if first.wcs is None else image
         raise InputError(f"{_name(lacking)}: has no WCS, which several images need")
     ny, nx = first.shape
-    axes = [np.linspace(-0.5, n - 0.5, GRID) for n in (nx, ny)]
+    axes = [np.linspace(-0.5, n - 0.5, GRID_POINTS) for n in (nx, ny)]
     x, y = (axis.ravel() for axis in np.meshgrid(*axes))
     u, v = image.wcs.world_to_pixel(first.wcs.pixel_to_world(x, y))
     if not np.all(np.isfinite(u)) or not np.all(np.isfinite(v)):
@@ -157,15 +241,5 @@ def _affine(first: Image, image: Image) -> np.ndarray:
 
 
 def _name(image: Image) -> str:
+    """Return the name of an image for messages."""
     return image.name or "image"
-
-
-def covered(link: Alignment, image: Image, first: Image) -> np.ndarray:
-    """Pixels of an image, bool (ny, nx), that lie on the first image."""
-    ny, nx = image.shape
-    x, y = np.meshgrid(np.arange(nx), np.arange(ny))
-    inverse = np.linalg.inv(link.affine[:, :2])
-    place = np.stack([x - link.affine[0, 2], y - link.affine[1, 2]], axis=-1) @ inverse.T
-    height, width = first.shape
-    inside = (place > -0.5) & (place < np.array([width, height]) - 0.5)
-    return np.asarray(inside.all(axis=-1))

@@ -1,4 +1,4 @@
-"""What a FITS file says of an image: the arguments of `probcat.Image.from_arrays`."""
+"""Reading the arguments of `probcat.Image.from_arrays` from a FITS file."""
 
 from __future__ import annotations
 
@@ -56,43 +56,47 @@ def image_arguments(
     path : path_like
         The file.
     band : str, optional
-        Picks ``SCI_<band>``, ``VAR_<band>``, ... in upper or lower case where a file holds
-        several bands; otherwise it names the band.
+        Band to read from a file of several bands, with the extensions ``SCI_<band>``,
+        ``VAR_<band>``, ... in upper or lower case; otherwise the name of the band if the header
+        has none.
     sci, var, err, ivar, mask : str or int, optional
-        Name or number of an extension, in place of the usual names: pixels, and variance,
-        standard deviation or inverse variance, and flags.
+        Names or numbers of the extensions with the pixels, the variance, the standard deviation,
+        the inverse variance and the mask; by default they are found by their usual names.
     psf : PSF, array_like, path_like or str, optional
-        A PSF, its samples, a FITS file that `probcat.psf.readers.fits.read_psf` reads, or the name of an
-        extension.
+        A PSF, its samples, a FITS file for `probcat.psf.readers.fits.read_psf`, or the name of
+        an extension; by default the extension ``PSF``.
     psf_oversampling : int, optional
-        Samples of the PSF per pixel along an axis; by default what its header says
-        (``OVERSAMP``), or 1.
+        Samples of the PSF per pixel along each axis; by default ``OVERSAMP`` of its header, or 1.
     estimate_psf : bool
-        Build the PSF from stars of the image, see `probcat.psf.from_stars.estimate.estimate_psf`, even if
-        the file has one.
+        Whether to build the PSF from stars of the image, even if the file has one; see
+        `probcat.psf.from_stars.estimate.estimate_psf`.
     psf_stars : path_like, optional
-        Table of the stars to build it from, see `probcat.image.star_list.read_stars`; by default
-        they are chosen.
+        Table of the stars to build the PSF from, as in `probcat.image.star_list.read_stars`; by
+        default stars are selected. A table alone implies `estimate_psf`.
     psf_origin : sequence of float, optional
-        For a PSF that varies over a frame which the image was cut out of: pixel (x, y) of the
-        frame that is the image's pixel (0, 0). By default what ``LTV1`` and ``LTV2`` say, or
-        (0, 0).
+        Pixel (x, y) of the frame of a varying PSF that is the pixel (0, 0) of the image, for an
+        image that was cut out of the frame. By default the values of ``LTV1`` and ``LTV2`` of
+        the header with opposite signs, or (0, 0).
     psf_radius : int, optional
-        Half side in pixels that the PSF is cut to, see `PSF.cut`.
+        Half side in pixels that the PSF is cut to, as in `PSF.cut`.
     mask_planes : sequence of int or str, optional
-        What in the mask is bad, see `probcat.image.masks.bad_pixels`.
+        Bits or planes of the mask that mark bad pixels, as in `probcat.image.masks.bad_pixels`.
     saturation : float, optional
-        Pixels at or above it are not used; by default the header's ``SATURATE``.
-    gain, read_noise : float, optional
-        Electrons per unit, and electrons: the variance is built from them if the file has
-        none (`probcat.image.variance.build_variance`).
+        Level from which on pixels are saturated and not used, in the unit of the pixels; by
+        default ``SATURATE`` of the header.
+    gain : float, optional
+        Electrons per unit of the pixels, from which `probcat.image.variance.build_variance`
+        builds the variance if the file has none.
+    read_noise : float, optional
+        Read noise in electrons.
     model_variance : bool
-        Take the sky's noise from the gain and the read noise, whatever variance the file has,
-        and let the photon noise of sources follow the model (`probcat.image.variance.sky_variance`).
+        Whether the photon noise of sources follows the model. The noise of the sky is then built
+        from the gain and the read noise by `probcat.image.variance.sky_variance`, even if the
+        file has a variance.
     zero_point : float, optional
-        AB magnitude of one unit, in place of the header's.
+        AB magnitude of one unit; by default that of the header.
     plane : int, optional
-        Which plane to take of arrays with three axes, counted from 0.
+        Plane to take of arrays with three axes, counted from 0.
 
     Returns
     -------
@@ -173,7 +177,7 @@ def _find_bad(
     mask_planes: Sequence[int | str] | None,
     name: str,
 ) -> tuple[np.ndarray, list[str]]:
-    """Pixels that the mask says are bad, and a line on what was taken as bad."""
+    """Return the pixels that the mask marks as bad, and a line on the planes that were used."""
     if "mask" in arrays:
         where = f"{name}[{found['mask']}]"
         bad, note = bad_pixels(arrays["mask"], parts["mask"].header, mask_planes, where)
@@ -184,7 +188,7 @@ def _find_bad(
 
 
 def _find_variance(arrays: Mapping[str, np.ndarray]) -> np.ndarray | None:
-    """Make a variance of whichever measure of the noise there is."""
+    """Return the variance, from the measure of the noise that the file has, or None."""
     if "var" in arrays:
         return arrays["var"]
     if "err" in arrays:
@@ -204,7 +208,7 @@ def _find_psf(
     band: str | None,
     plane: int | None,
 ) -> tuple[Any, int | None]:
-    """Give the samples of the PSF (or the PSF itself) and their oversampling, if stated."""
+    """Return the PSF or its samples, and the oversampling if a header states it."""
     name = Path(path).name
     if isinstance(psf, str | os.PathLike):
         return _named_psf(psf, path, band, plane)
@@ -222,7 +226,7 @@ def _named_psf(
     band: str | None,
     plane: int | None,
 ) -> tuple[Any, int | None]:
-    """Read a PSF from an extension of the image's own file, or from another file."""
+    """Read a PSF from an extension of the file of the image, or from another file."""
     with open_fits(path) as hdus:
         images = image_hdus(hdus)
         key = str(psf).strip().upper()
@@ -235,7 +239,7 @@ def _named_psf(
 def _find_origin(
     given: Sequence[float] | None, header: Any, name: str
 ) -> tuple[tuple[float, float], str]:
-    """Give the image's place (x, y) in the frame of its PSF, and say so if the header does."""
+    """Return the origin (x, y) of the image in the frame of its PSF, and a note on the header."""
     if given is None:
         found = find_origin(header)
         if found is None or found == (0.0, 0.0):
@@ -250,7 +254,7 @@ def _find_origin(
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], found: Mapping[str, str], name: str) -> None:
-    """Refuse arrays that do not cover the same pixels, by the names of their extensions."""
+    """Refuse extensions with other shapes than the pixels."""
     shape = arrays["sci"].shape
     for part, array in arrays.items():
         if array.shape != shape:

@@ -1,4 +1,4 @@
-"""An image to a FITS file."""
+"""Writing an image to a FITS file."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ def write_image(path: str | os.PathLike[str], image: Image, cards: Cards | None 
     Parameters
     ----------
     path : path_like
-        An existing file is replaced. It gets the extensions ``SCI``, ``VAR``, ``MASK`` (1 is
-        bad) and ``PSF``; of a PSF that varies it keeps the mean alone, and says so.
+        The file. An existing one is replaced. Its extensions are ``SCI``, ``VAR``, ``MASK`` (1 is
+        bad) and ``PSF``. Of a PSF that varies only the mean is written, with a comment.
     image : Image
-        What to write.
+        The image to write.
     cards : mapping, optional
-        Keywords for the headers.
+        Keywords to add to the headers.
     """
     from astropy.io import fits
 

@@ -1,4 +1,4 @@
-"""One exposure: pixels, variance, mask, PSF, and what the header says of them."""
+"""One exposure: pixels, variance, mask, PSF, WCS and photometric calibration."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.image.checks import as_float, as_psf, check_shape, count_unusable, inverse_variance
 from probcat.image.variance import choose_variance
-from probcat.psf.arrays import why_no_psf
 from probcat.psf.psf import PSF
 
 if TYPE_CHECKING:
     from os import PathLike
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Image:
-    """Pixels of one exposure or band, and all that is needed to model them.
+    """Pixels of one exposure in one band, and all that is needed to model them.
 
-    Build one with `Image.read` or `Image.from_arrays`; they check what they are given.
+    Build one with `Image.read` or `Image.from_arrays`, which check what they are given. Do not
+    change the arrays of an image: `weight` and `clean_data` are computed from them only once.
 
     Parameters
     ----------
     data : ndarray, shape (ny, nx)
-        Pixel values in ``unit``, sky included or subtracted.
+        Pixel values in ``unit``, with the sky or without it.
     variance : ndarray, shape (ny, nx)
         Variance of every pixel, in ``unit`` squared.
     mask : ndarray of bool, shape (ny, nx)
@@ -34,23 +35,24 @@ class Image:
     psf : PSF
         The effective (pixel-integrated) point-spread function.
     wcs : astropy.wcs.WCS, optional
-        Celestial coordinates of the pixels (0-based, centres at integers).
+        Celestial coordinates of the pixels, which are counted from 0 at their centres.
     band : str
-        Name of the filter, as it will stand in column names such as ``flux_r``.
+        Name of the filter, which also appears in column names such as ``flux_r``.
     zero_point : float, optional
-        AB magnitude of a source of one ``unit``.
+        AB magnitude of a source with a flux of one ``unit``.
     unit : str
         Unit of the pixels.
     name : str
-        Where the image came from.
+        Name of the file or the array, for messages only.
     notes : tuple of str
-        What was found, counted, estimated or assumed while it was read, a line each.
+        What was found, counted, estimated or assumed while the image was read, in a line each;
+        for messages only.
     photon_gain : float, optional
-        Electrons per unit of the light of sources. Where it is given, `variance` is that of
-        pixels without sources, and the light of the model adds its own photon noise,
+        Electrons per unit of the light of sources. If it is given, `variance` is that of pixels
+        without sources, and the light of the model adds its own photon noise,
         light / photon_gain.
     saturated : ndarray of bool, shape (ny, nx), optional
-        True where the pixel is known to be saturated; such pixels are masked too.
+        True where a pixel is known to be saturated. Such pixels are also masked.
     """
 
     data: np.ndarray
@@ -73,22 +75,30 @@ class Image:
                 f"{where}: the pixels have shape {self.data.shape}; give a two-dimensional image"
             )
         for what, array in (("variance", self.variance), ("mask", self.mask)):
-            _check_shape(array, self.data, what, where)
+            check_shape(array, self.data, what, where)
+
+    def __repr__(self) -> str:
+        parts = [f"shape={self.shape}"]
+        parts += [f"band={self.band!r}"] if self.band else []
+        parts += [f"unit={str(self.unit)!r}"] if self.unit else []
+        parts += [f"PSF FWHM={self.psf.fwhm:.2f} px"]
+        parts += [f"name={self.name!r}"] if self.name else []
+        return f"<Image {', '.join(parts)}>"
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Rows and columns, (ny, nx)."""
+        """Numbers of rows and columns, (ny, nx)."""
         return self.data.shape
 
     @property
     def photon_variance(self) -> float:
-        """Variance that one unit of light of the model adds; 0 where `variance` has it all."""
+        """Variance per unit of light of the model; 0 if `variance` includes all photon noise."""
         return 0.0 if self.photon_gain is None else 1.0 / self.photon_gain
 
     @cached_property
     def weight(self) -> np.ndarray:
-        """Inverse variance, float32 (ny, nx); 0 where the pixel cannot be used."""
-        return _inverse_variance(self.data, self.variance, self.mask)
+        """Inverse variance, float32 (ny, nx); 0 where a pixel cannot be used."""
+        return inverse_variance(self.data, self.variance, self.mask)
 
     @cached_property
     def clean_data(self) -> np.ndarray:
@@ -119,8 +129,8 @@ class Image:
     ) -> Image:
         """Make an image from arrays, or from an astropy ``NDData`` or ``CCDData``.
 
-        Pixels that are NaN or infinite, or whose variance is not positive, weigh nothing;
-        `notes` says how many there are.
+        Pixels that are NaN or infinite, or have no positive variance, are given zero weight; the
+        `notes` of the image state how many there are.
 
         Parameters
         ----------
@@ -128,35 +138,36 @@ class Image:
             Pixel values. An ``NDData`` also brings its own uncertainty, mask, unit, WCS,
             PSF and header, unless they are given here.
         variance : array_like, shape (ny, nx), optional
-            Variance of each pixel. Without it the variance is built from ``gain`` and
-            ``read_noise``, or else estimated from the pixels; `notes` says which.
+            Variance of every pixel. Without it the variance is built from ``gain`` and
+            ``read_noise``, or else estimated from the pixels; the `notes` state which.
         mask : array_like of bool, shape (ny, nx), optional
             True where a pixel must not be used.
         psf : PSF or array_like, or photutils.psf.GriddedPSFModel or ImagePSF
             The PSF, or its samples (`PSF.from_pixels`).
         psf_oversampling : int
-            Samples of ``psf`` per image pixel along an axis.
+            Samples of ``psf`` per image pixel along each axis.
         psf_origin : tuple of float
-            Pixel (x, y) of the frame over which a PSF varies that is the image's pixel (0, 0).
+            Pixel (x, y) of the frame of a varying PSF that is the pixel (0, 0) of the image.
         psf_radius : int, optional
-            Half side in pixels that the PSF is cut to (`PSF.cut`); sampling takes longer with
-            wider ones.
+            Half side in pixels that the PSF is cut to (`PSF.cut`); a wider PSF makes sampling
+            slower.
         gain : float, optional
             Electrons per unit of ``data``.
         read_noise : float, optional
             Read noise in electrons.
         wcs, band, zero_point, unit, name, notes
-            As in `Image`.
+            Attributes of the image, as in `Image`.
         model_variance : bool
-            Let the sources' photon noise follow the model, see `Image.photon_gain`; needs a
-            ``gain``. A ``variance`` that is given is then that of pixels without sources.
+            Whether the photon noise of sources follows the model (see `Image.photon_gain`),
+            which needs a ``gain``. A given ``variance`` is then that of pixels without sources.
         saturated : array_like of bool, shape (ny, nx), optional
-            True where the pixel is known to be saturated. This is for the record: mask such
-            pixels too, or they are used.
+            True where a pixel is known to be saturated. This is only a record: ``mask`` must
+            include such pixels, or they are used.
 
         Returns
         -------
         Image
+            The image, with a line in its `notes` for everything that was found or assumed.
 
         Raises
         ------
@@ -172,9 +183,10 @@ class Image:
             found |= {key: value for key, value in given.items() if value is not None}
             found |= {"psf_oversampling": psf_oversampling, "psf_origin": psf_origin}
             found |= {"psf_radius": psf_radius, "notes": found["notes"] + notes}
+            found["saturated"] = saturated
             return cls.from_arrays(**found)
         where = name or "image"
-        pixels = _as_float(data, where, "image")
+        pixels = as_float(data, where, "image")
         bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask).astype(bool)
         if isinstance(data, np.ma.MaskedArray):
             bad = bad | np.ma.getmaskarray(data)
@@ -187,19 +199,19 @@ class Image:
             )
             lines.append(note)
         else:
-            var = _as_float(variance, where, "variance")
-        point_spread = _as_psf(psf, psf_oversampling, pixels, where)
+            var = as_float(variance, where, "variance")
+        point_spread = as_psf(psf, psf_oversampling, pixels, where)
         if psf_radius is not None:
             point_spread = point_spread.cut(psf_radius)
         point_spread = point_spread.in_frame(psf_origin, pixels.shape)
-        lines += [f"PSF: {line}" for line in getattr(point_spread, "notes", ())]
+        lines += [f"PSF: {line}" for line in point_spread.notes]
         for what, array in (("variance", var), ("mask", bad)):
-            _check_shape(array, pixels, what, where)
-        lines += _count_unusable(pixels, var, bad, where)
+            check_shape(array, pixels, what, where)
+        lines += count_unusable(pixels, var, bad, where)
         if saturated is not None:
             saturated = np.asarray(saturated).astype(bool)
-            _check_shape(saturated, pixels, "saturated", where)
-            saturated = saturated & (_inverse_variance(pixels, var, bad) <= 0)
+            check_shape(saturated, pixels, "saturated", where)
+            saturated = saturated & (inverse_variance(pixels, var, bad) <= 0)
         return cls(
             data=pixels,
             variance=var,
@@ -222,20 +234,21 @@ class Image:
         Parameters
         ----------
         ccd : astropy.nddata.NDData
-            Its data, uncertainty (of any type), mask, unit, WCS, PSF and header are used.
+            The data with their uncertainty (of any type), mask, unit, WCS, PSF and header.
         psf : PSF or array_like, optional
-            The PSF, where ``ccd`` holds none.
+            The PSF, if ``ccd`` has none.
         **options
-            As in `Image.from_arrays`, in place of what ``ccd`` says.
+            Options of `Image.from_arrays`, which take precedence over the contents of ``ccd``.
 
         Returns
         -------
         Image
+            The image.
 
         Raises
         ------
         InputError
-            As `Image.from_arrays`.
+            If the data cannot be used, as in `Image.from_arrays`.
         """
         return cls.from_arrays(ccd, psf=psf, **options)
 
@@ -244,108 +257,38 @@ class Image:
         """Read an image from a FITS file.
 
         Extensions are found by name: ``SCI``, one of ``VAR``, ``ERR`` and ``IVAR``, ``MASK``
-        and ``PSF``, or, in a file of several bands, ``SCI_I``, ``VAR_I``, ... by ``band="i"``.
-        A file with one image and no such names is read as it is.
+        and ``PSF``, or, in a file of several bands, ``SCI_I``, ``VAR_I``, ... for ``band="i"``.
+        The single image of a file without such names is read as it is.
 
         Parameters
         ----------
         path : path_like
             The file.
         band : str, optional
-            Picks a family of extensions, in upper or lower case.
+            Band to read from a file of several bands, in upper or lower case; otherwise the name
+            of the band if the header has none.
         **options
-            Keyword options of `probcat.image.fits_input.image_arguments`.
+            Any keyword of `probcat.image.fits_input.image_arguments`, where all are described.
+            The main ones are ``psf`` (a PSF, its samples, a file or an extension) with
+            ``psf_oversampling``, ``estimate_psf`` and ``psf_stars`` (build the PSF from stars),
+            ``mask_planes`` and ``saturation`` (which pixels are bad), ``gain``, ``read_noise``
+            and ``model_variance`` (noise), ``zero_point``, and ``sci``, ``var``, ``err``,
+            ``ivar`` and ``mask`` (extensions with other names).
 
         Returns
         -------
         Image
+            The image, with a line in its `notes` for everything that was found or assumed.
 
         Raises
         ------
         InputError
             If the file, an extension or the PSF is missing or cannot be used.
+
+        See Also
+        --------
+        probcat.read_images : Read several files, or all bands of a file.
         """
         from probcat.image.fits_input import image_arguments
 
         return cls.from_arrays(**image_arguments(path, band, **options))
-
-
-def _as_float(values: Any, where: str, what: str) -> np.ndarray:
-    """Make a native floating-point array; single precision only if it is that already."""
-    array = np.asarray(np.ma.getdata(getattr(values, "value", values)))
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{where}: the {what} is not an array of real numbers ({array.dtype})")
-    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
-    return array.astype(np.float32 if single else np.float64)
-
-
-def _as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
-    """Check the PSF and make it one if it came as samples."""
-    if psf is None:
-        raise InputError(f"{where}: no PSF; give a PSF extension, --psf FILE or the psf argument")
-    if isinstance(psf, PSF):
-        return psf
-    if type(psf).__module__.startswith("photutils"):
-        from probcat.psf.readers.photutils_models import psf_from_photutils
-
-        return psf_from_photutils(psf)
-    samples = _as_float(psf, where, "PSF")
-    if np.array_equal(samples, pixels):
-        raise InputError(f"{where}: the PSF is the image itself; give a PSF with --psf FILE")
-    try:
-        point_spread = PSF.from_pixels(samples, oversampling=oversampling)
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    if any(p > s * oversampling for p, s in zip(samples.shape, pixels.shape, strict=False)):
-        hint = "; if it is oversampled, say by how much" if oversampling == 1 else ""
-        raise InputError(
-            f"{where}: the PSF, {samples.shape} at {oversampling} samples a pixel, is larger than "
-            f"the image, {pixels.shape}{hint}"
-        )
-    reason = why_no_psf(samples)
-    if reason:
-        raise InputError(f"{where}: the PSF, {samples.shape}, does not look like one: {reason}")
-    return point_spread
-
-
-def _check_shape(array: np.ndarray, pixels: np.ndarray, what: str, where: str) -> None:
-    """Refuse an array that does not cover the image's pixels."""
-    if array.shape != pixels.shape:
-        raise InputError(
-            f"{where}: the {what} has shape {array.shape}, the image {pixels.shape}; "
-            "they must be the same"
-        )
-
-
-def _inverse_variance(pixels: np.ndarray, variance: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Inverse variance, float32; 0 where the pixel cannot be used."""
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        weight = 1.0 / np.asarray(variance, dtype=np.float64)
-        good = ~mask & np.isfinite(pixels) & (variance > 0) & np.isfinite(weight)
-        return np.where(good, weight, 0.0).astype(np.float32)
-
-
-def _count_unusable(
-    pixels: np.ndarray, variance: np.ndarray, mask: np.ndarray, where: str
-) -> list[str]:
-    """Say how many pixels have zero weight and why; refuse an image without any left."""
-    bad_data = ~np.isfinite(pixels)
-    bad_variance = ~(variance > 0) | ~np.isfinite(variance)
-    lines = []
-    for what, bad in (
-        ("masked", mask),
-        ("NaN or infinite", bad_data & ~mask),
-        ("without a positive, finite variance", bad_variance & ~bad_data & ~mask),
-    ):
-        if bad.any():
-            share = 100 * bad.mean()
-            lines.append(f"{int(bad.sum())} pixels ({share:.1f} %) {what}: given zero weight")
-    weight = _inverse_variance(pixels, variance, mask)
-    if np.isinf(weight).any():
-        raise InputError(
-            f"{where}: the variance, about {np.nanmedian(variance):.3g}, is too small for "
-            "single precision; multiply the image by a power of ten"
-        )
-    if not (weight > 0).any():
-        raise InputError(f"{where}: no pixel can be used: {'; '.join(lines)}")
-    return lines

@@ -1,4 +1,4 @@
-"""Which bits of a mask make a pixel bad."""
+"""Bad and saturated pixels, from masks of flags and from a saturation level."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.files.headers import find_number
 
-# The planes of Rubin/LSST and HSC masks that spoil a pixel; the others (DETECTED, INTRP,
-# REJECTED, CLIPPED, INEXACT_PSF, ...) tell its history, and the pixel can be used.
 BAD_PLANES = ("BAD", "SAT", "CR", "EDGE", "SUSPECT", "NO_DATA", "UNMASKEDNAN")
-# The first bits of HSC's masks, for files that lost the MP_* keywords (Bosch+18, table 2).
+"""Planes of Rubin/LSST and HSC masks that make a pixel bad.
+
+The other planes (DETECTED, INTRP, REJECTED, CLIPPED, INEXACT_PSF, ...) tell the history of a
+pixel, which can be used.
+"""
 HSC_PLANES = {
     "BAD": 0,
     "SAT": 1,
@@ -25,6 +27,10 @@ HSC_PLANES = {
     "SUSPECT": 7,
     "NO_DATA": 8,
 }
+"""First bits of HSC masks, for files without ``MP_<plane>`` keywords.
+
+The order is that of Bosch et al. (2018, PASJ 70, S5, table 2).
+"""
 
 
 def bad_pixels(
@@ -33,11 +39,12 @@ def bad_pixels(
     mask_planes: Sequence[int | str] | None = None,
     where: str = "image",
 ) -> tuple[np.ndarray, str]:
-    """Turn a mask of flags into bad or good.
+    """Return the pixels that a mask marks as bad.
 
-    A mask of 0 and 1, of truth values or of 8 bits is bad where it is not 0. Wider integers
-    are bit flags: the planes `BAD_PLANES` are bad, by the ``MP_<plane>`` keywords of the
-    header or else by HSC's order (`HSC_PLANES`).
+    A mask of 0 and 1, of booleans or of 8 bits marks a pixel as bad where it is not 0. Wider
+    integers are bit flags, of which the planes `BAD_PLANES` mark bad pixels. The
+    ``MP_<plane>`` keywords of the header number the planes, or else the order of HSC does
+    (`HSC_PLANES`).
 
     Parameters
     ----------
@@ -46,7 +53,8 @@ def bad_pixels(
     header : mapping
         Header of the mask's extension.
     mask_planes : sequence of int or str, optional
-        Bits (0 is the lowest) or planes to take as bad instead; empty for none.
+        Bits (0 is the lowest) or names of planes that mark bad pixels in place of the default;
+        empty for none.
     where : str
         Name of the mask, for messages.
 
@@ -55,7 +63,7 @@ def bad_pixels(
     bad : ndarray of bool, shape (ny, nx)
         True where a pixel must not be used.
     note : str
-        What was taken as bad, in one line.
+        The planes that were taken as bad, in one line.
 
     Raises
     ------
@@ -94,9 +102,17 @@ def bad_pixels(
 
 
 def saturated_plane(mask: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
-    """Find pixels that a mask of bit flags calls saturated, bool (ny, nx).
+    """Return the pixels that a mask of bit flags marks as saturated, bool (ny, nx).
 
-    The bit is that of ``MP_SAT``, or HSC's in a mask of wide integers without such keywords.
+    The keyword ``MP_SAT`` numbers the bit. In a mask of wide integers without such keywords it is
+    that of HSC.
+
+    Parameters
+    ----------
+    mask : ndarray, shape (ny, nx)
+        Flags.
+    header : mapping
+        Header of the extension of the mask.
     """
     wide = mask.dtype.kind in "iu" and mask.dtype.itemsize > 1 and mask.max(initial=0) > 1
     named = any(key.upper().startswith("MP_") for key in header)
@@ -107,7 +123,7 @@ def saturated_plane(mask: np.ndarray, header: Mapping[str, Any]) -> np.ndarray:
 
 
 def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str) -> tuple[str, int]:
-    """Give the name and number of a bit that the user asked for."""
+    """Return the name and number of a bit that the user gave."""
     if isinstance(bit, str) and not bit.strip().isdigit():
         name = bit.strip().upper()
         if name not in planes:
@@ -126,16 +142,16 @@ def _resolve(bit: int | str, planes: Mapping[str, int], origin: str, where: str)
 def _check_bits(
     bits: Mapping[str, int], mask: np.ndarray, named: Mapping[str, int], where: str
 ) -> None:
-    """Refuse bits that the mask cannot hold, or that no keyword names and no pixel has."""
+    """Refuse bits beyond the width of the mask, and unnamed ones that are set in no pixel."""
     width = 1 if mask.dtype.kind == "b" else 8 * mask.dtype.itemsize
     flags = int(np.bitwise_or.reduce(mask.astype(np.int64), axis=None))
     for bit in bits.values():
         unnamed = bool(named) and bit not in named.values() and not (flags >> bit) & 1
         if bit >= width or unnamed:
-            held = [f"{name} ({value})" for name, value in named.items()]
-            held = held or [str(number) for number in range(width) if (flags >> number) & 1]
+            known = [f"{name} ({value})" for name, value in named.items()]
+            known = known or [str(number) for number in range(width) if (flags >> number) & 1]
             raise InputError(
-                f"{where}: no mask bit {bit}; it has {', '.join(held) or 'no bit set'}"
+                f"{where}: no mask bit {bit}; it has {', '.join(known) or 'no bit set'}"
             )
 
 
@@ -147,9 +163,9 @@ def saturated_pixels(
     Parameters
     ----------
     data : ndarray, shape (ny, nx)
-        Pixels.
+        Pixel values.
     header : mapping
-        Its ``SATURATE`` is the level where none is given.
+        Header of the image, with the level as ``SATURATE`` if none is given.
     saturation : float, optional
         The level, in the unit of the pixels; infinite for none.
     where : str
@@ -160,7 +176,7 @@ def saturated_pixels(
     bad : ndarray of bool, shape (ny, nx)
         True where a pixel is saturated.
     note : str
-        How many there are, in one line; empty without a level.
+        The number of saturated pixels, in one line; empty if there is no level.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Astropy's NDData and CCDData as input."""
+"""Images from the NDData and CCDData containers of astropy."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ def unpack_nddata(
     Parameters
     ----------
     ccd : astropy.nddata.NDData
-        Data with any kind of uncertainty, mask, unit, WCS and header.
+        The data, with their uncertainty of any type, mask, unit, WCS and header.
     variance : array_like, optional
-        Used in place of the uncertainty.
+        Variance to use in place of the uncertainty.
     gain, read_noise : float, optional
-        For `probcat.image.variance.build_variance`, where there is neither variance nor uncertainty.
+        Detector constants for `probcat.image.variance.build_variance`, if there is neither a
+        variance nor an uncertainty.
     model_variance : bool
-        As in `probcat.Image.from_arrays`; an uncertainty, which has the sources' photon noise in
-        it already, is then not used.
+        As in `probcat.Image.from_arrays`. An uncertainty is then not used, since it includes the
+        photon noise of sources.
     name : str
         Name of the image, for messages.
 
     Returns
     -------
     dict
-        ``data, variance, mask, psf, gain, wcs, band, zero_point, unit, name, notes,
+        Values of ``data, variance, mask, psf, gain, wcs, band, zero_point, unit, name, notes,
         model_variance``.
 
     Raises
@@ -88,7 +89,7 @@ def unpack_nddata(
 
 
 def _variance_of(uncertainty: Any, where: str) -> np.ndarray:
-    """Convert a standard deviation, variance or inverse variance."""
+    """Return the variance of a standard deviation, a variance or an inverse variance."""
     from astropy.nddata import VarianceUncertainty
 
     try:

@@ -1,4 +1,4 @@
-"""Stars to build a PSF from: a table of positions, in pixels or on the sky."""
+"""Tables of stars that a PSF is built from, with positions in pixels or on the sky."""
 
 from __future__ import annotations
 
@@ -16,13 +16,36 @@ from probcat.psf.from_stars.estimate import estimate_psf
 
 @dataclass(frozen=True)
 class StarPSF:
-    """A PSF that is to be built from stars of the image: those of a table, or chosen ones."""
+    """Request for a PSF that is built from stars of the image.
+
+    Parameters
+    ----------
+    table : path_like or None
+        Table of the stars; None if stars are to be selected.
+    """
 
     table: str | os.PathLike[str] | None
 
     @classmethod
     def asked(cls, estimate: bool, table: Any, psf: Any, name: str) -> Any:
-        """Stand in for the PSF if it is to be built; refuse one that is given besides."""
+        """Return a request if a PSF is to be built from stars, or else the PSF that was given.
+
+        Parameters
+        ----------
+        estimate : bool
+            Whether to build a PSF from selected stars.
+        table : path_like or None
+            Table of stars to build a PSF from.
+        psf : object
+            The PSF that was given, or None.
+        name : str
+            Name of the image, for messages.
+
+        Raises
+        ------
+        InputError
+            If a PSF is given and is also to be built.
+        """
         if not isinstance(estimate, bool):
             raise InputError(f"{name}: estimate_psf = {estimate!r}; it must be true or false")
         if not estimate and table is None:
@@ -40,7 +63,7 @@ class StarPSF:
         oversampling: int | None,
         name: str,
     ) -> Any:
-        """Build it."""
+        """Return the PSF, with arguments as in `probcat.psf.from_stars.estimate.estimate_psf`."""
         stars = None if self.table is None else read_stars(self.table, wcs)
         return estimate_psf(
             data, variance, bad, positions=stars, oversampling=oversampling, where=name
@@ -53,37 +76,46 @@ def read_stars(path: str | os.PathLike[str], wcs: Any = None) -> np.ndarray:
     Parameters
     ----------
     path : path_like
-        Any table that astropy reads, with the columns ``ra, dec`` (degrees, or their own
-        unit; ICRS) or ``x, y`` (pixels, from 0), in upper or lower case.
+        Any table that astropy reads, with columns ``ra, dec`` (ICRS, in degrees or the unit of
+        the column) or ``x, y`` (pixels, counted from 0), in upper or lower case.
     wcs : astropy.wcs.WCS, optional
-        Of the image: with it ``ra, dec`` go before ``x, y``.
+        WCS of the image. If it is given, ``ra, dec`` take precedence over ``x, y``.
 
     Returns
     -------
     ndarray, shape (n, 2)
-        Pixels (x, y), from 0.
+        Positions (x, y) in pixels, counted from 0; rows without a position are left out.
 
     Raises
     ------
     InputError
-        If there is no such table, or it has no positions that can be used.
+        If there is no such table, or it has no usable columns of positions.
     """
     positions = find_positions(read_table(path), path, wcs)
     return positions[np.all(np.isfinite(positions), axis=1)]
 
 
 def find_positions(table: Any, path: str | os.PathLike[str], wcs: Any = None) -> np.ndarray:
-    """Find the positions of the rows of a table, as `read_stars` does.
+    """Return the positions of the rows of a table.
+
+    Parameters
+    ----------
+    table : astropy.table.Table
+        A table with columns as in `read_stars`.
+    path : path_like
+        Name of the table, for messages.
+    wcs : astropy.wcs.WCS, optional
+        WCS of the image, as in `read_stars`.
 
     Returns
     -------
     ndarray, shape (n, 2)
-        Pixels (x, y), from 0; not finite where a row has none.
+        Positions (x, y) in pixels, counted from 0; not finite where a row has none.
 
     Raises
     ------
     InputError
-        If the table has no positions that can be used.
+        If the table has no usable columns of positions.
     """
     from astropy import units
     from astropy.coordinates import SkyCoord
@@ -108,26 +140,32 @@ def find_positions(table: Any, path: str | os.PathLike[str], wcs: Any = None) ->
 
 
 def read_table(path: str | os.PathLike[str]) -> Any:
-    """Read a table in the format that its name or content says, or else as plain text."""
+    """Read a table, in the format of its name or contents, or else as plain text.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or it is not a table.
+    """
     from astropy.table import Table
 
     if not Path(path).is_file():
         raise InputError(f"{path}: no such file")
     reasons = []
     with warnings.catch_warnings():
-        # Units and headers that astropy mends do not matter here.
+        # Corrections of units and headers by astropy do not matter here.
         warnings.simplefilter("ignore")
         for options in ({}, {"format": "ascii"}):
             try:
                 return Table.read(path, **options)
             except Exception as error:
-                # Its readers fail in a dozen ways.
+                # The readers of astropy raise a dozen classes of exceptions.
                 reasons.append((str(error).strip().splitlines() or [repr(error)])[0])
     raise InputError(f"{path}: not a table that astropy reads ({reasons[-1]})")
 
 
 def numbers(column: Any, path: str | os.PathLike[str]) -> np.ndarray:
-    """Values of a column, NaN where it is masked."""
+    """Return the values of a column, NaN where it is masked; refuse other than numbers."""
     try:
         return np.ma.filled(np.ma.asarray(column, dtype=float), np.nan)
     except (TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""The variance of pixels that come without one."""
+"""Variance of pixels that come without one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.numerics.robust import sky_level, sky_sigma
 
-# Noise this many times the photons of the level, in variance, was there before a sky was taken
-# off: what is left of a level are sources. Crowded fields measure up to 1.3 times.
 _UNEXPLAINED = 1.5
+"""Ratio of the measured variance to the photon noise of the level, for a subtracted sky.
+
+Above it the level is that of sources on a sky that was subtracted. In crowded fields with their
+sky the ratio reaches 1.3.
+"""
 
 
 def choose_variance(
@@ -22,26 +25,27 @@ def choose_variance(
     of_model: bool = False,
     where: str = "image",
 ) -> tuple[np.ndarray, str]:
-    """Build a variance: with the photon noise of sources, or without where the model has it.
+    """Build a variance with the photon noise of sources, or without if the model adds it.
 
     Parameters
     ----------
     data, mask, gain, read_noise, header_gain, where
         As in `build_variance`.
     of_model : bool
-        The photon noise of sources is left to the model: what is built is `sky_variance`, from
-        either gain.
+        Whether the model adds the photon noise of sources. The result is then `sky_variance`,
+        with `gain` or else `header_gain`.
 
     Returns
     -------
     variance : ndarray, shape (ny, nx)
+        Variance of every pixel, in the unit of the data squared.
     note : str
         What was done, in one line.
 
     Raises
     ------
     InputError
-        As `build_variance`; also if the noise is to be the model's and there is no gain.
+        As in `build_variance`, or if the model adds photon noise and there is no gain.
     """
     if of_model:
         gain = header_gain if gain is None else gain
@@ -63,12 +67,12 @@ def build_variance(
     header_gain: float | None = None,
     where: str = "image",
 ) -> tuple[np.ndarray, str]:
-    """Give every pixel a variance: from the detector's constants, or from the pixels.
+    """Build the variance of every pixel from the constants of the detector, or from the pixels.
 
-    With a gain, the CCD equation, var = max(data, sky) / gain + (read_noise / gain)^2; the sky
-    level stands in for fainter pixels, since a variance that follows the noise biases the fit
-    low. If the pixels are noisier than their level explains, the sky has been subtracted: its
-    noise is measured, as it is if no gain is given.
+    With a gain it follows the CCD equation, var = max(data, sky) / gain + (read_noise / gain)^2.
+    Fainter pixels have the variance of the sky level, since a variance that follows the noise
+    biases fits low. If the pixels are noisier than their level explains, the sky has been
+    subtracted. Its noise is then measured from the pixels, as it is if no gain is given.
 
     Parameters
     ----------
@@ -81,15 +85,15 @@ def build_variance(
     read_noise : float, optional
         Read noise in electrons, given by the user.
     header_gain : float, optional
-        Gain that the file states: used for the sources' own noise when the sky's noise is
-        measured, and with ``read_noise``.
+        Gain that the file states. It is used with ``read_noise``, and for the photon noise of
+        sources if the noise of the sky is measured.
     where : str
         Name of the image, for messages.
 
     Returns
     -------
     variance : ndarray, shape (ny, nx)
-        In the unit of the data, squared.
+        Variance of every pixel, in the unit of the data squared.
     note : str
         What was done, in one line.
 
@@ -134,10 +138,11 @@ def sky_variance(
     read_noise: float | None = None,
     where: str = "image",
 ) -> tuple[np.ndarray, str]:
-    """Give every pixel the variance that it has without sources.
+    """Build the variance that pixels have without sources.
 
-    The sky's own photon noise and the read noise, (level / gain) + (read_noise / gain)^2; if the
-    sky has been subtracted, what is measured. The photon noise of sources is left to the model.
+    It is the sum of the photon noise of the sky and the read noise, level / gain +
+    (read_noise / gain)^2, or the measured variance if the sky has been subtracted. The model
+    adds the photon noise of sources.
 
     Parameters
     ----------
@@ -149,6 +154,7 @@ def sky_variance(
     Returns
     -------
     variance : ndarray, shape (ny, nx)
+        Variance, the same for all pixels, in the unit of the data squared.
     note : str
         What was done, in one line.
 
@@ -159,7 +165,7 @@ def sky_variance(
     """
     whole, text = build_variance(data, mask, gain=gain, read_noise=read_noise, where=where)
     good = ~mask & np.isfinite(data)
-    # The least of the CCD equation is that of a pixel with nothing but sky.
+    # The least variance by the CCD equation is that of a pixel with nothing but sky.
     base = float(np.min(whole[good])) if good.any() else 1.0
     return np.full_like(data, base), f"{text}; the sources' photon noise follows the model"
 
@@ -167,7 +173,7 @@ def sky_variance(
 def _from_detector(
     data: np.ndarray, level: float, measured: float, gain: float, read_noise: float | None
 ) -> tuple[np.ndarray, str]:
-    """Apply the CCD equation."""
+    """Return the variance by the CCD equation, or with the measured noise of a subtracted sky."""
     electronics = ((read_noise or 0.0) / gain) ** 2
     text = f"variance: built from gain {gain:g}"
     text += f" and read noise {read_noise:g} electrons" if read_noise is not None else ""

@@ -8,30 +8,30 @@ import numpy as np
 def auction(
     columns: np.ndarray, benefits: np.ndarray, num_columns: int, epsilon: float = 0.02
 ) -> np.ndarray:
-    r"""Match rows to columns one to one, so that the total benefit is nearly the largest.
+    """Match rows to columns one to one, with a total benefit near the largest possible.
 
-    Every row may stay unmatched, at benefit 0. Unmatched rows bid for the column with the best
-    benefit less price; a bid raises the price until the second best choice would be as good, and
-    `epsilon` more. Since prices start at zero and rows have a way out, the result is within
-    `epsilon` a row of the optimum (Bertsekas 1988, Annals of Operations Research 14, 105,
-    section 2: epsilon-complementary slackness). Independent problems are solved together
-    when they use different columns.
+    A row may stay unmatched, at benefit 0. Every unmatched row bids for the column with the
+    greatest benefit minus price. The bid raises the price to the point at which the row's second
+    best choice would be as good, plus `epsilon`. Since prices start at zero and a row can stay
+    unmatched, the total is within `epsilon` per row of the optimum (Bertsekas 1988, Annals of
+    Operations Research 14, 105, section 2: epsilon-complementary slackness). Independent problems
+    can be solved in one call if they have no column in common.
 
     Parameters
     ----------
     columns : ndarray of int, shape (rows, candidates)
-        Candidate columns of each row; -1 where there is none.
+        Candidate columns of each row; -1 fills unused entries.
     benefits : ndarray of float, shape (rows, candidates)
-        Gain of each candidate, as a log likelihood ratio.
+        Benefit of each candidate, such as a log-likelihood ratio.
     num_columns : int
-        Columns are numbered from 0 to num_columns - 1.
+        Number of columns, which are counted from 0.
     epsilon : float
-        Smallest rise of a price.
+        Smallest rise of a price in one bid, in the unit of the benefits.
 
     Returns
     -------
     ndarray of int64, shape (rows,)
-        The column of every row, -1 where unmatched. No column occurs twice.
+        The column of every row, -1 for an unmatched row. No column occurs twice.
     """
     values = np.where(columns >= 0, benefits, -np.inf).astype(np.float64)
     price = np.zeros(num_columns)
@@ -46,7 +46,7 @@ def auction(
         surplus[pick, best] = -np.inf
         second = np.maximum(surplus.max(axis=1), 0.0)
 
-        # Prices never fall, so a row that gains nothing now is out for good.
+        # Prices never fall: a row without a surplus now will never have one.
         wants = first > 0
         bidding, best, first, second = bidding[wants], best[wants], first[wants], second[wants]
         target = columns[bidding, best]

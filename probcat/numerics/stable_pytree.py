@@ -1,8 +1,8 @@
 """Distributions as pytrees whose leaves have the same order in every process.
 
 numpyro collects the fields of a distribution in a set of strings, so that the order of its
-leaves changes with Python's hash seed. A program compiled for other leaves rounds otherwise,
-and chains of one seed part; a cache of compiled programs misses as well.
+leaves depends on Python's hash seed. A program that is compiled for another order rounds
+differently: the same seed then gives another chain, and a cache of compiled programs is not hit.
 """
 
 from typing import Any
@@ -19,14 +19,15 @@ class Ordered:
 
     Parameters
     ----------
-    distribution : Distribution
+    distribution : numpyro.distributions.Distribution
+        The distribution to wrap. Distributions among its fields are wrapped too.
     """
 
     def __init__(self, distribution: dist.Distribution) -> None:
         self.distribution = distribution
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Leaves, and what is static, each by name."""
+        """Return the leaves and the static fields, each sorted by name."""
         kind = type(self.distribution)
         leaves, static = self.distribution.tree_flatten()
         named = dict(zip(kind.gather_pytree_data_fields(), leaves, strict=True))
@@ -39,7 +40,7 @@ class Ordered:
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Ordered":
-        """Put the distribution together again."""
+        """Rebuild the distribution from its leaves and static fields."""
         kind, names, fixed = static
         named = dict(zip(names, map(unwrapped, leaves), strict=True))
         values = dict(fixed)
@@ -51,14 +52,14 @@ class Ordered:
 
 
 def wrapped(value: Any) -> Any:
-    """Distributions of a value, in a tuple as well, as `Ordered`."""
+    """Return a value with every distribution in it, also within tuples, as `Ordered`."""
     if isinstance(value, tuple):
         return tuple(map(wrapped, value))
     return Ordered(value) if isinstance(value, dist.Distribution) else value
 
 
 def unwrapped(value: Any) -> Any:
-    """Undo `wrapped`."""
+    """Return a value with every `Ordered` in it replaced by its distribution."""
     if isinstance(value, tuple):
         return tuple(map(unwrapped, value))
     return value.distribution if isinstance(value, Ordered) else value

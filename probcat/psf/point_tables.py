@@ -1,4 +1,4 @@
-"""Tables from which the image of a point source is computed."""
+"""Tables from which the image of a point source is rendered."""
 
 from typing import NamedTuple
 
@@ -17,16 +17,18 @@ class PointTables(NamedTuple):
     Attributes
     ----------
     rows, cols : Array, shape (degree + 1, rank, 2 R + 1), float32
-        Coefficients of the factors along y and along x.
+        Coefficients of the polynomials of the factors along y and along x.
     spread : Array, shape ()
-        Variance of a Gaussian of the width of the PSF, in square pixels.
+        Variance of a Gaussian as wide as the PSF, in square pixels.
     width : Array or None, shape (2,)
-        Relative change w of the PSF's width along x and y: what it takes is a convolution with
-        the pixels ``(s, 1 - 2 s, s)``, ``s = w * spread``, which adds ``2 s`` to the variance.
+        Relative change w of the width of the PSF along x and y. Along each axis the image is
+        convolved with the pixels ``(s, 1 - 2 s, s)``, ``s = w * spread``, which adds ``2 s`` to
+        the variance.
     variation : Variation or None
-        How the PSF varies over the image, if it does; without that the tables are its mean.
+        How the PSF varies over the image, if it does. The tables alone are those of its mean.
     matrices : Array or None, shape (K, rank, rank)
-        For every component of a PSF that varies, what mixes the factors along x.
+        For every component of a PSF that varies, the matrix M that mixes the factors along x;
+        see `probcat.psf.separable_varying`.
     """
 
     rows: Array
@@ -38,7 +40,7 @@ class PointTables(NamedTuple):
 
     @property
     def radius(self) -> int:
-        """Half side ``R`` of the square footprint in pixels."""
+        """Half side ``R`` of the rendered stamp in pixels."""
         return (self.rows.shape[-1] - 1) // 2
 
     @property

@@ -1,8 +1,8 @@
 """How a PSF varies over an image: the weights of its components at a position.
 
 The PSF of a source at (X, Y) is ``P(x, y) = sum_k c_k(X, Y) B_k(x, y)``. In every cell of a
-grid over the image the weights ``c_k`` are polynomials of the position: one cell holds a
-polynomial over the whole image, cells of degree one interpolate between PSFs at the nodes.
+grid over the image the weights ``c_k`` are polynomials of the position. A single cell holds
+polynomials over the whole image; cells of degree one interpolate between PSFs at the nodes.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from jax import Array
 class Variation(NamedTuple):
     """Weights of the components of a PSF as a function of the position.
 
-    Arrays are numpy's, in double precision, or jax's.
+    The arrays are those of numpy, in double precision, or those of jax.
 
     Attributes
     ----------
@@ -25,10 +25,10 @@ class Variation(NamedTuple):
     table : Array, shape (Ny, Nx, Dy + 1, Dx + 1, K)
         Coefficients of ``v**i * u**j`` in every cell; u and v run from -1 to 1 across it.
     low, high : Array, shape (2,)
-        Positions (x, y) beyond these have the weights of the nearest one within.
+        Bounds (x, y). A position beyond them has the weights of the nearest position within.
     sums : Array, shape (K,)
-        Sum over pixels of every component. Weights are scaled such that the sum over pixels of
-        the PSF is one at every position.
+        Sum over pixels of every component. The weights are scaled so that the PSF sums to one
+        over the pixels at every position.
     """
 
     x_knots: Any
@@ -39,7 +39,7 @@ class Variation(NamedTuple):
     sums: Any
 
     def moved(self, origin: Any) -> "Variation":
-        """Do the same in pixels of an array whose pixel (0, 0) is at `origin` (x, y)."""
+        """Return the variation in pixels of an array whose pixel (0, 0) is at `origin` (x, y)."""
         origin = np.asarray(origin, float)
         return self._replace(
             x_knots=self.x_knots - origin[0],
@@ -49,19 +49,27 @@ class Variation(NamedTuple):
         )
 
     def within(self, low: Any, high: Any) -> "Variation":
-        """Do the same between closer bounds (x, y)."""
+        """Return the variation with closer bounds (x, y)."""
         bounds = (np.clip(np.asarray(bound, float), self.low, self.high) for bound in (low, high))
         return self._replace(**dict(zip(("low", "high"), bounds, strict=True)))
 
     def of_components(self, matrix: np.ndarray, sums: np.ndarray) -> "Variation":
-        """Weights of other components that the old ones, (J, K), are sums of."""
+        """Return the weights of other components.
+
+        Parameters
+        ----------
+        matrix : ndarray, shape (K, J)
+            Each of the K old components as a sum of the J new ones.
+        sums : ndarray, shape (J,)
+            Sum over pixels of every new component.
+        """
         return self._replace(table=self.table @ matrix, sums=sums)
 
-    def places(self) -> np.ndarray:
-        """Positions (N, 2) between the bounds where extreme weights are looked for."""
+    def extreme_positions(self) -> np.ndarray:
+        """Return positions (N, 2) between the bounds that include the extremes of the weights."""
         _, _, rows, columns, _ = self.table.shape
         axes = [
-            _axis_places(knots, degree - 1, low, high)
+            _axis_positions(knots, degree - 1, low, high)
             for knots, degree, low, high in zip(
                 (self.x_knots, self.y_knots), (columns, rows), self.low, self.high, strict=True
             )
@@ -69,32 +77,34 @@ class Variation(NamedTuple):
         return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, 2)
 
     def single(self) -> "Variation":
-        """Copy in single precision, for jax."""
+        """Return a copy in single precision, for jax."""
         return Variation(*(jnp.asarray(value, jnp.float32) for value in self))
 
 
-def weights(variation: Variation, place: Any) -> Any:
-    """Weights of the components at a position.
+def weights(variation: Variation, position: Any) -> Any:
+    """Return the weights of the components at a position.
 
     Parameters
     ----------
     variation : Variation
-    place : Array, shape (2,)
-        Position (x, y) in pixels. A jax array gives a jax array.
+        How the PSF varies.
+    position : Array, shape (2,)
+        Position (x, y) in pixels.
 
     Returns
     -------
     Array, shape (K,)
+        An array of jax if the position is one, or else of numpy.
     """
-    value, total = unscaled(variation, place)
+    value, total = unscaled(variation, position)
     return value / total
 
 
-def unscaled(variation: Variation, place: Any) -> tuple[Any, Any]:
-    """Weights before they are scaled, and the sum over pixels of the PSF with them."""
-    xp: Any = jnp if isinstance(place, Array) else np
+def unscaled(variation: Variation, position: Any) -> tuple[Any, Any]:
+    """Return the weights before they are scaled, and the sum over pixels of the PSF with them."""
+    xp: Any = jnp if isinstance(position, Array) else np
     rows, columns = variation.table.shape[2:4]
-    at = xp.clip(place, variation.low, variation.high)
+    at = xp.clip(position, variation.low, variation.high)
     column, u = _cell(xp, variation.x_knots, at[0])
     row, v = _cell(xp, variation.y_knots, at[1])
     cell = variation.table[row, column]
@@ -104,7 +114,7 @@ def unscaled(variation: Variation, place: Any) -> tuple[Any, Any]:
 
 
 def _cell(xp: Any, knots: Any, value: Any) -> tuple[Any, Any]:
-    """Cell of an axis that a position is in, and its place there, from -1 to 1."""
+    """Return the cell of an axis that a position is in, and the position in it, from -1 to 1."""
     if len(knots) == 2:
         index, left, right = 0, knots[0], knots[1]
     else:
@@ -114,21 +124,21 @@ def _cell(xp: Any, knots: Any, value: Any) -> tuple[Any, Any]:
 
 
 def polynomial(coefficients: np.ndarray, centre: Any, scale: Any, low: Any, high: Any) -> Variation:
-    """Weights that are polynomials over the whole image.
+    """Return weights that are polynomials over the whole image.
 
     Parameters
     ----------
     coefficients : ndarray, shape (Dy + 1, Dx + 1, K)
-        Of ``v**i * u**j`` with ``(u, v) = (position - centre) / scale``.
+        Coefficients of ``v**i * u**j`` with ``(u, v) = (position - centre) / scale``.
     centre, scale : array_like, shape (2,)
-        In pixels (x, y).
+        Origin and unit of length of u and v, in pixels (x, y).
     low, high : array_like, shape (2,)
-        As in `Variation`.
+        Bounds as in `Variation`.
 
     Returns
     -------
     Variation
-        To be given its `sums`.
+        The weights, with ones in the place of `sums`.
     """
     centre, scale = np.asarray(centre, float), np.asarray(scale, float)
     ends = np.stack([centre - scale, centre + scale])
@@ -138,18 +148,20 @@ def polynomial(coefficients: np.ndarray, centre: Any, scale: Any, low: Any, high
 
 
 def bilinear(x: Any, y: Any) -> Variation:
-    """Weights that interpolate linearly between the nodes of a grid, constant beyond it.
+    """Return weights that interpolate linearly between the nodes of a grid.
+
+    Beyond the grid the weights are those at its border.
 
     Parameters
     ----------
     x, y : array_like, shapes (n,), (m,)
-        Nodes in pixels, increasing.
+        Nodes in pixels, in increasing order.
 
     Returns
     -------
     Variation
-        Component ``row * n + column`` is the PSF at node ``(x[column], y[row])``. To be given
-        its `sums`.
+        The weights, with ones in the place of `sums`. Component ``row * n + column`` is the PSF
+        at the node ``(x[column], y[row])``.
     """
     (x_knots, x_hats), (y_knots, y_hats) = (_hats(np.asarray(nodes, float)) for nodes in (x, y))
     table = np.einsum("abc,def->adbecf", y_hats, x_hats)
@@ -159,7 +171,7 @@ def bilinear(x: Any, y: Any) -> Variation:
 
 
 def _hats(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of an axis, and coefficients (cells, degree + 1, nodes) of its hat functions."""
+    """Return knots of an axis and coefficients (cells, degree + 1, nodes) of its hat functions."""
     if len(nodes) == 1:
         return np.array([nodes[0] - 0.5, nodes[0] + 0.5]), np.ones((1, 1, 1))
     cells = np.arange(len(nodes) - 1)
@@ -169,7 +181,8 @@ def _hats(nodes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return nodes, hats
 
 
-def _axis_places(knots: np.ndarray, degree: int, low: float, high: float) -> np.ndarray:
+def _axis_positions(knots: np.ndarray, degree: int, low: float, high: float) -> np.ndarray:
+    """Return positions between bounds that include the extremes of polynomials of a degree."""
     inner = knots[1:-1][(knots[1:-1] > low) & (knots[1:-1] < high)]
     edges = np.unique(np.concatenate([[low], inner, [high]]))
     if degree == 0 or len(edges) == 1:

@@ -6,110 +6,143 @@ One basis along y and one along x serve all positions, so that
 
 with a small matrix M, which is linear in the weights of the components. The bases are those of
 a truncated higher-order singular value decomposition of the components (De Lathauwer et al.
-2000, SIAM J. Matrix Anal. Appl. 21, 1253), turned such that M is the unit matrix for the mean
-PSF: without M the tables are those of the mean.
+2000, SIAM J. Matrix Anal. Appl. 21, 1253), rotated and scaled so that M is the unit matrix for
+the mean PSF: without M the tables are those of the mean.
 """
 
+from __future__ import annotations
+
 import bisect
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
 
 from probcat.errors import InputError
 from probcat.psf.point_tables import PointTables
-from probcat.psf.position_weights import weights
-from probcat.psf.separable import CHECK_OFFSETS, DEGREES, interpolation, on_check_offsets, spread
+from probcat.psf.position_weights import Variation, weights
+from probcat.psf.sampled import SampledPSF
+from probcat.psf.separable import (
+    CHECK_OFFSETS,
+    DEGREES,
+    check_radius,
+    interpolation,
+    on_check_offsets,
+    spread,
+)
 
-# Terms of the mean are scaled to one down to this share of the first.
 _FAINTEST = 1e-4
+"""Fraction of the first term of the mean PSF, below which terms are not scaled to one."""
+
+Form = tuple[Sequence[np.ndarray], np.ndarray]
+"""A PSF as vectors (offsets * D, p) along y and along x, and matrices (K, p, p) of them."""
 
 
-def build(psf, radius, tolerance, degree=None):
-    """Tables of the least rank that meets the tolerance at all positions.
+def build(
+    psf: SampledPSF,
+    components: np.ndarray,
+    variation: Variation,
+    radius: int,
+    tolerance: float,
+    degree: int | None = None,
+) -> PointTables:
+    """Return tables of the lowest rank that meets a tolerance at all positions.
 
     Parameters
     ----------
-    psf : probcat.psf.varying.VaryingPSF
+    psf : SampledPSF
+        The mean of the PSF over the image.
+    components : ndarray, shape (K, odd, odd)
+        Samples of its components.
+    variation : Variation
+        Weights of the components.
     radius : int
-        Half side of the footprint in pixels.
+        Half side of the stamp in pixels.
     tolerance : float
         Greatest error as a fraction of the peak.
     degree : int, optional
-        Degree of the polynomials, by default the least that takes up a quarter of the
+        Degree of the polynomials; by default the lowest whose error is a quarter of the
         tolerance.
 
     Returns
     -------
     PointTables
+        The tables, in single precision.
 
     Raises
     ------
     InputError
         If `radius` is less than 1, or the tolerance cannot be met.
     """
-    if radius < 1:
-        raise InputError(f"the footprint radius must be at least 1 px, not {radius}")
-    limit, values = tolerance * psf.peak, _values(psf)
-    spans, cores = _spanned(psf, values, 0.01 * limit)
-    truth = _footprint(psf, radius, spans), cores
+    check_radius(radius)
+    limit, values = tolerance * psf.peak, _weights_at_extremes(variation)
+    spans, cores = _spanned(components, values, 0.01 * limit)
+    truth = _on_stamp(psf, radius, spans), cores
     for chosen in DEGREES if degree is None else [degree]:
         tables = [_polynomials(psf, radius, chosen, axis, spans[axis]) for axis in (0, 1)]
-        if _worst(truth, (_drawn(tables), cores), values, 0.25 * limit) < 0.25 * limit:
+        if _worst(truth, (_vectors(tables), cores), values, 0.25 * limit) < 0.25 * limit:
             break
     tables, cores = _ordered(tables, cores, values)
-    drawn = _drawn(tables)
+    vectors = _vectors(tables)
 
-    def meets(rank):
-        first = [vectors[:, :rank] for vectors in drawn], cores[:, :rank, :rank]
-        return _worst(truth, first, values, limit) <= limit
+    def meets(rank: int) -> bool:
+        first = [along[:, :rank] for along in vectors], cores[:, :rank, :rank]
+        return bool(_worst(truth, first, values, limit) <= limit)
 
     ranks = range(1, min(cores.shape[1:]) + 1)
     if not meets(ranks[-1]):
         raise InputError(f"no point-source tables of the PSF meet the tolerance {tolerance:g}")
     rank = ranks[bisect.bisect_left(ranks, True, key=meets)]
-    first = [table[:, :rank] for table in tables]
-    return _turned(psf, first, cores[:, :rank, :rank], values)
+    tables, matrices = _with_unit_mean(
+        [table[:, :rank] for table in tables], cores[:, :rank, :rank], values
+    )
+    rows, cols, mixing = (jnp.asarray(array, jnp.float32) for array in (*tables, matrices))
+    return PointTables(rows, cols, spread(psf), None, variation.single(), mixing)
 
 
-def error(psf, tables):
-    """Greatest error of tables as a fraction of the peak, over all positions."""
-    values = _values(psf)
-    spans, cores = _spanned(psf, values, 1e-9 * psf.peak)
-    truth = _footprint(psf, tables.radius, spans), cores
-    drawn = _drawn([np.asarray(table, float) for table in tables[:2]])
-    return _worst(truth, (drawn, np.asarray(tables.matrices, float)), values) / psf.peak
+def error(
+    psf: SampledPSF, components: np.ndarray, variation: Variation, tables: PointTables
+) -> float:
+    """Return the greatest error of tables over all positions, as a fraction of the peak."""
+    values = _weights_at_extremes(variation)
+    spans, cores = _spanned(components, values, 1e-9 * psf.peak)
+    truth = _on_stamp(psf, tables.radius, spans), cores
+    vectors = _vectors([np.asarray(table, float) for table in tables[:2]])
+    return _worst(truth, (vectors, np.asarray(tables.matrices, float)), values) / psf.peak
 
 
-def _values(psf):
-    """Weights of the components (N, K) at positions all over the image."""
-    return np.stack([weights(psf.variation, place) for place in psf.variation.places()])
+def _weights_at_extremes(variation: Variation) -> np.ndarray:
+    """Return weights (N, K) of the components at positions that include their extremes."""
+    return np.stack([weights(variation, position) for position in variation.extreme_positions()])
 
 
-def _spanned(psf, values, negligible):
-    """Sample vectors along y and x that span the components, and these in terms of them."""
-    # A component counts by how much of it there is.
-    scaled = psf.components * np.abs(values).max(axis=0)[:, None, None]
+def _spanned(
+    components: np.ndarray, values: np.ndarray, negligible: float
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return bases of sample vectors along y and x, and the components as matrices of them."""
+    # A component counts by its greatest weight.
+    scaled = components * np.abs(values).max(axis=0)[:, None, None]
     spans = []
     for matrix in (np.concatenate(scaled, axis=1), np.concatenate(scaled, axis=0).T):
         vectors, singular, _ = np.linalg.svd(matrix, full_matrices=False)
         spans.append(vectors[:, : max(1, np.count_nonzero(singular > negligible))])
-    return spans, spans[0].T @ psf.components @ spans[1]
+    return spans, spans[0].T @ components @ spans[1]
 
 
-def _footprint(psf, radius, spans):
-    """Interpolated vectors (offsets * D, p) along y and x, tapered to the footprint."""
+def _on_stamp(psf: SampledPSF, radius: int, spans: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return interpolated vectors (offsets * D, p) along y and x, tapered to the stamp."""
     return [interpolation(psf, radius, CHECK_OFFSETS, axis) @ spans[axis] for axis in (0, 1)]
 
 
-def _drawn(tables):
-    """Do the same from polynomial tables (degree + 1, p, D)."""
+def _vectors(tables: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Return vectors (offsets * D, p) of polynomial tables (degree + 1, p, D) along y and x."""
     return [on_check_offsets(table).T for table in tables]
 
 
-def _worst(truth, other, values, enough=np.inf):
-    """Greatest difference of two forms, (vectors, cores), of the PSF at all positions.
+def _worst(truth: Form, other: Form, values: np.ndarray, enough: float = np.inf) -> float:
+    """Return the greatest difference of two forms of the PSF at all positions.
 
-    Or one that exceeds what is `enough`.
+    The search ends at the first difference that exceeds `enough`.
     """
     worst = 0.0
     for value in values:
@@ -122,44 +155,47 @@ def _worst(truth, other, values, enough=np.inf):
     return worst
 
 
-def _polynomials(psf, radius, degree, axis, vectors):
-    """Table (degree + 1, p, D) through the Chebyshev-Lobatto nodes of the offset."""
+def _polynomials(
+    psf: SampledPSF, radius: int, degree: int, axis: int, vectors: np.ndarray
+) -> np.ndarray:
+    """Return the table (degree + 1, p, D) through the Chebyshev-Lobatto nodes of the offset."""
     nodes = 0.5 * np.cos(np.pi * np.arange(degree + 1) / degree)
-    drawn = interpolation(psf, radius, nodes, axis) @ vectors
-    drawn = drawn.reshape(degree + 1, 2 * radius + 1, -1)
-    return np.einsum("jm,mdk->jkd", np.linalg.inv(np.vander(nodes, increasing=True)), drawn)
+    on_nodes = interpolation(psf, radius, nodes, axis) @ vectors
+    on_nodes = on_nodes.reshape(degree + 1, 2 * radius + 1, -1)
+    return np.einsum("jm,mdk->jkd", np.linalg.inv(np.vander(nodes, increasing=True)), on_nodes)
 
 
-def _ordered(tables, cores, values):
-    """Turn the bases into orthonormal ones on the footprint, the most important term first."""
-    turns = []
-    for drawn in _drawn(tables):
-        _, singular, right = np.linalg.svd(drawn, full_matrices=False)
+def _ordered(
+    tables: Sequence[np.ndarray], cores: np.ndarray, values: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Return bases that are orthonormal on the stamp, with the most important term first."""
+    changes = []
+    for vectors in _vectors(tables):
+        _, singular, right = np.linalg.svd(vectors, full_matrices=False)
         keep = singular > 1e-9 * singular[0]
-        turns.append((right[keep].T / singular[keep], singular[keep, None] * right[keep]))
-    cores = turns[0][1] @ cores @ turns[1][1].T
+        changes.append((right[keep].T / singular[keep], singular[keep, None] * right[keep]))
+    cores = changes[0][1] @ cores @ changes[1][1].T
     scaled = cores * np.abs(values).max(axis=0)[:, None, None]
     rotations = [
         np.linalg.svd(matrix, full_matrices=False)[0]
         for matrix in (np.concatenate(scaled, axis=1), np.concatenate(scaled, axis=0).T)
     ]
-    tables = [
-        np.einsum("jpd,pr->jrd", table, turn @ rotation)
-        for table, (turn, _), rotation in zip(tables, turns, rotations, strict=True)
+    rotated = [
+        np.einsum("jpd,pr->jrd", table, change @ rotation)
+        for table, (change, _), rotation in zip(tables, changes, rotations, strict=True)
     ]
-    return tables, rotations[0].T @ cores @ rotations[1]
+    return rotated, rotations[0].T @ cores @ rotations[1]
 
 
-def _turned(psf, tables, cores, values):
-    """Turn and scale the bases such that the matrix of the mean PSF is the unit matrix."""
+def _with_unit_mean(
+    tables: Sequence[np.ndarray], cores: np.ndarray, values: np.ndarray
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """Rotate and scale the bases so that the matrix of the mean PSF is the unit matrix."""
     left, singular, right = np.linalg.svd(np.tensordot(values.mean(axis=0), cores, 1))
     scale = np.sqrt(np.maximum(singular, _FAINTEST * singular[0]))
-    turns = (left * scale, right.T * scale)
-    turned = [
-        jnp.asarray(np.einsum("jpd,pr->jrd", table, turn), jnp.float32)
-        for table, turn in zip(tables, turns, strict=True)
+    changes = (left * scale, right.T * scale)
+    changed = [
+        np.einsum("jpd,pr->jrd", table, change)
+        for table, change in zip(tables, changes, strict=True)
     ]
-    matrices = left.T @ cores @ right.T / np.multiply.outer(scale, scale)
-    matrices = jnp.asarray(matrices, jnp.float32)
-    variation = psf.variation.single()
-    return PointTables(turned[0], turned[1], spread(psf), None, variation, matrices)
+    return changed, left.T @ cores @ right.T / np.multiply.outer(scale, scale)

@@ -30,9 +30,9 @@ def read_input(config: RunConfig) -> list[Image]:
         If no image is named, one cannot be used, or the images cannot be aligned.
     """
     from probcat.image.alignment import align_images
-    from probcat.image.several import read_images
+    from probcat.image.several import read_configured_images
 
-    images = read_images(config.image_options())
+    images = read_configured_images(config.image_options())
     align_images(images)
     path = config.image.get("refined_psf")
     return images if path is None else with_psfs(path, images)

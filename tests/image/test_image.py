@@ -9,8 +9,6 @@ from astropy.wcs import WCS
 from probcat.errors import InputError
 from probcat.image.fits_output import write_image
 from probcat.image.image import Image
-from probcat.image.variance import build_variance
-from probcat.numerics.robust import sky_sigma
 from probcat.psf.psf import PSF
 
 SHAPE = (32, 40)
@@ -48,7 +46,7 @@ def write_fits(path, **extensions):
 
 @pytest.fixture
 def good(tmp_path):
-    """Give the arrays of a file that can be read, and a writer of altered copies."""
+    """Return a function that writes a readable file, or a copy with other extensions."""
     arrays = {
         "SCI": (flat_image(), {"BUNIT": "adu", "FILTER": "r", "MAGZERO": 28.0}),
         "VAR": np.full(SHAPE, 100.0),
@@ -62,7 +60,7 @@ def good(tmp_path):
     return write
 
 
-def test_reads_a_file_by_extension_names(good):
+def test_a_file_is_read_by_the_names_of_its_extensions(good):
     image = Image.read(good(MASK=np.eye(*SHAPE, dtype=np.uint8)))
     assert image.shape == SHAPE
     assert (image.band, image.unit, image.zero_point) == ("r", "adu", 28.0)
@@ -76,7 +74,7 @@ def test_reads_a_file_by_extension_names(good):
     ("name", "values"),
     [("ERR", np.full(SHAPE, 10.0)), ("IVAR", np.full(SHAPE, 0.01)), ("VARIANCE", None)],
 )
-def test_any_measure_of_the_noise_gives_the_same_weights(good, name, values):
+def test_any_measure_of_the_noise_leads_to_the_same_weights(good, name, values):
     values = np.full(SHAPE, 100.0) if values is None else values
     image = Image.read(good(VAR=None, **{name: values}))
     np.testing.assert_allclose(image.weight, 0.01, rtol=1e-6)
@@ -99,7 +97,7 @@ def test_extensions_can_be_named_or_numbered(good):
 
 
 @pytest.mark.parametrize("band", ["i", "I"])
-def test_band_picks_a_family_in_either_case(tmp_path, band):
+def test_a_band_is_found_in_upper_and_lower_case(tmp_path, band):
     arrays = {}
     for number, letter in enumerate("GI"):
         arrays[f"SCI_{letter}"] = flat_image(number), {"FILTER": letter.lower()}
@@ -116,7 +114,7 @@ def test_band_picks_a_family_in_either_case(tmp_path, band):
         Image.read(tmp_path / "bands.fits", band="z")
 
 
-def test_plain_file_with_a_separate_psf(tmp_path):
+def test_a_plain_file_is_read_with_a_psf_from_another_file(tmp_path):
     fits.PrimaryHDU(flat_image(), celestial_wcs().to_header()).writeto(tmp_path / "plain.fits")
     psf = fits.PrimaryHDU(np.kron(gaussian_samples(), np.ones((3, 3))))
     psf.header["OVERSAMP"] = 3
@@ -129,7 +127,7 @@ def test_plain_file_with_a_separate_psf(tmp_path):
     np.testing.assert_allclose(image.wcs.all_pix2world(9.0, 19.0, 0), (150.0, 2.0), atol=1e-9)
 
 
-def test_cube_needs_a_plane(tmp_path):
+def test_a_cube_is_read_only_with_a_plane(tmp_path):
     cube = np.stack([flat_image(seed) for seed in range(3)])
     fits.PrimaryHDU(cube).writeto(tmp_path / "cube.fits")
     with pytest.raises(InputError, match=r"3 planes; say which"):
@@ -138,7 +136,7 @@ def test_cube_needs_a_plane(tmp_path):
     np.testing.assert_array_equal(image.data, flat_image(2))
 
 
-def test_unusable_pixels_are_counted_and_weigh_nothing(good):
+def test_unusable_pixels_are_counted_and_given_zero_weight(good):
     data, variance = flat_image(), np.full(SHAPE, 100.0)
     data[0, :3] = np.nan, np.inf, -np.inf
     variance[1, :4] = 0.0, -1.0, np.nan, np.inf
@@ -164,7 +162,7 @@ def test_unusable_pixels_are_counted_and_weigh_nothing(good):
         ({"MP_TRAIL": 6}, ["trail"], [64]),
     ],
 )
-def test_only_bad_planes_of_a_bit_mask_count(good, header, bits, bad):
+def test_only_bad_planes_of_a_bit_mask_make_pixels_bad(good, header, bits, bad):
     flags = np.zeros(SHAPE, np.int32)
     flags[0, :12] = 1 << np.arange(12)
     image = Image.read(good(MASK=(flags, header)), mask_planes=bits)
@@ -232,13 +230,13 @@ def test_files_that_are_not_fits_are_refused(tmp_path, good):
     ("unit", "zero_point"),
     [("nJy", 31.4), ("nanomaggy", 22.5), ("Jy", 8.9), ("mJy", 16.4), ("MJy/sr", None), ("", None)],
 )
-def test_zero_point_of_physical_units(good, unit, zero_point):
+def test_physical_units_have_their_zero_points(good, unit, zero_point):
     image = Image.read(good(SCI=(flat_image(), {"BUNIT": unit})))
     assert image.zero_point == zero_point
     assert image.unit == unit
 
 
-def test_zero_point_keywords_and_override(good):
+def test_a_zero_point_is_read_from_the_header_unless_it_is_given(good):
     path = good(SCI=(flat_image(), {"FLUXMAG0": 1e10}))
     assert Image.read(path).zero_point == pytest.approx(25.0)
     assert Image.read(path, zero_point=26.5).zero_point == 26.5
@@ -292,6 +290,14 @@ def test_ccddata_brings_all_it_holds(uncertainty):
     assert Image.from_ccddata(ccd, band="z").band == "z"
 
 
+def test_ccddata_takes_a_record_of_saturated_pixels():
+    saturated = np.zeros(SHAPE, bool)
+    saturated[4, 5] = True
+    ccd = CCDData(flat_image(), mask=saturated, unit="adu")
+    image = Image.from_arrays(ccd, psf=PSF.gaussian(3.0), saturated=saturated)
+    np.testing.assert_array_equal(image.saturated, saturated)
+
+
 def test_ccddata_without_uncertainty_says_what_was_done():
     ccd = CCDData(flat_image(), unit="electron", meta={"GAIN": 1.0})
     image = Image.from_ccddata(ccd, psf=PSF.gaussian(3.0))
@@ -300,7 +306,7 @@ def test_ccddata_without_uncertainty_says_what_was_done():
     np.testing.assert_allclose(np.median(image.variance), 109.0, rtol=0.05)
 
 
-def test_ccddata_takes_a_mask_given_beside_it():
+def test_a_given_mask_replaces_that_of_ccddata():
     mask = np.zeros(SHAPE, bool)
     mask[2] = True
     ccd = CCDData(flat_image(), mask=~mask, unit="adu")
@@ -308,7 +314,7 @@ def test_ccddata_takes_a_mask_given_beside_it():
     np.testing.assert_array_equal(image.mask, mask)
 
 
-def test_ccddata_with_noise_of_the_model():
+def test_ccddata_can_leave_the_photon_noise_of_sources_to_the_model():
     uncertainty = StdDevUncertainty(np.full(SHAPE, 50.0))
     ccd = CCDData(flat_image(), uncertainty, unit="adu", meta={"GAIN": 2.0})
     image = Image.from_arrays(ccd, psf=PSF.gaussian(3.0), model_variance=True)
@@ -322,46 +328,16 @@ def test_ccddata_with_noise_of_the_model():
         )
 
 
-def test_sky_noise_is_measured_in_spite_of_sources():
-    rng = np.random.default_rng(3)
-    data = rng.normal(0.0, 2.0, (100, 100))
-    y, x = np.indices(data.shape)
-    for _ in range(40):
-        cx, cy = rng.uniform(0, 100, 2)
-        data += 500.0 * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / 6.0)
-    good = np.ones(data.shape, bool)
-    # The scatter of the estimate is 2 %; the sources bias it by a few per cent at most.
-    np.testing.assert_allclose(sky_sigma(data, good), 2.0, rtol=0.12)
+def test_an_image_is_described_in_one_line(good):
+    image = Image.read(good())
+    assert repr(image) == (
+        "<Image shape=(32, 40), band='r', unit='adu', PSF FWHM=3.00 px, name='image.fits'>"
+    )
+    plain = Image.from_arrays(flat_image(), np.ones(SHAPE), psf=PSF.gaussian(2.5))
+    assert repr(plain) == "<Image shape=(32, 40), PSF FWHM=2.50 px>"
 
 
-def test_variance_from_the_detector_follows_the_ccd_equation():
-    rng = np.random.default_rng(4)
-    electrons = rng.poisson(400.0, (64, 64)) + rng.normal(0.0, 5.0, (64, 64))
-    data = electrons / 2.0
-    data[10, 10] = 5000.0
-    free = np.zeros(data.shape, bool)
-    variance, note = build_variance(data, free, gain=2.0, read_noise=5.0)
-    assert "gain 2" in note
-    assert variance[10, 10] == pytest.approx(5000.0 / 2.0 + 25.0 / 4.0)
-    np.testing.assert_allclose(variance.min(), 425.0 / 4.0, rtol=0.02)
-    # Without its sky the image no longer tells the sky's share: it is measured.
-    variance, note = build_variance(data - 200.0, free, gain=2.0)
-    assert "measured" in note
-    np.testing.assert_allclose(np.median(variance), 425.0 / 4.0, rtol=0.2)
-
-
-def test_sources_left_of_a_subtracted_sky_do_not_pass_for_it():
-    rng = np.random.default_rng(5)
-    y, x = np.indices((60, 60))
-    sources = 4.0 + 300.0 * np.exp(-((x - 30) ** 2 + (y - 30) ** 2) / 40.0)
-    data = rng.poisson(12.0 + sources) - 12.0
-    # The median, 4, is below the variance of 16 that most pixels have.
-    variance, note = build_variance(data, np.zeros(data.shape, bool), gain=1.0)
-    assert "measured" in note
-    np.testing.assert_allclose(np.median(variance), 16.0, rtol=0.2)
-
-
-def test_real_image_of_m2(data_path):
+def test_the_real_image_of_m2_is_read_whole(data_path):
     image = Image.read(data_path("m2/m2_r.fits"))
     assert image.shape == (100, 100)
     assert (image.band, image.unit) == ("r", "adu")
@@ -371,7 +347,7 @@ def test_real_image_of_m2(data_path):
     assert image.wcs.has_celestial
 
 
-def test_real_image_of_hsc_keeps_detected_pixels(data_path):
+def test_detected_pixels_of_the_real_image_of_hsc_are_used(data_path):
     path = data_path("hsc_cosmos/hsc_cosmos_35.fits")
     image = Image.read(path, band="i")
     assert image.band == "i"
@@ -383,7 +359,7 @@ def test_real_image_of_hsc_keeps_detected_pixels(data_path):
     assert image.mask.mean() < 0.06
 
 
-def test_written_image_reads_back(tmp_path, good):
+def test_a_written_image_is_read_back_unchanged(tmp_path, good):
     image = Image.read(good(MASK=np.eye(*SHAPE, dtype=np.uint8)))
     write_image(tmp_path / "again.fits", image)
     back = Image.read(tmp_path / "again.fits")

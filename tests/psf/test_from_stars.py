@@ -1,4 +1,4 @@
-"""PSFs built from the stars of an image itself."""
+"""PSFs built from the stars of an image."""
 
 import sys
 
@@ -47,7 +47,7 @@ def star_field(psf, shape, num_bright, num_faint, seed, extra=None):
 
 
 def bright_inside(sources):
-    """Numbers of the sources that are not near the edge of 120 x 130 px, brightest first."""
+    """Indices of the sources away from the edge of 120 x 130 px, the brightest first."""
     order = np.argsort(-sources["flux"])
     x, y = sources["x"][order], sources["y"][order]
     return order[(x > 8) & (x < 121) & (y > 8) & (y < 111)]
@@ -66,14 +66,14 @@ def worst_difference(psf, truth, scaled=False):
     ("fwhm", "beta", "shape", "num_bright", "samples"),
     [(3.0, 3.5, (240, 260), 40, 2), (2.2, 3.0, (240, 260), 40, 2), (4.5, 3.0, (300, 260), 50, 1)],
 )
-def test_known_psf_is_recovered(fwhm, beta, shape, num_bright, samples):
+def test_a_known_psf_is_recovered(fwhm, beta, shape, num_bright, samples):
     truth = PSF.moffat(fwhm, beta)
     image, _ = star_field(truth, shape, num_bright, 200, seed=1)
     psf = estimate_psf(image.data, image.variance)
     # Measured: FWHM within 1 %, differences up to 1.5 %.
     assert psf.fwhm == pytest.approx(fwhm, rel=0.02)
     assert worst_difference(psf, truth) < 0.02
-    # Noise would make it more than 16; measured: 9 and less.
+    # With noise the rank would be above 16; measured: 9 and less.
     assert psf.point_tables().rows.shape[1] <= 12
     assert psf.oversampling == samples
     assert psf.pixels.sum() / samples**2 == pytest.approx(1.0)
@@ -82,7 +82,7 @@ def test_known_psf_is_recovered(fwhm, beta, shape, num_bright, samples):
     assert f"{samples} samples per pixel" in note
 
 
-def test_galaxies_cosmic_rays_and_saturated_stars_do_not_spoil_it():
+def test_galaxies_cosmic_rays_and_saturated_stars_do_not_spoil_the_psf():
     truth = PSF.moffat(3.0, 3.5)
     rng = np.random.default_rng(5)
     galaxies = {
@@ -102,13 +102,13 @@ def test_galaxies_cosmic_rays_and_saturated_stars_do_not_spoil_it():
     mask = data >= level
     data = np.minimum(data, level)
     psf = estimate_psf(data, image.variance, mask)
-    # Of 16 stars among 30 galaxies: measured 1.5 % in FWHM, and differences up to 4.5 %.
+    # From 16 stars among 30 galaxies; measured: 1.5 % in FWHM, and differences up to 4.5 %.
     assert psf.fwhm == pytest.approx(3.0, rel=0.03)
     assert worst_difference(psf, truth) < 0.07
-    places = psf.notes[0].split("= ")[-1].split(" and ")[0].strip("()").split("), (")
+    positions = psf.notes[0].split("= ")[-1].split(" and ")[0].strip("()").split("), (")
     stars = np.stack([sources["x"], sources["y"]], axis=1)[: 30 + 100]
-    for place in places:
-        x, y = map(float, place.split(","))
+    for position in positions:
+        x, y = map(float, position.split(","))
         assert np.hypot(stars[:, 0] - x, stars[:, 1] - y).min() < 1.5
         assert not mask[int(y) - 2 : int(y) + 3, int(x) - 2 : int(x) + 3].any()
 
@@ -143,7 +143,7 @@ def test_too_few_stars_are_refused():
         estimate_psf(image.data, image.variance, positions=named, where="a.fits")
 
 
-def test_missing_photutils_is_said(monkeypatch):
+def test_missing_photutils_is_named_in_the_error(monkeypatch):
     image, _ = star_field(PSF.moffat(3.0, 3.5), (60, 60), 3, 0, 4)
     monkeypatch.setitem(sys.modules, "photutils", None)
     monkeypatch.setitem(sys.modules, "photutils.psf", None)
@@ -171,7 +171,7 @@ def field_path(tmp_path):
     return tmp_path / "field.fits", stars, wcs
 
 
-def test_files_with_stars_to_build_a_psf_from(field_path):
+def test_a_psf_is_built_from_stars_of_a_file(field_path):
     path, stars, _ = field_path
     with pytest.raises(InputError, match=r"no PSF extension"):
         Image.read(path)
@@ -189,7 +189,7 @@ def test_files_with_stars_to_build_a_psf_from(field_path):
         Image.read(path, estimate_psf="yes")
 
 
-def test_tables_of_stars(field_path):
+def test_tables_of_stars_are_read_in_many_formats(field_path):
     path, stars, wcs = field_path
     for name, options in (("s.fits", {}), ("s.txt", {"format": "ascii"}), ("s.ecsv", {})):
         stars.write(path.with_name(name), **options)
@@ -211,14 +211,14 @@ def test_tables_of_stars(field_path):
             read_stars(path.with_name(name), own)
 
 
-def test_crowded_m2_against_its_given_psf(data_path):
+def test_the_psf_built_from_crowded_m2_fits_better_than_the_given_one(data_path):
     path = data_path("m2/m2_r.fits")
     given = Image.read(path)
     built = Image.read(path, estimate_psf=True)
     # Measured: 1.1 % in FWHM, 2.5 % of the peak.
     assert built.psf.fwhm == pytest.approx(given.psf.fwhm, rel=0.05)
     assert worst_difference(built.psf, given.psf, scaled=True) < 0.08
-    # The brightest pixels say which of the two is right: measured 11 against 30.
+    # The brightest pixels show which of the two is right: measured 11 against 30.
     part = np.s_[20:80, 20:80]
     data = given.data[part].astype(float)
     field = Field.from_image(data, given.variance[part], given.mask[part], 9)

@@ -9,7 +9,7 @@ from astropy.nddata import NDData
 from photutils.psf import GriddedPSFModel, ImagePSF
 
 from probcat import Image, InputError
-from probcat.image.several import read_images
+from probcat.image.several import read_configured_images
 from probcat.psf.readers.fits import read_psf
 from probcat.psf.readers.photutils_models import psf_from_photutils
 
@@ -58,7 +58,7 @@ def write_psfex(path, components=None, models=1, **cards):
     return path
 
 
-def test_psfex_agrees_with_galsim(tmp_path):
+def test_a_psf_of_psfex_agrees_with_galsim(tmp_path):
     path = write_psfex(tmp_path / "image.psf")
     psf, oversampling = read_psf(path)
     assert oversampling is None
@@ -70,12 +70,12 @@ def test_psfex_agrees_with_galsim(tmp_path):
         pixels = np.arange(-12.0, 13.0)
         found = psf.at(x, y).evaluate_grid(pixels - dx, pixels - dy)
         assert np.abs(found - truth).max() < 2e-3 * truth.max()
-        # Another place is another PSF.
+        # Another position has another PSF.
         elsewhere = psf.at(399.0 - x, 299.0 - y).evaluate_grid(pixels - dx, pixels - dy)
         assert np.abs(elsewhere - truth).max() > 0.01 * truth.max() or (x, y) == (250.7, 180.2)
 
 
-def test_psfex_of_undersampled_images_and_constant_ones(tmp_path):
+def test_a_psf_of_psfex_may_be_coarse_and_constant(tmp_path):
     # Steps above one pixel, and no dependence on position at all.
     components = psfex_components(step=1.3, size=21)[:1]
     path = write_psfex(tmp_path / "coarse.psf", components, PSF_SAMP=1.3, POLNAXIS=0)
@@ -88,7 +88,7 @@ def test_psfex_of_undersampled_images_and_constant_ones(tmp_path):
     assert psf.fwhm == pytest.approx(3.1, rel=0.02)
 
 
-def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
+def test_an_image_cut_out_of_the_frame_of_its_psf_has_the_psf_of_its_position(tmp_path):
     write_psfex(tmp_path / "image.psf")
     sky = np.random.default_rng(1).normal(10.0, 1.0, (40, 30))
     hdu = fits.PrimaryHDU(sky)
@@ -97,28 +97,28 @@ def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
     hdu.header["LTV1"], hdu.header["LTV2"] = -200.0, -100.0
     hdu.writeto(tmp_path / "cut.fits")
     frame, _ = read_psf(tmp_path / "image.psf")
-    place = {"psf": str(tmp_path / "image.psf")}
-    given = Image.read(tmp_path / "plain.fits", psf_origin=[200, 100], **place)
-    by_header = Image.read(tmp_path / "cut.fits", **place)
-    corner = Image.read(tmp_path / "cut.fits", psf_origin=[0, 0], **place)
+    options = {"psf": str(tmp_path / "image.psf")}
+    given = Image.read(tmp_path / "plain.fits", psf_origin=[200, 100], **options)
+    by_header = Image.read(tmp_path / "cut.fits", **options)
+    corner = Image.read(tmp_path / "cut.fits", psf_origin=[0, 0], **options)
     truth = frame.at(210.0, 130.0).pixels
     for image in (given, by_header):
         found = image.psf.at(10.0, 30.0).pixels
         np.testing.assert_allclose(found, truth, atol=3e-4 * truth.max())
     assert np.abs(corner.psf.at(10.0, 30.0).pixels - truth).max() > 3e-3 * truth.max()
     assert any("LTV" in note for note in by_header.notes)
-    both = read_images(
+    both = read_configured_images(
         {
             "files": [str(tmp_path / "plain.fits"), str(tmp_path / "cut.fits")],
             "psf_origin": [[200, 100], ""],
-            **place,
+            **options,
         }
     )
     for image in both:
         np.testing.assert_allclose(image.psf.pixels, given.psf.pixels)
     for wrong in (3, [1.0], ["a", 2], "12"):
         with pytest.raises(InputError, match=r"plain\.fits: psf_origin = .* must be two numbers"):
-            Image.read(tmp_path / "plain.fits", psf_origin=wrong, **place)
+            Image.read(tmp_path / "plain.fits", psf_origin=wrong, **options)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_image_cut_out_of_the_frame_of_its_psf(tmp_path):
         ({"components": np.full((6, 9, 9), np.nan)}, r"bad\.psf: the PSF has \d+ non-finite"),
     ],
 )
-def test_bad_psfex_file_is_refused(tmp_path, options, message):
+def test_a_bad_file_of_psfex_is_refused(tmp_path, options, message):
     path = write_psfex(tmp_path / "bad.psf", **options)
     with pytest.raises(InputError, match=message):
         read_psf(path)
@@ -169,7 +169,7 @@ def reconstruct(path, band, x, y):
 
 
 @pytest.mark.parametrize("band", ["g", "r", "i", "z"])
-def test_psfield_is_reconstructed(data_path, band):
+def test_a_psfield_is_reconstructed_from_its_eigenimages(data_path, band):
     path = data_path(PSFIELD)
     psf, _ = read_psf(path, band=band)
     inner = slice(3, -3)  # the border is tapered
@@ -181,14 +181,14 @@ def test_psfield_is_reconstructed(data_path, band):
     assert (psf.variation is None) == (band == "i")
 
 
-def test_psfield_fits_stars_of_its_frame(data_path):
-    """Bright stars tell rows from columns: with these exchanged they fit worse."""
+def test_a_psfield_fits_stars_of_its_frame(data_path):
+    """Bright stars fit worse if rows and columns are exchanged."""
     psf, _ = read_psf(data_path(PSFIELD), band="r")
     frame = fits.getdata(data_path("sdss_2583_2_136/frame-r-002583-2-0136.fits.bz2"))
     pixels = np.arange(-6.0, 7.0)
 
     def misfit(local, stamp):
-        """Least sum of squares that a star of any flux on any sky leaves, over 13 x 13 places."""
+        """Least sum of squares of a star of any flux on any sky, over 13 x 13 positions."""
         steps = np.linspace(-0.6, 0.6, 13)
         rows, cols = (
             np.stack([local.basis(pixels - step, axis) for step in steps]) for axis in (0, 1)
@@ -208,7 +208,7 @@ def test_psfield_fits_stars_of_its_frame(data_path):
     assert max(ratios) < 0.8
 
 
-def test_psfield_needs_a_band(data_path):
+def test_a_psfield_needs_a_band(data_path):
     path = data_path(PSFIELD)
     for band in (None, "y", "gr"):
         with pytest.raises(InputError, match=r"bands u, g, r, i, z; the image's is"):
@@ -219,8 +219,8 @@ def test_psfield_needs_a_band(data_path):
         read_psf(path, band="r")[0].at(320.0, 650.0).pixels,
         atol=3e-4 * image.psf.peak,
     )
-    place = {"psf": path, "psf_origin": [310, 630], "psf_radius": 12}
-    cut = Image.read(data_path("m2/m2_r.fits"), **place).psf
+    options = {"psf": path, "psf_origin": [310, 630], "psf_radius": 12}
+    cut = Image.read(data_path("m2/m2_r.fits"), **options).psf
     assert cut.radius == 12
     assert cut.variation is not None
     pixels = np.arange(-5.0, 6.0)
@@ -232,7 +232,7 @@ def make_gridded(size=41, oversampling=4):
     axis = (np.arange(size) - (size - 1) / 2) / oversampling
     x, y = np.meshgrid(axis, axis)
     xs, ys = [0.0, 20.0, 60.0], [10.0, 50.0]
-    # Not in the order of the grid: photutils sorts it.
+    # The nodes are not in the order of the grid, and photutils sorts them.
     nodes = [(a, b) for a in xs for b in ys]
     psfs = [elliptic(x, y, 2.0 + 0.01 * a + 0.005 * b, 1.0 + 0.003 * (a - b)) for a, b in nodes]
     psfs = np.stack([psf * np.exp(-(((x**2 + y**2) / 9.0) ** 2)) for psf in psfs])
@@ -241,7 +241,7 @@ def make_gridded(size=41, oversampling=4):
 
 
 @pytest.mark.parametrize("size", [41, 40])
-def test_gridded_model_of_photutils(size):
+def test_a_gridded_model_of_photutils_is_interpolated_as_photutils_does(size):
     model = make_gridded(size)
     image = Image.from_arrays(np.zeros((60, 70)), np.ones((60, 70)), psf=model)
     pixels = np.arange(-4.0, 5.0)
@@ -257,7 +257,7 @@ def test_gridded_model_of_photutils(size):
     )
 
 
-def test_other_models_of_photutils():
+def test_other_models_of_photutils_are_read_or_refused():
     model = make_gridded()
     single = psf_from_photutils(ImagePSF(model.data[0], oversampling=4))
     assert single.variation is None

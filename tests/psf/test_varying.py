@@ -1,4 +1,4 @@
-"""A PSF that varies over the image: its tables, its place in the sampler, exactness."""
+"""A PSF that varies over the image: its tables, its use in the sampler, exactness."""
 
 from functools import partial
 
@@ -51,11 +51,11 @@ def tables(psf):
     return psf.point_tables(tolerance=1e-3)
 
 
-def places():
+def positions():
     return [(-3.0, 20.0), (3.3, 4.2), (41.0, 30.0), (70.7, 10.1), (20.5, 58.9), (90.0, 59.0)]
 
 
-def test_weights_are_polynomials_or_interpolate():
+def test_weights_are_polynomials_or_interpolate_between_nodes():
     grid = bilinear([0.0, 10.0, 30.0], [5.0, 6.0])
     nodes = [(x, y) for y in (5.0, 6.0) for x in (0.0, 10.0, 30.0)]
     found = [weights(grid, np.array(node)) for node in nodes]
@@ -76,17 +76,24 @@ def test_weights_are_polynomials_or_interpolate():
     np.testing.assert_allclose(weights(moved, np.array([20.0, 12.0])), raw / raw.sum())
 
 
-def test_psf_is_interpolated_and_sums_to_one_everywhere(psf):
+def test_the_psf_is_interpolated_and_sums_to_one_everywhere(psf):
     assert any("FWHM 2." in note and "to 3." in note for note in psf.notes)
     corner, middle = psf.at(0.0, 59.0), psf.at(39.5, 59.0)
     other = psf.at(79.0, 59.0)
     np.testing.assert_allclose(middle.pixels, 0.5 * (corner.pixels + other.pixels), atol=1e-6)
     assert corner.fwhm > 1.2 * psf.at(0.0, 0.0).fwhm
     assert psf.at(-20.0, 70.0).pixels == pytest.approx(corner.pixels)
-    for x, y in places():
+    for x, y in positions():
         assert psf.at(x, y).pixels.sum() == pytest.approx(4.0, abs=1e-12)
-    # What is the mean of the image sets scales.
+    # The mean over the image sets scales.
     assert psf.at(39.5, 29.5).fwhm == pytest.approx(psf.fwhm, rel=0.05)
+
+
+def test_a_varying_psf_is_described_in_one_line(psf):
+    assert repr(psf) == (
+        f"<VaryingPSF shape={psf.pixels.shape}, oversampling=2, FWHM={psf.fwhm:.2f} px, "
+        f"{len(psf.components)} components>"
+    )
 
 
 def test_components_of_any_sum_are_normalised():
@@ -110,12 +117,12 @@ def test_components_of_any_sum_are_normalised():
         VaryingPSF.from_grid([2.0, 3.0], [0.0], [[wide]])
 
 
-def test_cut_out_image_has_the_psf_of_its_place(psf):
+def test_a_cut_out_image_has_the_psf_of_its_position(psf):
     cut = psf.in_frame((50, 20), (10, 12))
     np.testing.assert_allclose(
         cut.at(4.0, 5.0).pixels, psf.at(54.0, 25.0).pixels, atol=2e-4 * psf.peak
     )
-    # Beyond the image it stays what it is at its border.
+    # Beyond the image the PSF is that at its border.
     np.testing.assert_allclose(cut.at(40.0, 5.0).pixels, cut.at(11.5, 5.0).pixels)
     far = psf.in_frame((500, 300), (10, 12))
     assert far.variation is None
@@ -130,32 +137,36 @@ def test_point_tables_meet_the_tolerance_at_all_positions(psf, tables):
     assert psf.table_error(tables) <= 1e-3
     assert psf.at(0.0, 0.0).point_tables().rows.shape[1] <= tables.rows.shape[1] <= 8
     pixels, x, y = np.arange(24.0), 11.3, 12.2
-    draw = jax.jit(point_patch, static_argnums=3)
-    for place in places():
-        truth = psf.at(*place).evaluate_grid(pixels - x, pixels - y)
-        found = draw(tables, jnp.float32(x), jnp.float32(y), 24, jnp.asarray(place, jnp.float32))
+    render_patch = jax.jit(point_patch, static_argnums=3)
+    for position in positions():
+        truth = psf.at(*position).evaluate_grid(pixels - x, pixels - y)
+        found = render_patch(
+            tables, jnp.float32(x), jnp.float32(y), 24, jnp.asarray(position, jnp.float32)
+        )
         assert np.abs(found - truth).max() < 1e-3 * psf.peak
-    mean = draw(tables.mean, jnp.float32(x), jnp.float32(y), 24)
+    mean = render_patch(tables.mean, jnp.float32(x), jnp.float32(y), 24)
     assert np.abs(mean - psf.evaluate_grid(pixels - x, pixels - y)).max() < 1e-3 * psf.peak
     assert np.abs(mean - truth).max() > 0.05 * psf.peak
     with pytest.raises(ValueError, match="needs to know where"):
-        draw(tables, jnp.float32(x), jnp.float32(y), 24)
+        render_patch(tables, jnp.float32(x), jnp.float32(y), 24)
 
 
-def test_image_of_points_and_its_gradient(tables):
-    """The gradient is that of sources that move with the PSF of where they are."""
+def test_the_image_of_points_has_the_gradient_of_finite_differences(tables):
+    """In the gradient a source moves with the PSF of its fixed position."""
     keys = jax.random.split(jax.random.key(0), 4)
     x, y = jax.random.uniform(keys[0], (2, 5), minval=7.0, maxval=17.0)
     flux = jax.random.uniform(keys[1], (5,), minval=1.0, maxval=3.0)
-    place = jax.random.uniform(keys[2], (5, 2), minval=0.0, maxval=60.0)
+    position = jax.random.uniform(keys[2], (5, 2), minval=0.0, maxval=60.0)
     weight = jax.random.normal(keys[3], (24, 24))
-    patches = jax.vmap(lambda x, y, place: point_patch(tables, x, y, 24, place))(x, y, place)
-    image = points_image(tables, x, y, flux, 24, place)
+    patches = jax.vmap(lambda x, y, position: point_patch(tables, x, y, 24, position))(
+        x, y, position
+    )
+    image = points_image(tables, x, y, flux, 24, position)
     np.testing.assert_allclose(image, jnp.tensordot(flux, patches, 1), atol=1e-6)
 
     @jax.jit
     def projected(columns):
-        return jnp.sum(weight * points_image(tables, *columns, 24, place))
+        return jnp.sum(weight * points_image(tables, *columns, 24, position))
 
     columns = jnp.stack([x, y, flux])
     gradient = np.asarray(jax.jit(jax.grad(projected))(columns))
@@ -164,20 +175,22 @@ def test_image_of_points_and_its_gradient(tables):
     np.testing.assert_allclose(gradient.ravel(), slopes, atol=2e-3)
 
 
-def test_extended_source_has_the_psf_of_its_place(psf):
+def test_an_extended_source_has_the_psf_of_its_position(psf):
     varying = extended_tables(psf, 48)
     shape = jnp.asarray([1.5, 0.2, -0.1, 1.3], jnp.float32)
-    draw = jax.jit(lambda t: extended_image(t, jnp.float32(23.4), jnp.float32(24.1), shape))
-    for place in places():
-        truth = np.asarray(draw(extended_tables(psf.at(*place), 48)))
-        found = np.asarray(draw(varying.at(jnp.asarray(place, jnp.float32))))
+    render_galaxy = jax.jit(
+        lambda t: extended_image(t, jnp.float32(23.4), jnp.float32(24.1), shape)
+    )
+    for position in positions():
+        truth = np.asarray(render_galaxy(extended_tables(psf.at(*position), 48)))
+        found = np.asarray(render_galaxy(varying.at(jnp.asarray(position, jnp.float32))))
         assert np.abs(found - truth).max() < 1e-3 * truth.max()
-    mean = draw(varying)
+    mean = render_galaxy(varying)
     assert np.abs(mean - truth).max() > 0.02 * truth.max()
 
 
-def test_simulation_sampler_and_renderer_agree():
-    """What is simulated, what the sampler renders and what samples are rendered with."""
+def test_the_simulation_the_sampler_and_the_renderer_agree():
+    """Light as it is simulated, as the sampler renders it, and as samples are rendered."""
     psf = make_varying_psf()
     sources = {
         "x": np.array([2.2, 16.4, 10.0, 18.1, 4.0]),
@@ -207,9 +220,9 @@ def test_simulation_sampler_and_renderer_agree():
     columns = [jnp.asarray(sources[name], jnp.float32) for name in ("x", "y", "flux")]
     shape = np.where(kept, np.stack(shapes, axis=1), np.array([1.0, 0.0, 0.0, 1.0]))
     shape, is_extended = jnp.asarray(shape, jnp.float32), jnp.asarray(sources["is_extended"])
-    drawn = renderer.image(*columns, shape, is_extended, jnp.ones(5, bool), SHAPE)
-    np.testing.assert_allclose(drawn, rendered, atol=1e-4 * light.max())
-    # The footprint cuts off a little of the galaxies.
+    found = renderer.image(*columns, shape, is_extended, jnp.ones(5, bool), SHAPE)
+    np.testing.assert_allclose(found, rendered, atol=1e-4 * light.max())
+    # The stamp cuts off a little of the light of galaxies.
     assert np.abs(rendered - light).max() < 5e-3 * light.max()
     star = {name: values[3:4] for name, values in sources.items()}
     elsewhere = render_light(star, psf.at(0.0, 0.0), SHAPE)[0]
@@ -246,7 +259,7 @@ def test_all_moves_leave_the_joint_unchanged():
 
 
 def largest_change(start, end, scene, layout, chains):
-    """Greatest change, in sigma, of the noise that the residuals of some chains are of."""
+    """Greatest change, in sigma, of the noise in the residuals of some chains."""
 
     @jax.jit
     def noise(draw, residual):
@@ -264,12 +277,12 @@ def largest_change(start, end, scene, layout, chains):
     return max(change.max() for change in changes)
 
 
-def test_running_residual_equals_a_fresh_render(moved):
+def test_the_running_residual_equals_a_fresh_render(moved):
     assert largest_change(*moved, chains=20) < 1e-3
 
 
 def test_windows_know_where_they_are_in_every_image():
-    """Light of sources in the windows of an image is what a render of the image has of them."""
+    """The light of sources in the windows of an image equals their light in a rendered image."""
     psfs = [make_varying_psf(), make_varying_psf((26, 27)), make_varying_psf((26, 27))]
     prior = make_prior(
         colours=dist.Normal(np.array([0.4], np.float32), np.array([0.5], np.float32)),
@@ -283,9 +296,13 @@ def test_windows_know_where_they_are_in_every_image():
     draw, residual = jax.tree.map(lambda values: values[0], (state.sample, state.residual))
     number = draw.points.marks.shape[0]
     low, high = np.array([layout.region_bounds(axis) for axis in (0, 1)], np.float32).T
-    place = jax.random.uniform(key, (number, 2), minval=low[None], maxval=high[None])
-    rest = [place - jnp.round(place), jnp.full((number, 1), 100.0), jnp.full((number, 1), 0.2)]
-    points = Sources(jnp.round(place).astype(jnp.int32), jnp.concatenate(rest, axis=1))
+    position = jax.random.uniform(key, (number, 2), minval=low[None], maxval=high[None])
+    rest = [
+        position - jnp.round(position),
+        jnp.full((number, 1), 100.0),
+        jnp.full((number, 1), 0.2),
+    ]
+    points = Sources(jnp.round(position).astype(jnp.int32), jnp.concatenate(rest, axis=1))
 
     @jax.jit
     def both(points):

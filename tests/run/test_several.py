@@ -14,7 +14,7 @@ from probcat import PSF, Image, InputError, simulate_image
 from probcat.catalog.fits import read_catalog
 from probcat.image.alignment import LARGEST_MISFIT, align_images
 from probcat.image.fits_output import write_image
-from probcat.image.several import read_images
+from probcat.image.several import read_configured_images
 from probcat.run.cli import main
 from probcat.samples.samples import Samples
 
@@ -160,12 +160,12 @@ def test_files_families_and_lists_of_options_run_to_the_end(files, no_figures, m
     assert fits.getheader(files / "own" / "catalog.fits", 1)["MAGZERO"] == 26.0
 
 
-def test_bands_of_a_file_are_read_in_the_order_asked_for(files):
-    assert [image.band for image in read_images({"files": "bands.fits"})] == ["g", "r"]
+def test_bands_of_a_family_are_picked_in_the_order_asked_for(files):
+    assert [image.band for image in read_configured_images({"files": "bands.fits"})] == ["g", "r"]
     for bands in (["r"], ["r", "g"], "g"):
-        found = read_images({"files": "bands.fits", "band": bands})
+        found = read_configured_images({"files": "bands.fits", "band": bands})
         assert [image.band for image in found] == list(bands)
-    mixed = read_images({"files": ["i.fits", "bands.fits"]})
+    mixed = read_configured_images({"files": ["i.fits", "bands.fits"]})
     assert [image.band for image in mixed] == ["i", "g", "r"]
 
 
@@ -265,10 +265,10 @@ def test_same_file_serves_twice_where_its_pixels_differ(files):
         hdus["SCI"].name = "FIRST"
         second = fits.ImageHDU(hdus["FIRST"].data + 1.0, hdus["FIRST"].header, name="SECOND")
         fits.HDUList([*hdus, second]).writeto("two.fits")
-    two = read_images({"files": ["two.fits", "two.fits"], "sci": ["FIRST", "SECOND"]})
+    two = read_configured_images({"files": ["two.fits", "two.fits"], "sci": ["FIRST", "SECOND"]})
     assert np.all(two[1].data - two[0].data > 0.9)
     with pytest.raises(InputError, match=r"two\.fits: given twice"):
-        read_images({"files": ["two.fits", "two.fits"], "sci": ["FIRST", "first"]})
+        read_configured_images({"files": ["two.fits", "two.fits"], "sci": ["FIRST", "first"]})
 
 
 def test_distortion_that_no_affine_map_follows_is_refused():

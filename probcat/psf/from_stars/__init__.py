@@ -1,4 +1,4 @@
 """Estimating a PSF from the stars of an image.
 
-A part of `probcat.psf`; imports what that room may.
+A part of `probcat.psf`, which imports what that room may import.
 """

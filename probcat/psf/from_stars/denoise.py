@@ -1,4 +1,4 @@
-"""Take the noise out of a PSF that was measured from stars."""
+"""Denoise a PSF that was measured from stars."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from probcat.numerics.robust import mad_sigma
 from probcat.psf.psf import PSF
 
 OUTER = 2.5
-"""Where only noise is left, in FWHM."""
+"""Distance from the centre in FWHM beyond which only noise is left."""
 HARD_THRESHOLD = 4.0 / math.sqrt(3.0)
-"""Of the singular values of a square matrix, times the noise and the root of its side."""
+"""Threshold of singular values in units of the noise times the root of the side of the matrix."""
 
 
 def without_noise(psf: PSF) -> PSF:
-    """Keep of a measured PSF what stands out of its noise.
+    """Return the part of a measured PSF that is significant above its noise.
 
-    That is the best elliptical profile of a Moffat core and a Gaussian, and of what it leaves
-    the separable parts whose singular values exceed the optimal hard threshold for matrices in
-    white noise (Gavish & Donoho 2014, IEEE Trans. Inf. Theory 60, 5040, eq. 3). Noise would
-    cost time as well: it makes point-source tables of a high rank.
+    This is the best-fitting sum of an elliptical Moffat profile and an elliptical Gaussian, plus
+    those separable terms of the residual whose singular values exceed the optimal hard threshold
+    for square matrices in white noise (Gavish & Donoho 2014, IEEE Trans. Inf. Theory 60, 5040,
+    eq. 3). Noise would also cost time, since it raises the rank of the point-source tables.
 
     Parameters
     ----------
     psf : PSF
-        Its noise is that of the samples beyond `OUTER` FWHM.
+        The measured PSF. Its noise is measured from the samples beyond `OUTER` FWHM.
 
     Returns
     -------
     PSF
-        Itself, where it is too small to show its noise.
+        The denoised PSF, or the same one if it has too few samples beyond `OUTER` FWHM.
     """
     samples = psf.pixels
     rows, columns = (np.arange(n) - n // 2 for n in samples.shape)
@@ -41,17 +41,16 @@ def without_noise(psf: PSF) -> PSF:
     if outer.sum() < samples.size // 8:
         return psf
     smooth = _profile(samples, x, y, psf.fwhm)
-    rest = samples - smooth
-    sigma = mad_sigma(rest[outer])
-    left, values, right = np.linalg.svd(rest, full_matrices=False)
+    residual = samples - smooth
+    sigma = mad_sigma(residual[outer])
+    left, values, right = np.linalg.svd(residual, full_matrices=False)
     kept = values > HARD_THRESHOLD * sigma * math.sqrt(max(samples.shape))
     cleaned = smooth + (left[:, kept] * values[kept]) @ right[kept]
-    result: PSF = PSF.from_pixels(cleaned, psf.oversampling)
-    return result
+    return PSF.from_pixels(cleaned, psf.oversampling)
 
 
 def _profile(samples: np.ndarray, x: np.ndarray, y: np.ndarray, fwhm: float) -> np.ndarray:
-    """Fit an elliptical Moffat and a Gaussian of one centre and one ellipticity each."""
+    """Return the best-fitting sum of an elliptical Moffat profile and an elliptical Gaussian."""
     peak = float(samples.max())
 
     def square(width: float, first: float, second: float, centre: np.ndarray) -> np.ndarray:

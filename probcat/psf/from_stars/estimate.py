@@ -1,4 +1,4 @@
-"""An effective PSF from the stars of an image itself."""
+"""Estimate of an effective PSF from the stars of an image."""
 
 from __future__ import annotations
 
@@ -21,24 +21,51 @@ from probcat.psf.from_stars.photometry import (
     light_of,
 )
 from probcat.psf.from_stars.quality import MAX_DEVIATION, PSF_ERROR, PSF_ERROR_IN_CLIPPING
-from probcat.psf.from_stars.select import BRIGHT, FEWEST, MOST, REACH, choose_stars, measure_size
+from probcat.psf.from_stars.select import (
+    MAX_STARS,
+    MIN_SNR,
+    MIN_STARS,
+    SIZE_BOX,
+    measure_size,
+    select_stars,
+)
 from probcat.psf.psf import PSF
 
-CLEAR = 20.0
-"""Signal-to-noise ratio of the peak pixel of sources whose sizes are measured."""
-NEEDED, WANTED = 2.5, 4.0
-"""Samples per FWHM that a PSF must have, and that it gets where there are stars enough."""
+CLEAR_SNR = 20.0
+"""Least signal-to-noise ratio of the peak pixel of sources whose sizes are measured."""
+NEEDED_SAMPLES = 2.5
+"""Least number of samples per FWHM."""
+WANTED_SAMPLES = 4.0
+"""Number of samples per FWHM if there are enough stars."""
 STARS_PER_SAMPLE = 6
-"""Stars for every sample of a pixel, to be enough."""
+"""Number of stars per sample of a pixel that are enough."""
 STARS_PER_CELL = 16
-"""The same for photutils' builder, which is slow and poor where samples have no pixel."""
-ROUNDS, BUILDER_STEPS = 3, 5
-SHOWN = 20
-"""Most stars that are listed."""
+"""Number of stars per sample of a pixel for photutils' builder.
+
+The builder is slow and inaccurate where no pixel falls on a sample.
+"""
+NUM_ROUNDS = 3
+"""Number of times that the PSF and the light of all other sources are fitted."""
+BUILDER_STEPS = 5
+"""Greatest number of iterations of photutils' builder."""
+MAX_LISTED = 20
+"""Greatest number of stars whose positions are noted."""
 
 
 class _Task(NamedTuple):
-    """What was asked for: photutils' tools, named stars if any, samples per pixel if set."""
+    """Arguments of `estimate_psf` that its steps need.
+
+    Attributes
+    ----------
+    tools : module
+        The module ``photutils.psf``.
+    named : ndarray or None, shape (n, 2)
+        Positions of stars that the user named, in padded pixels.
+    oversampling : int or None
+        Samples per pixel, if the user set them.
+    where : str
+        Name of the image, for messages.
+    """
 
     tools: Any
     named: np.ndarray | None
@@ -57,53 +84,58 @@ def estimate_psf(
 ) -> PSF:
     """Build an effective PSF from stars of the image.
 
-    Stars are bright, isolated and whole, or named. The light of all other peaks is fitted and
-    taken off; photutils' ``EPSFBuilder`` (Anderson & King 2000, PASP 112, 1360) then finds the
-    PSF together with the places of the stars, and weighted least squares for its samples, of
-    the band-limited interpolation that `probcat.PSF` uses, takes out what the builder's
-    smoothing did to it. What does not stand out of its noise is left away
-    (`probcat.psf.from_stars.denoise.without_noise`).
+    The stars are bright, isolated and without bad pixels, or the user names them. The light of
+    all other peaks is fitted and subtracted. The ``EPSFBuilder`` of photutils (Anderson & King
+    2000, PASP 112, 1360) then finds the PSF together with the positions of the stars, and a
+    weighted least-squares fit of its samples, in the band-limited interpolation that
+    `probcat.PSF` uses, corrects for the smoothing of the builder. Components that are not
+    significant above the noise are discarded (`probcat.psf.from_stars.denoise.without_noise`).
 
     Parameters
     ----------
-    data, variance : array_like, shape (ny, nx)
-        Pixels and their variance.
+    data : array_like, shape (ny, nx)
+        Pixel values.
+    variance : array_like, shape (ny, nx)
+        Variance of every pixel, in the unit of the data squared.
     mask : array_like of bool, shape (ny, nx), optional
-        True where a pixel must not be used: those of saturated stars too.
+        True where a pixel must not be used, such as the pixels of saturated stars.
     positions : array_like, shape (n, 2), optional
-        Stars to use, (x, y) in pixels from 0; by default they are chosen.
+        Positions (x, y) of the stars to use, in pixels counted from 0; by default stars are
+        selected.
     oversampling : int, optional
-        Samples per pixel; by default from the width of the PSF and the number of stars.
+        Samples per pixel; by default they follow from the width of the PSF and the number of
+        stars.
     where : str
         Name of the image, for messages.
 
     Returns
     -------
     PSF
-        Its notes say which stars were used.
+        The PSF, with a note on the stars that were used.
 
     Raises
     ------
     InputError
-        If photutils is missing, or too few stars can be used.
+        If photutils is not installed, or too few stars can be used.
     """
     tools = _import_photutils(where)
     pixels, noise = np.asarray(data, float), np.asarray(variance, float)
     bad = np.zeros(pixels.shape, bool) if mask is None else np.asarray(mask, bool)
     named = None if positions is None else _inside(positions, pixels.shape, where)
-    size = _typical_size(Field.from_image(pixels, noise, bad, REACH), named, where)
-    # Four FWHM to either side, and no wider than the image.
+    size = _typical_size(Field.from_image(pixels, noise, bad, SIZE_BOX), named, where)
+    # The box reaches four FWHM to either side, but not beyond the size of the image.
     half = max(3, min(math.ceil(4.0 * size), (min(pixels.shape) - 1) // 2))
     field = Field.from_image(pixels, noise, bad, half)
     named = None if named is None else named + half
     task = _Task(tools, named, oversampling, where)
-    stars, places, psf = _separate(field, PSF.moffat(size, 3.0), task)
+    stars, positions, psf = _fit_in_rounds(field, PSF.moffat(size, 3.0), task)
     psf = without_noise(psf)
-    note = _describe(stars, places, psf, None if named is None else len(named))
+    note = _note_on_stars(stars, positions, psf, None if named is None else len(named))
     return replace(psf, notes=(note,), shift=(0.0, 0.0))
 
 
 def _import_photutils(where: str) -> Any:
+    """Return the module ``photutils.psf``; refuse if it is not installed."""
     try:
         import photutils.psf
     except ImportError:
@@ -115,23 +147,23 @@ def _import_photutils(where: str) -> Any:
 
 
 def _typical_size(field: Field, named: np.ndarray | None, where: str) -> float:
-    """Size in pixels of compact sources: the lower quartile, as blends and galaxies are larger."""
-    centres = find_peaks(field, threshold=CLEAR) if named is None else named + field.half
+    """Return the size of stars in pixels: the lower quartile, as blends and galaxies are larger."""
+    centres = find_peaks(field, threshold=CLEAR_SNR) if named is None else named + field.half
     sizes: list[float] = []
-    for x, y in centres[: 3 * MOST]:
+    for x, y in centres[: 3 * MAX_STARS]:
         box = field.box(x, y)
         sizes.append(measure_size(field.signal[box], field.good[box]))
     found = np.array(sizes)[np.isfinite(sizes)]
-    if len(found) < FEWEST:
+    if len(found) < MIN_STARS:
         raise InputError(
             f"{where}: {len(found)} bright, whole peaks are too few to estimate a PSF from; "
-            f"{FEWEST} are needed: give the PSF with --psf FILE"
+            f"{MIN_STARS} are needed: give the PSF with --psf FILE"
         )
     return float(np.percentile(found, 25.0))
 
 
 def _inside(positions: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
-    """Named stars that lie in the image."""
+    """Return the named stars that lie in the image."""
     found = np.asarray(positions, float)
     if found.ndim != 2 or found.shape[1] != 2:
         raise InputError(f"{where}: positions of stars have shape {found.shape}, not (n, 2)")
@@ -139,20 +171,20 @@ def _inside(positions: Any, shape: tuple[int, ...], where: str) -> np.ndarray:
     return found[inside]
 
 
-def _separate(field: Field, psf: PSF, task: _Task) -> tuple[list[Star], np.ndarray, PSF]:
-    """Take the light of all others off the stars, with ever better PSFs."""
+def _fit_in_rounds(field: Field, psf: PSF, task: _Task) -> tuple[list[Star], np.ndarray, PSF]:
+    """Fit all sources with the PSF, and the PSF to the stars without the others, by turns."""
     named = task.named
-    centres = _bright(field, psf) if named is None else named
+    centres = _find_bright(field, psf) if named is None else named
     near = field.around(centres)
     positions = find_peaks(near)
     if named is not None:
         positions = np.concatenate([named, _apart(positions, named, psf.fwhm)])
-    for number in range(ROUNDS):
+    for number in range(NUM_ROUNDS):
         sources, level, model = fit_sources(near, psf, positions)
         residual = np.where(near.good, near.signal - level - model, 0.0)
         count = None if named is None else len(named)
-        chosen = choose_stars(near, psf, sources, residual, count, task.where)
-        stars = [_alone(near, psf, sources, residual, one) for one in chosen]
+        chosen = select_stars(near, psf, sources, residual, count, task.where)
+        stars = [_cut_out(near, psf, sources, residual, one) for one in chosen]
         samples = task.oversampling or _samples(psf.fwhm, len(stars))
         if number == 0:
             psf = _build(task, stars, samples)
@@ -163,33 +195,35 @@ def _separate(field: Field, psf: PSF, task: _Task) -> tuple[list[Star], np.ndarr
     return stars, sources.position[chosen] - field.half, psf
 
 
-def _bright(field: Field, psf: PSF) -> np.ndarray:
-    """Peaks that may serve as stars."""
+def _find_bright(field: Field, psf: PSF) -> np.ndarray:
+    """Return the peaks that are bright enough to be selected as stars."""
     peaks = find_peaks(field)
     columns, rows = peaks.astype(int).T
     flux = field.signal[rows, columns] / psf.peak
-    bright = flux > BRIGHT * field.sigma[rows, columns] * math.sqrt(psf.effective_area)
-    return peaks[bright][: 3 * MOST]
+    bright = flux > MIN_SNR * field.sigma[rows, columns] * math.sqrt(psf.effective_area)
+    return peaks[bright][: 3 * MAX_STARS]
 
 
 def _apart(positions: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """Those positions that are farther than a distance from all others."""
+    """Return the positions that are farther than a distance from all others."""
     offset = positions[:, None] - others[None]
     return positions[np.hypot(offset[..., 0], offset[..., 1]).min(axis=1) > distance]
 
 
 def _samples(fwhm: float, stars: int) -> int:
-    """Choose samples per pixel: enough for the width, and more where stars fill them."""
-    needed, wanted = (max(1, math.ceil(number / fwhm)) for number in (NEEDED, WANTED))
+    """Return samples per pixel: enough for the width, and more if there are many stars."""
+    needed, wanted = (
+        max(1, math.ceil(number / fwhm)) for number in (NEEDED_SAMPLES, WANTED_SAMPLES)
+    )
     while wanted > needed and stars < STARS_PER_SAMPLE * wanted**2:
         wanted -= 1
     return wanted
 
 
-def _alone(
+def _cut_out(
     field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray, number: int
 ) -> Star:
-    """Give the pixels of a star without all other light, and without a level of their own."""
+    """Return the pixels around a star, minus the light of all others and a local level."""
     x, y = sources.position[number]
     box = field.box(x, y)
     own = light_of(psf, sources, number, box)
@@ -205,9 +239,9 @@ def _alone(
 
 
 def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
-    """Run photutils' builder."""
+    """Return the PSF that photutils' builder makes of the stars."""
     tools, cutouts = task.tools, []
-    # Without a flux it fills bad pixels first to measure one; before 3.0 it always does.
+    # If no flux is given, the star fills its bad pixels to measure one; before 3.0 it always does.
     takes_flux = "flux" in inspect.signature(tools.EPSFStar).parameters
     for star in stars:
         options = {"flux": star.flux} if takes_flux else {}
@@ -227,7 +261,7 @@ def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
     )
     try:
         with warnings.catch_warnings():
-            # It warns of single stars that it cannot fit, and does without them.
+            # The builder warns of single stars that it cannot fit, and leaves them out.
             warnings.simplefilter("ignore")
             built, _ = builder(tools.EPSFStars(cutouts))
     except ValueError as error:
@@ -238,13 +272,13 @@ def _build(task: _Task, stars: list[Star], oversampling: int) -> PSF:
     return unit_psf(np.asarray(built.data), oversampling)
 
 
-def _describe(stars: list[Star], places: np.ndarray, psf: PSF, named: int | None) -> str:
-    """One line on what was used."""
+def _note_on_stars(stars: list[Star], positions: np.ndarray, psf: PSF, named: int | None) -> str:
+    """Return one line on the stars that were used and the PSF."""
     signal = [
         star.flux * float(star.root_weight.max()) / math.sqrt(psf.effective_area) for star in stars
     ]
-    shown = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in places[:SHOWN])
-    more = f" and {len(stars) - SHOWN} more" if len(stars) > SHOWN else ""
+    shown = ", ".join(f"({x:.0f}, {y:.0f})" for x, y in positions[:MAX_LISTED])
+    more = f" and {len(stars) - MAX_LISTED} more" if len(stars) > MAX_LISTED else ""
     how = f"{len(stars)} chosen" if named is None else f"{len(stars)} of {named} named"
     return (
         f"estimated from {how} stars of S/N {min(signal):.0f} to {max(signal):.0f}, "

@@ -1,4 +1,4 @@
-"""Which sources of an image a PSF can be measured from."""
+"""Selection of the stars that a PSF is measured from."""
 
 from __future__ import annotations
 
@@ -14,25 +14,33 @@ from probcat.psf.from_stars.photometry import Field, FittedSources, light_of
 if TYPE_CHECKING:
     from probcat.psf.psf import PSF
 
-BRIGHT, FAINTEST = 50.0, 10.0
-"""Least signal-to-noise ratios of a star that is chosen, and of one that is named."""
-ISOLATED = (0.02, 0.05, 0.1, 0.2)
-"""Light of others at the core of a star over its own peak: the limits tried one by one."""
-FEWEST, PLENTY, MOST = 5, 30, 100
-"""Least stars, so many that no laxer limit is tried, and most that are used."""
-SIZES = (0.75, 1.25)
-"""Least and greatest size of a star over that of most."""
-MISFIT, LEAST_MISFIT = 3.0, 0.03
-"""A star may fit this many times worse than most, or leave this share of its peak."""
-MASKED = 0.1
-"""Greatest share of bad pixels around a star."""
-LONELY = 0.1
-"""A peak whose neighbours all lie below this share of it is a hot pixel or a cosmic ray."""
-REACH = 7
+MIN_SNR = 50.0
+"""Least signal-to-noise ratio of a star that is selected."""
+MIN_NAMED_SNR = 10.0
+"""Least signal-to-noise ratio of a star that the user named."""
+MAX_CONTAMINATION = (0.02, 0.05, 0.1, 0.2)
+"""Limits on the light of other sources at the core of a star over its peak, tried in turn."""
+MIN_STARS = 5
+"""Least number of stars that a PSF is measured from."""
+ENOUGH_STARS = 30
+"""Number of stars from which on no weaker limit on the contamination is tried."""
+MAX_STARS = 100
+"""Greatest number of stars that are used."""
+SIZE_RANGE = (0.75, 1.25)
+"""Least and greatest size of a star over the typical size."""
+MAX_MISFIT = 3.0
+"""Greatest misfit of a star over the median misfit."""
+ALLOWED_MISFIT = 0.03
+"""Misfit as a fraction of the peak up to which every star is accepted."""
+MAX_BAD_FRACTION = 0.1
+"""Greatest fraction of bad pixels in the box around a star."""
+MIN_NEIGHBOUR = 0.1
+"""Least value of the brightest neighbour of a peak over the peak; below it is a hot pixel."""
+SIZE_BOX = 7
 """Half side in pixels of the box in which sizes are measured."""
 
 
-def choose_stars(
+def select_stars(
     field: Field,
     psf: PSF,
     sources: FittedSources,
@@ -40,48 +48,50 @@ def choose_stars(
     named: int | None,
     where: str,
 ) -> np.ndarray:
-    """Choose bright, whole, isolated and alike sources; or check those that are named.
+    """Select bright, isolated sources of typical size, without bad pixels; or check named ones.
 
     Parameters
     ----------
     field : Field
+        The pixels.
     psf : PSF
-        As far as it is known.
-    sources : Sources
-        All that were fitted.
+        The present estimate of the PSF.
+    sources : FittedSources
+        All sources that were fitted.
     residual : ndarray, shape (ny, nx)
-        What they leave of the signal.
-    named : int, optional
-        The first so many sources are the stars to use.
+        Signal minus the light of the sources.
+    named : int or None
+        Number of stars that the user named, which are the first sources; None if the stars are
+        to be selected.
     where : str
         Name of the image, for messages.
 
     Returns
     -------
     ndarray of int
-        Numbers of sources, the brightest first.
+        Indices of the selected sources, the brightest first; at most `MAX_STARS`.
 
     Raises
     ------
     InputError
-        If too few are left.
+        If fewer than `MIN_STARS` are left.
     """
     signal = signal_to_noise(field, psf, sources)
     whole = usable(field, psf, sources)
-    least = BRIGHT if named is None else FAINTEST
+    least = MIN_SNR if named is None else MIN_NAMED_SNR
     bright = signal > least
     if named is None:
         candidates = bright
-        dirt = contamination(psf, sources, field.half)
-        for limit in ISOLATED:
-            alone = bright & whole & (dirt < limit)
+        contaminated = contamination(psf, sources, field.half)
+        for limit in MAX_CONTAMINATION:
+            alone = bright & whole & (contaminated < limit)
             serve = alone & _alike(field, psf, sources, residual, alone)
-            if serve.sum() >= PLENTY:
+            if serve.sum() >= ENOUGH_STARS:
                 break
     else:
         candidates = np.arange(len(signal)) < named
         serve = alone = candidates & bright & whole
-    if serve.sum() < FEWEST:
+    if serve.sum() < MIN_STARS:
         lost = {
             f"fainter than S/N {least:g}": ~bright,
             "near bad pixels": bright & ~whole,
@@ -91,61 +101,64 @@ def choose_stars(
         counts = {reason: int(np.sum(kind & candidates)) for reason, kind in lost.items()}
         raise InputError(_too_few(where, int(serve.sum()), int(candidates.sum()), counts, named))
     order = np.argsort(-sources.flux, kind="stable")
-    return order[serve[order]][:MOST]
+    return order[serve[order]][:MAX_STARS]
 
 
 def _too_few(
     where: str, found: int, candidates: int, counts: dict[str, int], named: int | None
 ) -> str:
-    """Say why too few stars are left, and what to do."""
-    kind = f"peaks above S/N {BRIGHT:g}" if named is None else "named stars in the image"
+    """Return the message on why too few stars are left, and what to do."""
+    kind = f"peaks above S/N {MIN_SNR:g}" if named is None else "named stars in the image"
     why = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
     hint = "name stars with --psf-stars FILE" if named is None else "name more"
     return (
         f"{where}: {found} of {candidates} {kind} can be used for the PSF"
         + (f" ({why})" if why else "")
-        + f"; {FEWEST} are needed: {hint}, or give the PSF with --psf FILE"
+        + f"; {MIN_STARS} are needed: {hint}, or give the PSF with --psf FILE"
     )
 
 
 def _alike(
     field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray, among: np.ndarray
 ) -> np.ndarray:
-    """Whether sources are as large as most compact ones, and fit as well."""
+    """Whether sources have the typical size of compact ones and fit about as well, bool (n,)."""
     left = misfit(field, psf, sources, residual)
     size = np.full(len(left), np.nan)
     for number in np.flatnonzero(among):
         x, y = sources.position[number]
-        box = field.box(x, y, min(REACH, field.half))
+        box = field.box(x, y, min(SIZE_BOX, field.half))
         own = light_of(psf, sources, int(number), box)
         size[number] = measure_size(residual[box] + own, field.good[box])
     among = among & np.isfinite(size)
     if not among.any():
         return among
     typical = np.percentile(size[among], 25.0)
-    limit = max(LEAST_MISFIT, MISFIT * float(np.median(left[among])))
-    inside = (size > SIZES[0] * typical) & (size < SIZES[1] * typical)
+    limit = max(ALLOWED_MISFIT, MAX_MISFIT * float(np.median(left[among])))
+    inside = (size > SIZE_RANGE[0] * typical) & (size < SIZE_RANGE[1] * typical)
     return among & inside & (left <= limit)
 
 
 def measure_size(pixels: np.ndarray, good: np.ndarray) -> float:
-    """Diameter in pixels of the area above half the peak at the middle of a box.
+    """Measure the diameter of the area above half of the peak at the middle of a box.
 
     Parameters
     ----------
-    pixels, good : ndarray, shape (odd, odd)
-        Light, and which pixels can be used.
+    pixels : ndarray, shape (odd, odd)
+        Light in the box.
+    good : ndarray of bool, shape (odd, odd)
+        True where a pixel can be used.
 
     Returns
     -------
     float
-        NaN where a pixel of the area is bad, the peak is elsewhere, or it is a hot pixel.
+        Diameter in pixels; NaN if a pixel of the area is bad, the peak is elsewhere, or the
+        middle is a hot pixel.
     """
     zoom, middle = 5, pixels.shape[0] // 2
     beside = pixels[
         [middle - 1, middle + 1, middle, middle], [middle, middle, middle - 1, middle + 1]
     ]
-    if beside.max() < LONELY * pixels[middle, middle]:
+    if beside.max() < MIN_NEIGHBOUR * pixels[middle, middle]:
         return math.nan
     fine = ndimage.zoom(pixels, zoom, order=3)
     centre, step = fine.shape[0] // 2, (pixels.shape[0] - 1) / (fine.shape[0] - 1)
@@ -159,27 +172,27 @@ def measure_size(pixels: np.ndarray, good: np.ndarray) -> float:
 
 
 def signal_to_noise(field: Field, psf: PSF, sources: FittedSources) -> np.ndarray:
-    """Signal-to-noise ratio of every source as if it were alone, shape (n,)."""
+    """Return the signal-to-noise ratio of every source as if it were isolated, shape (n,)."""
     columns, rows = np.rint(sources.position).astype(int).T
     return sources.flux / (field.sigma[rows, columns] * math.sqrt(psf.effective_area))
 
 
 def contamination(psf: PSF, sources: FittedSources, half: int) -> np.ndarray:
-    """Light of others at the core of every source over its own peak, shape (n,)."""
+    """Return the light of other sources at the core of every source over its peak, shape (n,)."""
     offset = sources.position[:, None] - sources.position[None]
     distance = np.hypot(offset[..., 0], offset[..., 1])
     reach = np.linspace(0.0, half, 8 * half + 1)
     profile = np.maximum(psf.evaluate_grid(reach, np.zeros(1))[0], 0.0) / psf.peak
-    # The core is as wide as half the FWHM on either side.
+    # The core reaches half the FWHM to either side.
     near = np.interp(distance - 0.5 * psf.fwhm, reach, profile, right=0.0)
     np.fill_diagonal(near, 0.0)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = near @ sources.flux / sources.flux
-    return np.where(sources.flux > 0, share, np.inf)
+        ratio = near @ sources.flux / sources.flux
+    return np.where(sources.flux > 0, ratio, np.inf)
 
 
 def misfit(field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray) -> np.ndarray:
-    """Measure what sources leave in their cores beyond the noise, over their peaks, shape (n,)."""
+    """Return the root mean square residual of every core beyond noise, over its peak, (n,)."""
     reach = max(1, round(0.75 * psf.fwhm))
     found = np.full(len(sources.flux), np.inf)
     for number, ((x, y), flux) in enumerate(zip(*sources, strict=True)):
@@ -191,15 +204,15 @@ def misfit(field: Field, psf: PSF, sources: FittedSources, residual: np.ndarray)
 
 
 def usable(field: Field, psf: PSF, sources: FittedSources) -> np.ndarray:
-    """Whether the pixels around every source serve, bool (n,): core whole, few others bad."""
+    """Whether the core of every source has no bad pixel and its box has few, bool (n,)."""
     reach, half = max(1, round(1.5 * psf.fwhm)), field.half
     height, width = field.signal.shape
     found = np.zeros(len(sources.flux), bool)
     for number, (x, y) in enumerate(sources.position):
         rows, columns = field.box(x, y)
-        # Padding around the image does not count as bad.
+        # The padding around the image does not count as bad.
         rows = slice(max(rows.start, half), min(rows.stop, height - half))
         columns = slice(max(columns.start, half), min(columns.stop, width - half))
         core = field.good[field.box(x, y, reach)].all()
-        found[number] = core and np.mean(~field.good[rows, columns]) <= MASKED
+        found[number] = core and np.mean(~field.good[rows, columns]) <= MAX_BAD_FRACTION
     return found

@@ -1,4 +1,4 @@
-"""The PSF in a FITS file of its own."""
+"""Reading a PSF from a FITS file of its own."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from probcat.psf.readers.sdss_psfield import is_psfield, read_psfield
 def read_psf(
     path: str | os.PathLike[str], band: str | None = None, plane: int | None = None
 ) -> tuple[Any, int | None]:
-    """Read a PSF from a FITS file; its contents say what kind of file it is.
+    """Read a PSF from a FITS file.
 
     Parameters
     ----------
     path : path_like
-        A file with a ``PSF`` (or ``PSF_<band>``) extension, or with one image; a model of PSFEx;
-        or a psField file of SDSS.
+        A file with an extension ``PSF`` or ``PSF_<band>``, or with one image; a model of PSFEx;
+        or a psField file of SDSS. The contents of the file decide which it is.
     band : str, optional
-        Picks ``PSF_<band>``, or the band of a psField file.
+        Band of the PSF, for an extension ``PSF_<band>`` or a psField file.
     plane : int, optional
-        Which plane to take of an array with three axes.
+        Plane to take of an array with three axes, counted from 0.
 
     Returns
     -------
     samples : ndarray, shape (n, m), or PSF
-        A PSF, which may vary over the image, of PSFEx and psField files.
+        The samples; from a file of PSFEx or SDSS a PSF, which may vary over the image.
     oversampling : int or None
-        Of samples, what the header says.
+        Samples per pixel along each axis, or None if the header does not state it.
 
     Raises
     ------
     InputError
-        If there is no such file, or no single PSF in it.
+        If there is no such file, or it does not hold exactly one PSF of that band.
     """
     name = Path(path).name
     with open_fits(path) as hdus:

@@ -1,4 +1,4 @@
-"""PSF models of photutils."""
+"""Conversion of PSF models of photutils."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 def psf_from_photutils(model: Any) -> PSF:
-    """Make a PSF of a ``GriddedPSFModel`` or an ``ImagePSF`` of photutils.
+    """Make a PSF from a ``GriddedPSFModel`` or an ``ImagePSF`` of photutils.
 
     Parameters
     ----------
     model : photutils.psf.GriddedPSFModel or photutils.psf.ImagePSF
-        Its flux and position do not matter. A grid is interpolated as photutils does; positions
-        on it are pixels of the image.
+        The model. Its flux and position are ignored. A grid is interpolated as photutils does,
+        with nodes in pixels of the image.
 
     Returns
     -------
     PSF
+        A `probcat.VaryingPSF` if the model varies over its grid.
 
     Raises
     ------
@@ -48,7 +49,7 @@ def psf_from_photutils(model: Any) -> PSF:
     data = data[None] if data.ndim == 2 else data
     nodes = np.asarray(getattr(model, "grid_xypos", [(0.0, 0.0)]), float)
     order = np.lexsort((nodes[:, 0], nodes[:, 1]))
-    # That of a grid has the number of PSFs as a third coordinate.
+    # The origin of a grid has the number of PSFs as a third coordinate.
     offset = np.asarray(model.origin, float)[:2][::-1] - np.array(data.shape[1:]) // 2
     if offset.any():
         data = np.stack([shifted(samples, *offset) for samples in data])

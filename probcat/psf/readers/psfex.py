@@ -1,4 +1,4 @@
-"""PSF models of PSFEx (Bertin 2011, ADASS XX, ASP Conf. Ser. 442, 435)."""
+"""Reading PSF models of PSFEx (Bertin 2011, ADASS XX, ASP Conf. Ser. 442, 435)."""
 
 from __future__ import annotations
 
@@ -14,38 +14,41 @@ from probcat.psf.varying import VaryingPSF
 if TYPE_CHECKING:
     from probcat.psf.psf import PSF
 
-# PSFEx fits its samples with this interpolant (as does GalSim's DES_PSFEx).
 _LANCZOS = 3
+"""Order of the Lanczos interpolant with which PSFEx (and GalSim's DES_PSFEx) fits samples."""
 
 
 def psfex_tables(hdus: Any) -> list[Any]:
-    """List the extensions of a file that hold a model of PSFEx."""
+    """Return the extensions of a file that hold a model of PSFEx."""
     return [
         hdu for hdu in hdus if "PSF_MASK" in getattr(getattr(hdu, "columns", None), "names", ())
     ]
 
 
 def read_psfex(hdu: Any, where: str) -> PSF:
-    """Make a PSF of a table ``PSF_DATA``.
+    """Make a PSF from a table ``PSF_DATA``.
 
-    Its samples, ``PSF_SAMP`` pixels apart, are resampled to a whole number of samples per pixel
-    with the interpolant of PSFEx. They are pixel-integrated already. Coordinates are those of the
-    image that PSFEx saw, from 0 instead of 1; beyond the stars that it saw the PSF stays the same.
+    Its samples, ``PSF_SAMP`` pixels apart and pixel-integrated, are resampled to a whole number
+    of samples per pixel with the interpolant of PSFEx. Coordinates are pixels of the image that
+    PSFEx worked on, counted from 0 instead of 1. Beyond the stars that PSFEx used the PSF is that
+    of the nearest position among them.
 
     Parameters
     ----------
     hdu : astropy.io.fits.BinTableHDU
+        The extension with the table.
     where : str
         Name of the file, for messages.
 
     Returns
     -------
     PSF
+        A `probcat.VaryingPSF` if the model varies over the image.
 
     Raises
     ------
     InputError
-        If the model depends on anything but the position, or what it needs is missing.
+        If the model depends on anything but the position, or a keyword or column is missing.
     """
     header = hdu.header
     if not len(hdu.data):
@@ -65,7 +68,7 @@ def read_psfex(hdu: Any, where: str) -> PSF:
     terms = [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
     for number, (i, j) in enumerate(terms):
         coefficients[i, j, number] = 1.0
-    # PSFEx scales by the whole range of the positions of its stars.
+    # The scale of PSFEx is the whole range of the positions of its stars.
     low, high = centre - 0.5 * scale, centre + 0.5 * scale
     variation = polynomial(coefficients, centre, scale, low, high)
     oversampling = max(1, math.ceil(2.0 / step))
@@ -77,7 +80,7 @@ def read_psfex(hdu: Any, where: str) -> PSF:
 
 
 def _polynomial(header: Any, where: str) -> tuple[np.ndarray, np.ndarray, int]:
-    """Centre and scale (x, y) in 0-based pixels, and degree, of the polynomials."""
+    """Return centre and scale (x, y) of the polynomials in 0-based pixels, and their degree."""
     axes = int(_number(header, "POLNAXIS", where))
     if axes == 0:
         return np.zeros(2), np.ones(2), 0
@@ -102,6 +105,7 @@ def _polynomial(header: Any, where: str) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _number(header: Any, key: str, where: str) -> float:
+    """Return the number that a keyword holds; refuse anything else."""
     value = header.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InputError(f"{where}: no PSFEx keyword {key} with a number (found {value!r})")
@@ -109,10 +113,10 @@ def _number(header: Any, key: str, where: str) -> float:
 
 
 def _resampling(number: int, step: float, oversampling: int) -> np.ndarray:
-    """Matrix (new samples, old samples) along an axis, the central sample at ``n // 2``."""
+    """Return the resampling matrix (new samples, old samples), central samples at ``n // 2``."""
     half = math.ceil(number // 2 * step * oversampling)
     where = np.arange(-half, half + 1) / (oversampling * step)
-    # Beyond the array the samples are zero; weights that fall there count in the sum.
+    # Beyond the array the samples are zero, but their weights count in the normalisation.
     index = np.arange(-_LANCZOS - 1, number + _LANCZOS + 1)
     distance = np.subtract.outer(where, index - number // 2)
     kernel = np.sinc(distance) * np.sinc(distance / _LANCZOS) * (np.abs(distance) < _LANCZOS)

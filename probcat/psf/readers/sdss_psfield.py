@@ -1,4 +1,4 @@
-"""The PSF of a field of the Sloan Digital Sky Survey, from its psField file."""
+"""Reading PSFs from psField files of the Sloan Digital Sky Survey."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ if TYPE_CHECKING:
     from probcat.psf.psf import PSF
 
 BANDS = "ugriz"
+"""Bands of a psField file, in the order of its extensions."""
 _COLUMNS = {"NROW_B", "NCOL_B", "C", "RROWS", "RNROW", "RNCOL"}
+"""Columns of a table of eigenimages."""
 _SCALE = 1000.0
+"""Unit of length of the polynomials in pixels."""
 _FIELD = (2048, 1489)
+"""Columns and rows of a field."""
 
 
 def is_psfield(hdus: Any) -> bool:
-    """Whether a file is a psField file: a table of eigenimages for each of five bands."""
+    """Whether a file is a psField file, with a table of eigenimages for each of five bands."""
     tables = [hdus[number] for number in range(1, 6)] if len(hdus) > 6 else []
     names = [getattr(getattr(hdu, "columns", None), "names", ()) for hdu in tables]
     return bool(names) and all({name.upper() for name in own} >= _COLUMNS for own in names)
 
 
 def read_psfield(hdus: Any, band: str | None, where: str) -> PSF:
-    """Make the PSF of one band of a field.
+    """Make the PSF of a field in one band.
 
     The PSF is a sum of eigenimages whose weights are polynomials of the position,
 
@@ -39,20 +43,21 @@ def read_psfield(hdus: Any, band: str | None, where: str) -> PSF:
     Parameters
     ----------
     hdus : astropy.io.fits.HDUList
+        The psField file.
     band : str or None
-        One of `BANDS`.
+        Band of the image, one of `BANDS`.
     where : str
         Name of the file, for messages.
 
     Returns
     -------
     PSF
-        In pixels of the whole frame.
+        The PSF in pixels of the whole frame; a `probcat.VaryingPSF` if it varies there.
 
     Raises
     ------
     InputError
-        If the band is not one of the five, or its table makes no sense.
+        If the band is not one of the five, or its table is empty or inconsistent.
     """
     name = (band or "").strip().lower()
     if len(name) != 1 or name not in BANDS:
@@ -75,7 +80,7 @@ def read_psfield(hdus: Any, band: str | None, where: str) -> PSF:
                 f"{matrix.size} coefficients for {rows} x {cols}"
             )
         images.append(pixels.reshape(shape))
-        # What is beyond the order of the polynomial was never set.
+        # Coefficients beyond the order of the polynomial are undefined.
         coefficients[:rows, :cols, number] = matrix.reshape(5, 5)[:rows, :cols]
     if len({image.shape for image in images}) > 1:
         raise InputError(f"{where}: eigenimages of different shapes")
