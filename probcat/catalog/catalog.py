@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.catalog.alternatives import Alternative, configurations
+from probcat.catalog.netcdf import CatalogArrays, read_arrays, write_arrays
 from probcat.catalog.substructure import fold_substructure
 from probcat.catalog.table import alternatives_table, objects_table
 from probcat.errors import InputError
+from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -125,6 +128,34 @@ class CondensedCatalog:
         found = {name: values[chain, draw, source] for name, values in sources.items()}
         return {"chain": chain, "draw": draw, **found}
 
+    def member_means(
+        self, samples: Samples, names: Sequence[str] = ("x", "y")
+    ) -> dict[str, np.ndarray]:
+        """Compute means over the members of every object.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples that were condensed, or these in the pixels and the unit of one image.
+        names : sequence of str
+            Names of source properties.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            Means by property; those of shape properties are over extended members, NaN if an
+            object has none.
+        """
+        extended = np.asarray(samples.sources["is_extended"], dtype=bool)
+        found = {}
+        for name in names:
+            use = (self.members >= 0) & (extended if name in SHAPE_NAMES else True)
+            row, values = self.members[use], np.asarray(samples.sources[name], np.float64)[use]
+            count = np.bincount(row, minlength=len(self))
+            total = np.bincount(row, values, minlength=len(self))
+            found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+        return found
+
     @property
     def covariance_names(self) -> tuple[str, ...]:
         """Quantities that `covariance` is of: x, y and all fluxes."""
@@ -234,3 +265,38 @@ class CondensedCatalog:
         """
         attrs = {**self.attrs, "num_unassigned": self.num_unassigned}
         return objects_table(self.columns, attrs, wcs, zero_point, band, unit, zero_points or {})
+
+    def to_netcdf(self, path: str | os.PathLike[str]) -> None:
+        """Write the catalog and its members as netCDF.
+
+        The file appears under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : path_like
+            An existing file is replaced. The columns are variables of the dimension
+            ``object``; ``members`` and ``part_of`` have the dimensions ``chain``, ``draw`` and
+            ``source``, as the sources of the samples.
+        """
+        arrays = self.columns, self.members, self.num_unassigned, self.attrs, self.part_of
+        write_arrays(path, CatalogArrays(*arrays))
+
+    @classmethod
+    def from_netcdf(cls, path: str | os.PathLike[str]) -> CondensedCatalog:
+        """Read a catalog and its members.
+
+        Parameters
+        ----------
+        path : path_like
+            A file that `to_netcdf` wrote, such as ``members.nc`` of a run.
+
+        Returns
+        -------
+        CondensedCatalog
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds no members of objects.
+        """
+        return cls(*read_arrays(path))

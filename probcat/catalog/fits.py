@@ -7,7 +7,12 @@ import re
 import warnings
 from typing import Any
 
-from probcat.files.fits import Cards, write_hdus
+import numpy as np
+
+from probcat.errors import InputError
+from probcat.files.fits import Cards, open_fits, write_hdus
+
+_CATALOG, _ALTERNATIVES = "CATALOG", "ALTERNATIVES"
 
 # IVOA UCD1+ by column, most special first. Of a quantile, the lower and upper end are the
 # minimum and maximum of an interval, as in Gaia's catalogs.
@@ -51,32 +56,43 @@ def find_ucd(column: str) -> str:
     return ""
 
 
-def write_catalog(
-    path: str | os.PathLike[str],
-    table: Any,
-    cards: Cards | None = None,
-    alternatives: Any = None,
-) -> None:
-    """Write a table as the extension ``CATALOG`` of a FITS file.
+def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None = None) -> None:
+    """Write the objects as the extension ``CATALOG`` of a FITS file.
+
+    It is the only table of the file, so that ``Table.read(path)`` needs no extension.
 
     Parameters
     ----------
     path : path_like
         An existing file is replaced.
     table : astropy.table.Table
-        Its units become ``TUNITn`` and its descriptions comments; ``TUCDn`` is added.
+        One row for each object. Units become ``TUNITn``, descriptions become comments, and
+        ``TUCDn`` is added.
     cards : mapping, optional
-        Keywords for the header: the program's version, the seed, the inputs.
-    alternatives : astropy.table.Table, optional
-        Configurations of blends, written as the extension ``ALTERNATIVES``.
+        Keywords for the headers: program version, seed, inputs.
+    """
+    write_hdus(path, [_catalog_hdu(table)], cards)
+
+
+def write_alternatives(
+    path: str | os.PathLike[str], table: Any, cards: Cards | None = None
+) -> None:
+    """Write the configurations of blends as the extension ``ALTERNATIVES`` of a FITS file.
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced.
+    table : astropy.table.Table
+        The result of `probcat.CondensedCatalog.alternatives_table`.
+    cards : mapping, optional
+        Keywords for the headers.
     """
     from astropy.io import fits
 
-    hdus = [_catalog_hdu(table)]
-    if alternatives is not None:
-        hdus.append(fits.table_to_hdu(alternatives))
-        hdus[-1].name = "ALTERNATIVES"
-    write_hdus(path, hdus, cards)
+    hdu = fits.table_to_hdu(table)
+    hdu.name = _ALTERNATIVES
+    write_hdus(path, [hdu], cards)
 
 
 def _catalog_hdu(table: Any) -> Any:
@@ -87,7 +103,7 @@ def _catalog_hdu(table: Any) -> Any:
         # Units such as DN or nanomaggies are none of FITS's: kept below as they are.
         warnings.simplefilter("ignore")
         hdu = fits.table_to_hdu(table)
-    hdu.name = "CATALOG"
+    hdu.name = _CATALOG
     for number, name in enumerate(table.colnames, start=1):
         unit = table[name].unit
         if unit is not None and str(unit) and f"TUNIT{number}" not in hdu.header:
@@ -108,24 +124,51 @@ def read_catalog(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path_like
-        What `write_catalog` wrote.
+        A file that `write_catalog` wrote.
 
     Returns
     -------
     astropy.table.Table
-        With units; its ``meta`` holds the header.
+        The objects, with units; `meta` holds the header.
 
     Raises
     ------
     InputError
         If there is no such file, or no such table in it.
     """
+    return _read_table(path, _CATALOG)
+
+
+def read_alternatives(path: str | os.PathLike[str]) -> Any:
+    """Read the configurations of blends.
+
+    Parameters
+    ----------
+    path : path_like
+        A file that `write_alternatives` wrote.
+
+    Returns
+    -------
+    astropy.table.Table
+        Columns `alternative_group`, `configuration`, `prob` and `object_ids`, as
+        `probcat.CondensedCatalog.alternatives_table` makes them.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no such table in it.
+    """
+    table = _read_table(path, _ALTERNATIVES)
+    # FITS pads text with blanks, and has no text of length zero.
+    table["object_ids"] = np.char.strip(np.asarray(table["object_ids"], dtype=str))
+    return table
+
+
+def _read_table(path: str | os.PathLike[str], name: str) -> Any:
+    """Read a table of a FITS file by the name of its extension."""
     from astropy.table import Table
 
-    from probcat.errors import InputError
-    from probcat.files.fits import open_fits
-
     with open_fits(path) as hdus:
-        if "CATALOG" not in hdus:
-            raise InputError(f"{path}: no table CATALOG")
-        return Table.read(hdus["CATALOG"])
+        if name not in hdus:
+            raise InputError(f"{path}: no table {name}")
+        return Table.read(hdus[name])

@@ -51,11 +51,8 @@ def positions(samples: Samples, catalog: CondensedCatalog) -> np.ndarray:
         As the image sees them, see `probcat.samples.per_image`.
     catalog : CondensedCatalog
     """
-    member = catalog.members >= 0
-    row, size = catalog.members[member], len(catalog)
-    count = np.maximum(np.bincount(row, minlength=size), 1)
-    place = (np.asarray(samples.sources[name])[member] for name in ("x", "y"))
-    return np.stack([np.bincount(row, one, minlength=size) / count for one in place], axis=1)
+    means = catalog.member_means(samples)
+    return np.stack([means["x"], means["y"]], axis=1)
 
 
 def find_footprints(

@@ -15,11 +15,13 @@ from probcat.errors import InputError
 from probcat.model.prior.describe import describe_images, describe_prior
 from probcat.run.config import RUN_KEYS, RunConfig, absolute, read_config, write_config
 from probcat.run.files import (
+    ALTERNATIVES,
     ASSIGNMENT,
     CATALOG,
     CHAIN,
     CONFIG,
     FIGURES,
+    MEMBERS,
     MODEL,
     PSFS,
     REPORT,
@@ -273,7 +275,8 @@ def check_directory(out: Path, overwrite: bool) -> None:
 def _clear(out: Path) -> None:
     """Make the directory, and take away what an earlier run wrote into it, nothing else."""
     out.mkdir(parents=True, exist_ok=True)
-    for name in (CONFIG, SAMPLES, PSFS, CATALOG, ASSIGNMENT, MODEL, REPORT, *FIGURES):
+    of_catalog = (CATALOG, ALTERNATIVES, MEMBERS)
+    for name in (CONFIG, SAMPLES, PSFS, *of_catalog, ASSIGNMENT, MODEL, REPORT, *FIGURES):
         (out / name).unlink(missing_ok=True)
     # Those of several images have their labels in their names.
     for name in (ASSIGNMENT, MODEL, "residual.png"):

@@ -12,7 +12,7 @@ import numpy as np
 from probcat import __version__
 from probcat.image.alignment import image_labels
 from probcat.run.config import RunConfig
-from probcat.run.files import ASSIGNMENT, CATALOG, FIGURES, MODEL
+from probcat.run.files import ALTERNATIVES, ASSIGNMENT, CATALOG, FIGURES, MEMBERS, MODEL
 from probcat.samples.per_image import samples_per_image
 from probcat.samples.summary import Summary, summarize
 
@@ -46,7 +46,7 @@ def write_results(
     Summary
     """
     from probcat.catalog.condense import condense
-    from probcat.catalog.fits import write_catalog
+    from probcat.catalog.fits import write_alternatives, write_catalog
     from probcat.pixels.flags import flag_cards, flag_run
 
     catalog = condense(samples, **_options_of(condense, config.catalog))
@@ -63,7 +63,9 @@ def write_results(
     catalog = catalog.with_columns(columns)
     cards = provenance(config, images[0], summary) | flag_cards()
     table = catalog_table(catalog, images)
-    write_catalog(out / CATALOG, table, cards, alternatives=catalog.alternatives_table())
+    write_catalog(out / CATALOG, table, cards)
+    write_alternatives(out / ALTERNATIVES, catalog.alternatives_table(), cards)
+    catalog.to_netcdf(out / MEMBERS)
     return summary
 
 

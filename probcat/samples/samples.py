@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.files.atomic import replacing
 
 if TYPE_CHECKING:
     import xarray
@@ -213,7 +214,7 @@ class Samples:
                 "sample_stats": dataset(self.stats, ("chain", "draw")),
             }
         )
-        tree.attrs[_ATTRIBUTES_KEY] = json.dumps(dict(self.attrs), default=_plain)
+        tree.attrs[_ATTRIBUTES_KEY] = to_json(self.attrs)
         return tree
 
     @classmethod
@@ -249,18 +250,11 @@ class Samples:
         path : path-like
             An existing file is replaced.
         """
-        path = Path(path)
         tree = self.compact().to_datatree()
         packed = {"zlib": True, "complevel": 1, "shuffle": True}
         encoding = {"/sources": {str(name): dict(packed) for name in tree["sources"].data_vars}}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(path) as partial:
             tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-            with open(partial, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     @classmethod
     def from_netcdf(cls, path: str | os.PathLike[str]) -> Samples:
@@ -291,10 +285,14 @@ def _pad_sources(values: np.ndarray, length: int) -> np.ndarray:
     return np.pad(values, ((0, 0), (0, 0), (0, length - values.shape[-1])), constant_values=blank)
 
 
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars, arrays and paths into what JSON can hold."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} cannot be saved as an attribute of samples")
+def to_json(attrs: Mapping[str, Any]) -> str:
+    """Write attributes as JSON; numpy numbers, arrays and paths become plain values."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, np.generic | np.ndarray):
+            return value.tolist()
+        if isinstance(value, os.PathLike):
+            return os.fspath(value)
+        raise TypeError(f"an attribute of type {type(value).__name__} cannot be saved")
+
+    return json.dumps(dict(attrs), default=plain)

@@ -48,7 +48,7 @@ def run(tmp_path):
     catalog = catalog.with_columns({"flags": np.zeros(3, np.int32)})
     table = catalog.to_table(make_wcs(), 27.0, "r", "adu")
     cards = {"SEED": (4, "seed"), **flag_cards()}
-    write_catalog(tmp_path / "catalog.fits", table, cards, catalog.alternatives_table())
+    write_catalog(tmp_path / "catalog.fits", table, cards)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def export(*arguments):
 
 @pytest.mark.parametrize("format", READERS)
 def test_tables_come_back(run, format):
-    original = Table.read(run / "catalog.fits", hdu="CATALOG")
+    original = Table.read(run / "catalog.fits")
     result = export(run, "--format", format)
     assert result.exit_code == 0, result.output
     path = result.output.strip()

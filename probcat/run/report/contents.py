@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,8 +31,8 @@ class ImageContents:
     ----------
     label : str
     image : Image
-    link : Alignment
-        From the first image.
+    alignment : Alignment
+        How the image relates to the first one.
     assignment : Assignment
     model : PosteriorModel
     columns : mapping of str to ndarray, shape (n,)
@@ -43,7 +42,7 @@ class ImageContents:
 
     label: str
     image: Image
-    link: Alignment
+    alignment: Alignment
     assignment: Assignment
     model: PosteriorModel
     columns: dict[str, np.ndarray]
@@ -78,12 +77,12 @@ class RunContents:
 
 
 def read_contents(directory: Path) -> RunContents:
-    """Read a run back from its directory.
+    """Read a run back from its directory; nothing is condensed or computed from draws again.
 
     Parameters
     ----------
     directory : Path
-        Of a run that is finished.
+        Directory of a finished run.
 
     Returns
     -------
@@ -92,10 +91,9 @@ def read_contents(directory: Path) -> RunContents:
     Raises
     ------
     InputError
-        If there is no finished run, it sampled the prior alone, its images are gone, or its
-        catalog and maps are not those of its samples.
+        If there is no finished run, it sampled the prior alone, its images are missing, or
+        its catalog, members or maps do not belong to its samples.
     """
-    from probcat.catalog.condense import condense
     from probcat.catalog.fits import read_catalog
     from probcat.image.alignment import align_images, image_labels
     from probcat.run.files import CATALOG, CONFIG, SAMPLES
@@ -111,16 +109,14 @@ def read_contents(directory: Path) -> RunContents:
     if not (directory / SAMPLES).is_file():
         raise InputError(
             f"{directory}: is not finished (no {SAMPLES}); "
-            f"go on with: probcat run --out {directory} --resume"
+            f"resume it with: probcat run --out {directory} --resume"
         )
     samples = Samples.from_netcdf(directory / SAMPLES)
     images = read_input(config)
-    names = inspect.signature(condense).parameters
-    catalog = condense(samples, **{k: v for k, v in config.catalog.items() if k in names})
+    catalog = _read_members(directory, samples, config)
     table = read_catalog(directory / CATALOG)
     if not _agree(table, catalog):
         raise InputError(_stale(directory / CATALOG, directory))
-    alternatives = _read_alternatives(directory / CATALOG)
     several = zip(
         image_labels(images),
         images,
@@ -129,42 +125,60 @@ def read_contents(directory: Path) -> RunContents:
         strict=True,
     )
     found = tuple(
-        _read_image(directory, catalog, label, image, link, view, len(images) > 1)
-        for label, image, link, view in several
+        _read_image(directory, catalog, label, image, alignment, own, len(images) > 1)
+        for label, image, alignment, own in several
     )
+    alternatives = _alternatives(directory)
     return RunContents(directory, config, samples, catalog, table, alternatives, found)
 
 
+def _read_members(directory: Path, samples: Samples, config: RunConfig) -> CondensedCatalog:
+    """Read the condensed catalog, and check that samples and settings are still those it is of."""
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.run.files import MEMBERS
+
+    path = directory / MEMBERS
+    if not path.is_file():
+        raise InputError(f"{directory}: holds no {MEMBERS}; write it with: {_remedy(directory)}")
+    catalog = CondensedCatalog.from_netcdf(path)
+    active = np.asarray(samples.sources["active"], dtype=bool)
+    same = catalog.members.shape == active.shape and active[catalog.members >= 0].all()
+    asked = {key: value for key, value in config.catalog.items() if value is not None}
+    changed = any(asked.get(key, value) != value for key, value in catalog.attrs.items())
+    if changed or not same:
+        raise InputError(_stale(path, directory))
+    return catalog
+
+
 def _agree(table: Any, catalog: CondensedCatalog) -> bool:
-    """Whether a catalog file is what the samples condense to now."""
+    """Whether the table of a catalog file holds the objects of a condensed catalog."""
     return len(table) == len(catalog) and all(
         np.allclose(np.asarray(table[name]), np.asarray(catalog[name]), rtol=0, atol=1e-3)
         for name in ("x", "y", "prob_exist")
     )
 
 
-def _read_alternatives(path: Path) -> dict[int, list[tuple[float, str]]]:
-    """Read the configurations of blends, if the catalog's file has any."""
-    from astropy.table import Table
-
-    from probcat.files.fits import open_fits
+def _alternatives(directory: Path) -> dict[int, list[tuple[float, str]]]:
+    """Probabilities and objects of the configurations of every group."""
+    from probcat.catalog.fits import read_alternatives
+    from probcat.run.files import ALTERNATIVES
 
     found: dict[int, list[tuple[float, str]]] = {}
-    with open_fits(path) as hdus:
-        if "ALTERNATIVES" not in hdus:
-            return found
-        table = Table.read(hdus["ALTERNATIVES"])
+    table = read_alternatives(directory / ALTERNATIVES)
     columns = (table[name].tolist() for name in ("alternative_group", "prob", "object_ids"))
     for group, prob, ids in zip(*columns, strict=True):
-        text = ids.decode() if isinstance(ids, bytes) else ids
-        found.setdefault(int(group), []).append((float(prob), text.strip()))
+        found.setdefault(int(group), []).append((float(prob), str(ids)))
     return found
+
+
+def _remedy(directory: Path) -> str:
+    return f"probcat condense {directory}"
 
 
 def _stale(path: Path, directory: Path) -> str:
     return (
-        f"{path}: does not belong to the samples beside it; "
-        f"make it anew with: probcat condense {directory}"
+        f"{path}: does not belong to the samples and settings of the run; "
+        f"write it again with: {_remedy(directory)}"
     )
 
 
@@ -173,8 +187,8 @@ def _read_image(
     catalog: CondensedCatalog,
     label: str,
     image: Image,
-    link: Alignment,
-    view: Samples,
+    alignment: Alignment,
+    samples: Samples,
     one_of_several: bool,
 ) -> ImageContents:
     """Read maps and model of one image."""
@@ -191,22 +205,9 @@ def _read_image(
     model = read_model(path[MODEL])
     if model.mean.shape != image.shape:
         raise InputError(_stale(path[MODEL], directory))
-    columns = _seen_objects(view, catalog)
+    columns = catalog.member_means(samples, ("x", "y", *SHAPE_NAMES))
+    columns["prob_star"] = np.asarray(catalog["prob_star"])
     shapes = zip(
         ("width", "height", "angle"), outlines(columns, np.arange(len(catalog))), strict=True
     )
-    return ImageContents(label, image, link, assignment, model, columns | dict(shapes))
-
-
-def _seen_objects(view: Samples, catalog: CondensedCatalog) -> dict[str, np.ndarray]:
-    """Average positions and shapes of the objects' members, in the pixels of a view."""
-    members = np.asarray(catalog.members)
-    extended = np.asarray(view.sources["is_extended"], dtype=bool)
-    found = {"prob_star": np.asarray(catalog["prob_star"])}
-    for name in ("x", "y", *SHAPE_NAMES):
-        use = (members >= 0) & (extended if name in SHAPE_NAMES else True)
-        row, values = members[use], np.asarray(view.sources[name], np.float64)[use]
-        count = np.bincount(row, minlength=len(catalog))
-        total = np.bincount(row, values, minlength=len(catalog))
-        found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return found
+    return ImageContents(label, image, alignment, assignment, model, columns | dict(shapes))

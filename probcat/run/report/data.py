@@ -130,7 +130,7 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     coded = quantise(values, low[row[pick]], high[row[pick]], np.uint8)
     labels = [_COLUMN_LABELS.get(name, name.replace("_", " ")) for name in names]
     of_image = [
-        "flux" if image.link.band == 0 else f"flux_{image.image.band}" for image in run.images
+        "flux" if image.alignment.band == 0 else f"flux_{image.image.band}" for image in run.images
     ]
     described = {
         "names": names,
@@ -250,7 +250,7 @@ def _image(one: ImageContents, most: int) -> tuple[dict[str, Any], Arrays]:
         "shape": list(image.shape),
         "factor": factor,
         "scale": {"low": low, "high": high, "linear": linear, "ends": ends},
-        "affine": one.link.affine.tolist(),
+        "affine": one.alignment.affine.tolist(),
         "sky": sky_polynomial(image.wcs, image.shape),
         "kinds": list(stamps.values),
         "mapped": stamps.num_kept,
