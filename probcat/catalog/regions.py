@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.numerics.shape_matrices import major_axis_angle, semi_axes
 
 FRAMES = ("image", "fk5")
 # Objects of at least these probabilities of existence, from the surest.
@@ -96,14 +97,13 @@ def _colours(table: Any) -> list[str]:
 def _shape(row: Any, where: str, scale: float | None) -> str:
     """Draw a circle about a star, and a galaxy's ellipse of half of the light."""
     unit, size = ("", 1.0) if scale is None else ('"', scale)
-    norm = float(np.hypot(row["ellipticity_1"], row["ellipticity_2"]))
-    radius = float(row["half_light_radius"]) * size
-    if row["prob_star"] >= 0.5 or not np.isfinite(radius * norm):
+    g1, g2 = float(row["ellipticity_1"]), float(row["ellipticity_2"])
+    axes = semi_axes(float(row["half_light_radius"]) * size, g1, g2)
+    if row["prob_star"] >= 0.5 or not np.isfinite(axes).all():
         return f"circle({where},{_STAR_RADIUS * size:.3f}{unit})"
-    stretch = np.sqrt((1.0 + norm) / (1.0 - norm))
-    angle = np.degrees(np.arctan2(row["ellipticity_2"], row["ellipticity_1"])) / 2.0
+    angle = np.degrees(major_axis_angle(g1, g2))
     if scale is not None:
         # DS9 counts from the west towards the north.
         angle = float(row["position_angle"]) + 90.0
-    axes = ",".join(f"{axis:.3f}{unit}" for axis in (radius * stretch, radius / stretch))
-    return f"ellipse({where},{axes},{angle % 360.0:.2f})"
+    lengths = ",".join(f"{axis:.3f}{unit}" for axis in axes)
+    return f"ellipse({where},{lengths},{angle % 360.0:.2f})"

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from probcat.numerics.shape_matrices import elliptical_radius
 from probcat.samples.samples import Samples
 
 # Half-light radius of an exponential profile in units of its scale length.
@@ -135,9 +136,7 @@ def part_density(
     )
     dx, dy = x[part] - x[galaxy], y[part] - y[galaxy]
     g1, g2, size, whole = g1[galaxy], g2[galaxy], size[galaxy], flux[galaxy]
-    # The inverse of the shear that makes the ellipse of a circle of the same area.
-    norm = np.sqrt(np.maximum(1.0 - g1**2 - g2**2, 1e-6))
-    radius = np.hypot((1.0 - g1) * dx - g2 * dy, (1.0 + g1) * dy - g2 * dx) / norm
+    radius = elliptical_radius(dx, dy, g1, g2)
     scale = prior.extent * size / _EXPONENTIAL
     # As many as the galaxy is resolved into share what irregularities there are.
     elements = (2.0 * size / fwhm) ** 2 if fwhm > 0.0 else 0.0

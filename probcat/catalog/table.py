@@ -10,6 +10,7 @@ import numpy as np
 
 from probcat.catalog.alternatives import configurations, draws_by_row
 from probcat.catalog.statistics import SUFFIXES
+from probcat.numerics.shape_matrices import matrix_elements
 from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
@@ -186,11 +187,10 @@ def _sky_shape(
     catalog: Mapping[str, np.ndarray], derivative: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half-light radius in arcseconds, and angle of the major axis in degrees, east of north."""
-    g1, g2 = catalog["ellipticity_1"], catalog["ellipticity_2"]
-    norm = g1**2 + g2**2
-    shape = np.stack([1.0 + norm + 2.0 * g1, 2.0 * g2, 2.0 * g2, 1.0 + norm - 2.0 * g1], axis=-1)
+    xx, xy, yy = matrix_elements(1.0, catalog["ellipticity_1"], catalog["ellipticity_2"])
+    shape = np.stack([xx, xy, xy, yy], axis=-1).reshape(-1, 2, 2)
     # East is the direction of rising right ascension, the first axis here.
-    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape.reshape(-1, 2, 2), derivative)
+    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape, derivative)
     angle = 0.5 * np.arctan2(2.0 * on_sky[:, 0, 1], on_sky[:, 1, 1] - on_sky[:, 0, 0])
     scale = 3600.0 * np.sqrt(np.abs(np.linalg.det(derivative)))
     return catalog["half_light_radius"] * scale, np.degrees(angle) % 180.0

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.numerics.shape_matrices import major_axis_angle, semi_axes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from probcat.pixels.assignment import Assignment
 
 POINT_DIAMETER = 1.0
+"""Diameter in pixels of the circle about a star."""
+_MOST_SHEAR = 0.95
 _GREY = np.array([0.35, 0.35, 0.35])
 
 
@@ -113,20 +116,31 @@ def stretch(image: Image) -> Any:
 def outlines(
     columns: Mapping[str, np.ndarray], rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Axes (pixels, full length) and angle (degrees) of objects' outlines.
+    """Compute the outlines of objects: half-light ellipses of galaxies, circles of stars.
 
-    With |g| = (1 - q) / (1 + q), the semi-axes of area-preserving shear are r / sqrt(q) and
-    r sqrt(q).
+    Parameters
+    ----------
+    columns : mapping of str to ndarray, shape (n,)
+        Type and shapes of objects.
+    rows : ndarray of int, shape (m,)
+        Objects to outline.
+
+    Returns
+    -------
+    width, height : ndarray, shape (m,)
+        Full lengths of the axes in pixels.
+    angle : ndarray, shape (m,)
+        Angle of the major axis in degrees, from +x towards +y.
     """
-    galaxy = (columns["prob_star"][rows] < 0.5) & np.isfinite(columns["half_light_radius"][rows])
+    radius = columns["half_light_radius"][rows]
+    galaxy = (columns["prob_star"][rows] < 0.5) & np.isfinite(radius)
     g1, g2 = columns["ellipticity_1"][rows], columns["ellipticity_2"][rows]
-    modulus = np.clip(np.hypot(g1, g2), 0.0, 0.95)
-    ratio = np.sqrt((1.0 - modulus) / (1.0 + modulus))
-    diameter = 2.0 * columns["half_light_radius"][rows]
-    width = np.where(galaxy, diameter / ratio, POINT_DIAMETER)
-    height = np.where(galaxy, diameter * ratio, POINT_DIAMETER)
-    angle = np.where(galaxy, np.degrees(0.5 * np.arctan2(g2, g1)), 0.0)
-    return width, height, angle
+    angle = np.degrees(major_axis_angle(g1, g2))
+    # Outlines of thinner ellipses could not be told from lines.
+    shrunk = np.minimum(1.0, _MOST_SHEAR / np.maximum(np.hypot(g1, g2), 1e-9))
+    width, height = (2.0 * axis for axis in semi_axes(radius, shrunk * g1, shrunk * g2))
+    width, height = (np.where(galaxy, axis, POINT_DIAMETER) for axis in (width, height))
+    return width, height, np.where(galaxy, angle, 0.0)
 
 
 def object_colours(count: int) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -11,7 +10,8 @@ import numpy as np
 
 from probcat.image.alignment import Alignment, align_images, image_labels
 from probcat.model.background_names import LEVEL
-from probcat.samples.samples import Samples
+from probcat.numerics.shape_matrices import transformed
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
@@ -58,7 +58,7 @@ def _view(samples: Samples, image: Image, link: Alignment, label: str, number: i
     scale = np.asarray(scalars.get("flux_scale", 1.0))
     sources["flux"] = (np.asarray(flux) * link.flux_factor * scale[..., None]).astype(np.float32)
     if number > 0:
-        sources |= _seen_shapes(sources, affine[:, :2])
+        sources |= _shapes_after(sources, affine[:, :2])
     attrs = dict(samples.attrs)
     small, large = attrs["radii"][number]
     attrs |= {"band": image.band, "unit": str(image.unit), "psf_fwhm": float(image.psf.fwhm)}
@@ -77,24 +77,9 @@ def _own_scalars(scalars: Mapping[str, np.ndarray], label: str) -> dict[str, np.
     return {**scalars, **own}
 
 
-def _seen_shapes(sources: dict[str, np.ndarray], linear: np.ndarray) -> dict[str, np.ndarray]:
-    """Half-light radii and ellipticities after a linear map: S becomes A S A^T."""
-    g1, g2 = (np.asarray(sources[f"ellipticity_{i}"], np.float64) for i in (1, 2))
-    norm = g1**2 + g2**2
+def _shapes_after(sources: Mapping[str, np.ndarray], linear: np.ndarray) -> dict[str, np.ndarray]:
+    """Shape properties of sources after a linear map (2, 2) of the plane."""
+    shapes = np.stack([np.asarray(sources[name], np.float64) for name in SHAPE_NAMES])
     with np.errstate(invalid="ignore", divide="ignore"):
-        xx, xy, yy = (
-            part / (1.0 - norm) for part in (1 + norm + 2 * g1, 2 * g2, 1 + norm - 2 * g1)
-        )
-        (a, b), (c, d) = linear
-        new_xx = a * a * xx + 2 * a * b * xy + b * b * yy
-        new_xy = a * c * xx + (a * d + b * c) * xy + b * d * yy
-        new_yy = c * c * xx + 2 * c * d * xy + d * d * yy
-        root = abs(a * d - b * c)
-        divisor = new_xx + new_yy + 2.0 * root
-        radius = np.asarray(sources["half_light_radius"], np.float64) * math.sqrt(root)
-        found = {
-            "half_light_radius": radius,
-            "ellipticity_1": (new_xx - new_yy) / divisor,
-            "ellipticity_2": 2.0 * new_xy / divisor,
-        }
-    return {name: values.astype(np.float32) for name, values in found.items()}
+        found = transformed(shapes, linear)
+    return {name: v.astype(np.float32) for name, v in zip(SHAPE_NAMES, found, strict=True)}
