@@ -14,12 +14,13 @@ from probcat.catalog.netcdf import CatalogArrays, read_arrays, write_arrays
 from probcat.catalog.substructure import fold_substructure
 from probcat.catalog.table import alternatives_table, objects_table
 from probcat.errors import InputError
+from probcat.samples.per_image import check_images
 from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from astropy.table import Table
-    from astropy.wcs import WCS
 
+    from probcat.image.image import Image
     from probcat.samples.samples import Samples
 
 
@@ -235,36 +236,33 @@ class CondensedCatalog:
         """Copy with columns added or replaced, each of shape (n,)."""
         return replace(self, columns={**self.columns, **columns})
 
-    def to_table(
-        self,
-        wcs: WCS | None = None,
-        zero_point: float | None = None,
-        band: str = "",
-        unit: str = "",
-        zero_points: Mapping[str, float] | None = None,
-    ) -> Table:
-        """Give the objects as an astropy table with units.
+    def to_table(self, images: Image | Sequence[Image] | None = None) -> Table:
+        """Return the objects as an astropy table with units, the columns of ``catalog.fits``.
 
         Parameters
         ----------
-        wcs : astropy.wcs.WCS, optional
-            Adds `ra` and `dec`, degrees.
-        zero_point : float, optional
-            Magnitude of one unit of flux; adds `mag_<band>` and `mag_<band>_err`.
-        band : str
-            Ends the names of fluxes and magnitudes: `flux_r`.
-        unit : str
-            Unit of flux.
-        zero_points : mapping of str to float, optional
-            Those of further bands, by band.
+        images : Image or sequence of Image, optional
+            The image that was sampled; if several were sampled, all of them in the same order.
+            Their bands name the columns of fluxes (``flux_r``). The first one gives the
+            unit of flux and, if it has a WCS, celestial positions; zero points give magnitudes
+            (``mag_r``), which are NaN in a band without one.
 
         Returns
         -------
         astropy.table.Table
-            One row an object. `meta` holds how they were found, under FITS keywords.
+            One row for each object; `meta` holds how they were found, under FITS keywords. Without
+            images there are no units of flux, magnitudes or celestial positions.
+
+        Raises
+        ------
+        InputError
+            If the images are not those that were sampled.
         """
+        if images is not None:
+            check_images(self.attrs.get("images", {}), images)
+            images = list(images) if isinstance(images, Sequence) else [images]
         attrs = {**self.attrs, "num_unassigned": self.num_unassigned}
-        return objects_table(self.columns, attrs, wcs, zero_point, band, unit, zero_points or {})
+        return objects_table(self.columns, attrs, images or ())
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write the catalog and its members as netCDF.

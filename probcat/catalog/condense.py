@@ -14,6 +14,7 @@ from probcat.catalog.mixture import Points, Scales
 from probcat.catalog.statistics import chain_disagreement, covariances, describe
 from probcat.catalog.substructure import find_substructure, fold_substructure
 from probcat.errors import InputError
+from probcat.samples.per_image import image_record
 from probcat.samples.samples import FLOAT_NAMES, SHAPE_NAMES, Samples
 
 __all__ = ["METHODS", "CondensedCatalog", "condense"]
@@ -91,6 +92,7 @@ def condense(
     else:
         raise InputError(f'unknown method {method!r}: use "mixture" or "greedy"')
     about = {"method": method, "radius": radius, "min_prob": min_prob, "substructure": substructure}
+    about["images"] = image_record(samples.attrs)
     catalog = _collect(samples, flat, label, about)
     return catalog if part_of is None else _with_parts(catalog, part_of)
 

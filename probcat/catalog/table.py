@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.catalog.alternatives import configurations, draws_by_row
 from probcat.catalog.statistics import SUFFIXES
+from probcat.errors import InputError
 from probcat.numerics.shape_matrices import matrix_elements
 from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
+
+    from probcat.image.image import Image
 
 # FITS header keywords have at most eight characters.
 _FITS_KEYWORDS = {
@@ -49,26 +52,46 @@ _LINKS = ("num_components", "alternative_group", "num_alternatives", "blend_id",
 _QUALITY = ("rhat", "flags")
 
 
+def flux_column(band: str) -> str:
+    """Return the name of the column of fluxes in a band.
+
+    Parameters
+    ----------
+    band : str
+        Name of the band; may be empty.
+
+    Returns
+    -------
+    str
+        Such as ``flux_r``; characters other than letters and digits become underscores.
+    """
+    name = "".join(letter if letter.isalnum() else "_" for letter in band)
+    return f"flux_{name}" if name else "flux"
+
+
 def objects_table(
-    catalog: Mapping[str, np.ndarray],
-    attrs: Mapping[str, Any],
-    wcs: WCS | None,
-    zero_point: float | None,
-    band: str,
-    unit: str,
-    zero_points: Mapping[str, float],
+    catalog: Mapping[str, np.ndarray], attrs: Mapping[str, Any], images: Sequence[Image]
 ) -> Table:
-    """Give objects as a table; see `probcat.CondensedCatalog.to_table`."""
+    """Return objects as a table; see `probcat.CondensedCatalog.to_table`."""
     from astropy.table import Column, Table
     from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
-    table = Table(meta={_FITS_KEYWORDS.get(key, key): value for key, value in attrs.items()})
-    light = _flux_unit(unit)
+    meta = {_FITS_KEYWORDS[key]: value for key, value in attrs.items() if key in _FITS_KEYWORDS}
+    table = Table(meta=meta)
+    wcs = images[0].wcs if images else None
     fluxes = ["flux", *further_fluxes(catalog)]
-    called = {"flux": f"flux_{band}" if band else "flux"}
+    # The first flux is that of the first image's band.
+    called = {name: flux_column(name.removeprefix("flux_")) for name in fluxes[1:]}
+    called["flux"] = flux_column(images[0].band if images else "")
     joint = ("x", "y", *fluxes)
-    unit_of = dict.fromkeys(fluxes, light) | dict.fromkeys(("x", "y"), "pix")
-    unit_of["half_light_radius"] = "pix"
+    leaders = _first_of_bands(images)
+    lacking = [column for column in called.values() if images and column not in leaders]
+    if lacking:
+        raise InputError(
+            f"no image of the band of {', '.join(lacking)}; pass all that were sampled"
+        )
+    unit_of = {name: _flux_unit(leaders[called[name]].unit) for name in fluxes if images}
+    unit_of |= dict.fromkeys(("x", "y", "half_light_radius"), "pix")
 
     def add(name: str, values: np.ndarray, column_unit: Any = "") -> None:
         text = describe_column(name)
@@ -84,15 +107,17 @@ def objects_table(
             add(name, values, "" if name.endswith("corr") else "deg")
         table.meta["RADESYS"] = wcs_to_celestial_frame(wcs).name.upper()
         table.meta["PIXSCALE"] = 3600.0 * float(np.sqrt(proj_plane_pixel_area(wcs.celestial)))
-    points = {"flux": zero_point} | {f"flux_{key}": value for key, value in zero_points.items()}
     for name in fluxes:
-        new = called.setdefault(name, name)
-        add(new, catalog[name], light)
-        add(f"{new}_err", catalog[f"{name}_err"], light)
-        point = points.get(name)
-        if point is not None:
-            mag = new.replace("flux", "mag", 1)
-            add(mag, point - 2.5 * np.log10(catalog[name]), "mag")
+        add(called[name], catalog[name], unit_of.get(name, ""))
+        add(f"{called[name]}_err", catalog[f"{name}_err"], unit_of.get(name, ""))
+        if images:
+            zero_point = leaders[called[name]].zero_point
+            mag = called[name].replace("flux", "mag", 1)
+            add(
+                mag,
+                (np.nan if zero_point is None else zero_point) - 2.5 * np.log10(catalog[name]),
+                "mag",
+            )
             error = 2.5 / np.log(10.0) * catalog[f"{name}_err"] / catalog[name]
             add(f"{mag}_err", error, "mag")
     for name in (*_PLAIN, *(one for one in (*_LINKS, *_QUALITY) if one in catalog)):
@@ -110,8 +135,17 @@ def objects_table(
     for i, one in enumerate(joint):
         for other in joint[i + 1 :]:
             both = f"{called.get(one, one)}_{called.get(other, other)}_cov"
-            add(both, catalog[f"{one}_{other}_cov"], _product(unit_of[one], unit_of[other]))
+            add(
+                both,
+                catalog[f"{one}_{other}_cov"],
+                _product(unit_of.get(one, ""), unit_of.get(other, "")),
+            )
     return table
+
+
+def _first_of_bands(images: Sequence[Image]) -> dict[str, Image]:
+    """First image of every band, which sets unit and zero point, by the column of its fluxes."""
+    return {flux_column(image.band): image for image in reversed(images)}
 
 
 def alternatives_table(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from probcat.pixels.model_image import (
     default_renderer,
     thin_draws,
 )
+from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import Samples
 
 if TYPE_CHECKING:
@@ -32,67 +34,121 @@ __all__ = ["Assignment", "assign_pixels", "pixel_noise"]
 _STEP = 8
 
 
+@overload
 def assign_pixels(
     samples: Samples,
     catalog: CondensedCatalog,
-    image: Image,
+    images: Image,
+    renderer: Renderer | None = None,
+    *,
+    max_draws: int = ...,
+    max_memory: float = ...,
+    subtracted_sky: Any = ...,
+) -> Assignment: ...
+
+
+@overload
+def assign_pixels(
+    samples: Samples,
+    catalog: CondensedCatalog,
+    images: Sequence[Image],
+    renderer: None = None,
+    *,
+    max_draws: int = ...,
+    max_memory: float = ...,
+    subtracted_sky: Any = ...,
+) -> list[Assignment]: ...
+
+
+def assign_pixels(
+    samples: Samples,
+    catalog: CondensedCatalog,
+    images: Image | Sequence[Image],
     renderer: Renderer | None = None,
     *,
     max_draws: int = 200,
     max_memory: float = 1024.0,
     subtracted_sky: Any = 0.0,
-) -> Assignment:
-    """Compute who owns the light of every pixel.
+) -> Assignment | list[Assignment]:
+    """Compute the probability that each object owns the light of each pixel.
 
-    Every draw is rendered source by source; light that a stamp holds below zero is taken as
-    none. A source's share of a pixel's light is its light over that of all sources. Its share of
-    the photons is its light over that of all sources and the background, which below zero is
-    none as well; where a draw has neither, the pixel is the background's.
+    Each draw is rendered source by source; negative light of a stamp counts as none. A source's
+    share of a pixel's light is its light divided by that of all sources. Its share of the photons
+    is its light divided by that of all sources and the background, where a negative background
+    also counts as none; if a draw has neither, the pixel belongs to the background.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     catalog : CondensedCatalog
-        Condensed from these very samples.
-    image : Image
-        Gives the pixels' noise. Where a variance cannot be used, the median of the others
-        stands in.
+        Catalog that was condensed from these samples.
+    images : Image or sequence of Image
+        The image that was sampled; if several were sampled, all of them in the same order.
     renderer : Renderer, optional
-        By default that of the image's PSF.
+        Renderer of a single image; by default that of the image's PSF.
     max_draws : int
-        Evenly spaced draws that are used.
+        Number of evenly spaced draws to use.
     max_memory : float
-        MiB on the device for maps of objects. The samples are gone through once if all maps
-        fit, and once for every group of objects that does.
+        Memory in MiB on the device for maps of objects. If the maps need more, objects are
+        processed in groups, with one pass over the draws for each.
     subtracted_sky : float or array_like, shape (ny, nx)
-        Level that was taken off the image before, in its unit: it counts as background of the
-        photons. In an image without its sky and without this, photons are nearly all of sources.
+        Level that was subtracted from the image before, in the image's unit; it counts as
+        background when photons are shared. In an image without its sky, sources own nearly all
+        photons unless this level is given. For several images a number, or a list with one level
+        for each.
 
     Returns
     -------
-    Assignment
+    Assignment or list of Assignment
+        Maps of the image; for a sequence of images a list, each in the pixels of its image.
 
     Raises
     ------
     InputError
-        If the catalog is not of these samples, or a setting is not positive.
+        If the catalog is not of these samples, the images are not those that were sampled, or
+        an option is out of range.
     """
     if catalog.members.shape != samples.sources["active"].shape:
         raise InputError("these are not the samples that the catalog was condensed from")
     if max_draws < 1 or max_memory <= 0:
         raise InputError("max_draws and max_memory must be positive")
-    renderer = default_renderer(samples, image) if renderer is None else renderer
-    chosen = choose_draws(samples, max_draws)
+
+    def assign(own: Samples, image: Image, sky: Any) -> Assignment:
+        made = default_renderer(own, image) if renderer is None else renderer
+        sky = _sky(sky, image.shape)
+        return _assign(own, catalog, image, made, sky, (max_draws, max_memory))
+
+    if not isinstance(images, Sequence):
+        return assign(*of_one_image(samples, images), subtracted_sky)
+    if renderer is not None:
+        raise InputError("a renderer can be given for a single image only")
+    listed = isinstance(subtracted_sky, list | tuple)
+    skies = list(subtracted_sky) if listed else [subtracted_sky] * len(images)
+    if len(skies) != len(images):
+        raise InputError(f"{len(skies)} levels in subtracted_sky for {len(images)} images")
+    own = samples_per_image(samples, images)
+    return [assign(*each) for each in zip(own, images, skies, strict=True)]
+
+
+def _assign(
+    samples: Samples,
+    catalog: CondensedCatalog,
+    image: Image,
+    renderer: Renderer,
+    sky: np.ndarray,
+    limits: tuple[int, float],
+) -> Assignment:
+    """Assign the pixels of one image, with samples in its pixels; limits are draws and MiB."""
+    chosen = choose_draws(samples, limits[0])
     draws = _padded(thin_draws(samples, chosen))
     owners = catalog.owners.reshape(-1, samples.capacity)[chosen]
     extra = np.asarray(draws.x).shape[1] - owners.shape[1]
     owners = np.pad(owners, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
     origins, size = _windows(corners, side, owners, len(catalog))
-    scenery = Scenery(
-        pixel_noise(image), _sky(subtracted_sky, image.shape), background_of(samples, image)
-    )
-    shares = _share_out((side, size), renderer, draws, owners, origins, scenery, max_memory)
+    scenery = Scenery(pixel_noise(image), sky, background_of(samples, image))
+    shares = _share_out((side, size), renderer, draws, owners, origins, scenery, limits[1])
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
         object_ids=np.asarray(catalog["object_id"]),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.model.background import Terms, background_terms
 from probcat.model.background_names import LEVEL
+from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
 if TYPE_CHECKING:
@@ -53,25 +55,62 @@ class PosteriorModel(NamedTuple):
     residual: np.ndarray
 
 
+@overload
 def posterior_model(
-    samples: Samples, image: Image, renderer: Renderer | None = None, *, max_draws: int = 200
-) -> PosteriorModel:
-    """Average the rendered draws.
+    samples: Samples, images: Image, renderer: Renderer | None = None, *, max_draws: int = 200
+) -> PosteriorModel: ...
+
+
+@overload
+def posterior_model(
+    samples: Samples, images: Sequence[Image], renderer: None = None, *, max_draws: int = 200
+) -> list[PosteriorModel]: ...
+
+
+def posterior_model(
+    samples: Samples,
+    images: Image | Sequence[Image],
+    renderer: Renderer | None = None,
+    *,
+    max_draws: int = 200,
+) -> PosteriorModel | list[PosteriorModel]:
+    """Compute the posterior mean of the model of an image, and its residual.
 
     Parameters
     ----------
     samples : Samples
-    image : Image
+        Draws from the posterior.
+    images : Image or sequence of Image
+        The image that was sampled; if several were sampled, all of them in the same order.
     renderer : Renderer, optional
-        By default that of the image's PSF.
+        Renderer of a single image; by default that of the image's PSF.
     max_draws : int
-        Evenly spaced draws that are used.
+        Number of evenly spaced draws to use.
 
     Returns
     -------
-    PosteriorModel
+    PosteriorModel or list of PosteriorModel
+        Model of the image; for a sequence of images a list, each in the pixels of its image.
+
+    Raises
+    ------
+    InputError
+        If the images are not those that were sampled, or there are no draws.
     """
-    renderer = default_renderer(samples, image) if renderer is None else renderer
+    if not isinstance(images, Sequence):
+        samples, image = of_one_image(samples, images)
+        renderer = default_renderer(samples, image) if renderer is None else renderer
+        return _model(samples, image, renderer, max_draws)
+    if renderer is not None:
+        raise InputError("a renderer can be given for a single image only")
+    return [
+        _model(own, image, default_renderer(own, image), max_draws)
+        for own, image in zip(samples_per_image(samples, images), images, strict=True)
+    ]
+
+
+def _model(samples: Samples, image: Image, renderer: Renderer, max_draws: int) -> PosteriorModel:
+    """Average the rendered draws of one image."""
     draws = thin_draws(samples, choose_draws(samples, max_draws))
 
     terms = background_of(samples, image)

@@ -62,8 +62,7 @@ def write_results(
         columns = {**found, **columns}
     catalog = catalog.with_columns(columns)
     cards = provenance(config, images[0], summary) | flag_cards()
-    table = catalog_table(catalog, images)
-    write_catalog(out / CATALOG, table, cards)
+    write_catalog(out / CATALOG, catalog.to_table(images), cards)
     write_alternatives(out / ALTERNATIVES, catalog.alternatives_table(), cards)
     catalog.to_netcdf(out / MEMBERS)
     return summary
@@ -106,30 +105,6 @@ def _write_image_results(
 
 def _labelled(path: Path, label: str) -> Path:
     return path.with_name(f"{path.stem}{label}{path.suffix}")
-
-
-def catalog_table(catalog: CondensedCatalog, images: Sequence[Image]) -> Any:
-    """Give the condensed catalog in the columns of ``catalog.fits``.
-
-    Parameters
-    ----------
-    catalog : CondensedCatalog
-        Objects.
-    images : sequence of Image
-        Give bands, unit, WCS and zero points; without a zero point magnitudes are NaN.
-
-    Returns
-    -------
-    astropy.table.Table
-    """
-    image = images[0]
-    points = {
-        one.band: float("nan") if one.zero_point is None else one.zero_point
-        for one in reversed(images)
-    }
-    first = points.pop(image.band)
-    band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
-    return catalog.to_table(image.wcs, first, band, image.unit, points)
 
 
 def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:

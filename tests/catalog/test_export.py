@@ -16,7 +16,7 @@ from probcat.errors import InputError
 from probcat.pixels.flags import flag_cards
 from probcat.run.cli import main
 from probcat.run.export import export_run
-from tests.catalog.test_condense import samples_from_draws
+from tests.catalog.test_condense import make_image, samples_from_draws
 
 READERS = {
     "ecsv": "ascii.ecsv",
@@ -46,7 +46,7 @@ def run(tmp_path):
         draws.append(draw + ([(14.0, 20.0, 300.0 + rng.normal())] if number % 10 < 3 else []))
     catalog = condense(samples_from_draws(draws))
     catalog = catalog.with_columns({"flags": np.zeros(3, np.int32)})
-    table = catalog.to_table(make_wcs(), 27.0, "r", "adu")
+    table = catalog.to_table(make_image("r", make_wcs(), 27.0, "adu"))
     cards = {"SEED": (4, "seed"), **flag_cards()}
     write_catalog(tmp_path / "catalog.fits", table, cards)
     return tmp_path

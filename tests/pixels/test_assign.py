@@ -173,7 +173,7 @@ def test_maps_equal_a_direct_count(num_objects, max_memory, parts):
     expected, _ = count_directly(samples, catalog, image, renderer)
     for kind in KINDS:
         for row, object_id in enumerate(catalog["object_id"]):
-            found = assignment.map(object_id, kind, band="r")
+            found = assignment.map(object_id, kind)
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected[kind][row], atol=2e-5)
         np.testing.assert_allclose(assignment.unassigned[kind], expected[kind][-1], atol=2e-5)
@@ -236,7 +236,7 @@ def test_samples_without_sources_give_empty_maps():
     np.testing.assert_array_equal(assignment.background, 1.0)
 
 
-def test_unknown_object_kind_or_band_is_refused():
+def test_unknown_object_or_kind_is_refused():
     stamps = {kind: np.ones((1, 3, 3), np.float32) for kind in KINDS}
     blank = {kind: np.zeros((5, 6), np.float32) for kind in KINDS}
     assignment = Assignment(np.array([7]), np.array([[-1, 4]]), stamps, blank, (5, 6), "r")
@@ -246,7 +246,6 @@ def test_unknown_object_kind_or_band_is_refused():
     for arguments, message in (
         ((8,), "no object 8"),
         ((7, "mass"), "kind"),
-        ((7, "light", "g"), "band"),
     ):
         with pytest.raises(InputError, match=message):
             assignment.map(*arguments)

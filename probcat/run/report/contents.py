@@ -207,7 +207,5 @@ def _read_image(
         raise InputError(_stale(path[MODEL], directory))
     columns = catalog.member_means(samples, ("x", "y", *SHAPE_NAMES))
     columns["prob_star"] = np.asarray(catalog["prob_star"])
-    shapes = zip(
-        ("width", "height", "angle"), outlines(columns, np.arange(len(catalog))), strict=True
-    )
-    return ImageContents(label, image, alignment, assignment, model, columns | dict(shapes))
+    columns |= dict(zip(("width", "height", "angle"), outlines(columns), strict=True))
+    return ImageContents(label, image, alignment, assignment, model, columns)

@@ -131,7 +131,7 @@ def _settings(run: RunContents) -> str:
 def _provenance(run: RunContents, names: list[str]) -> list[tuple[str, str]]:
     """Tell where the samples come from."""
     attrs = run.samples.attrs
-    catalog = {key: value for key, value in run.catalog.attrs.items() if value is not None}
+    catalog = {key: v for key, v in run.catalog.attrs.items() if key != "images"}
     rows = [
         ("inputs", ", ".join(dict.fromkeys(names))),
         ("run", str(run.directory.resolve())),
