@@ -18,8 +18,10 @@ from probcat.pixels.model_image import (
     background_of,
     choose_draws,
     default_renderer,
+    mean_light,
     thin_draws,
 )
+from probcat.pixels.noise import depends_on_light, pixel_noise
 from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import Samples
 
@@ -147,7 +149,11 @@ def _assign(
     owners = np.pad(owners, ((0, 0), (0, extra)), constant_values=-1)
     corners, side = stamp_corners(renderer, draws)
     origins, size = _windows(corners, side, owners, len(catalog))
-    scenery = Scenery(pixel_noise(image), sky, background_of(samples, image))
+    light = None
+    if depends_on_light(image, samples):
+        light = mean_light(samples, image, renderer, limits[0])
+    noise = pixel_noise(image, samples, light)
+    scenery = Scenery(noise, sky, background_of(samples, image))
     shares = _share_out((side, size), renderer, draws, owners, origins, scenery, limits[1])
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
@@ -157,7 +163,7 @@ def _assign(
         unassigned=shares.rest,
         shape=image.shape,
         band=image.band,
-        snr_squared=np.where(used, (shares.light / scenery.noise) ** 2, 0.0).astype(np.float32),
+        snr_squared=np.where(used, (shares.light / noise) ** 2, 0.0).astype(np.float32),
         wcs=getattr(image, "wcs", None),
     )
     return _with_background(assignment)
@@ -279,13 +285,3 @@ def _slots(owners: np.ndarray, rows: tuple[int, int]) -> np.ndarray:
     slots = np.full((len(owners), rows[1] - rows[0], most), owners.shape[1], dtype=np.int32)
     slots[draw[order], row[order], place] = source[order]
     return slots
-
-
-def pixel_noise(image: Image) -> np.ndarray:
-    """Give every pixel a standard deviation, float32; the median where the weight is zero."""
-    weight = np.asarray(image.weight)
-    good = weight > 0
-    sigma = np.ones(weight.shape, dtype=np.float32)
-    sigma[good] = 1.0 / np.sqrt(weight[good])
-    sigma[~good] = np.median(sigma[good]) if good.any() else np.inf
-    return sigma

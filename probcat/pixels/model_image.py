@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.model.background import Terms, background_terms
 from probcat.model.background_names import LEVEL
+from probcat.pixels.noise import pixel_noise
 from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
@@ -110,32 +112,52 @@ def posterior_model(
 
 
 def _model(samples: Samples, image: Image, renderer: Renderer, max_draws: int) -> PosteriorModel:
-    """Average the rendered draws of one image."""
-    draws = thin_draws(samples, choose_draws(samples, max_draws))
+    """Model of one image, with samples in its pixels."""
+    mean, std, background = _moments(samples, image, renderer, max_draws)
+    noise = pixel_noise(image, samples, mean - background)
+    residual = np.where(image.weight > 0, (image.clean_data - mean) / noise, np.nan)
+    return PosteriorModel(mean, std, residual.astype(np.float32))
 
+
+def mean_light(
+    samples: Samples, image: Image, renderer: Renderer, max_draws: int = 200
+) -> np.ndarray:
+    """Return the posterior mean of the light of all sources of one image, float32 (ny, nx)."""
+    mean, _, background = _moments(samples, image, renderer, max_draws)
+    return mean - background
+
+
+def _moments(
+    samples: Samples, image: Image, renderer: Renderer, max_draws: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the rendered draws, and the mean background."""
+    draws = thin_draws(samples, choose_draws(samples, max_draws))
     terms = background_of(samples, image)
+    arguments = (renderer, terms, jax.tree.map(jnp.asarray, draws))
+    mean, std = map(np.asarray, _moments_of_draws(image.shape, *arguments))
+    return mean, std, np.asarray(terms.image(jnp.asarray(draws.background.mean(axis=0))))
+
+
+@partial(jax.jit, static_argnums=0)
+def _moments_of_draws(
+    shape: tuple[int, int], renderer: Renderer, terms: Terms, draws: RenderSources
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of the images of all draws."""
 
     def render(draw: RenderSources) -> jax.Array:
-        return renderer.image(*draw[:-1], image.shape) + terms.image(draw.background)
+        return renderer.image(*draw[:-1], shape) + terms.image(draw.background)
 
-    @jax.jit
-    def moments(draws: RenderSources) -> tuple[jax.Array, jax.Array]:
-        # Deviations from one draw keep the variance clear of float32 cancellation.
-        reference = render(jax.tree.map(lambda values: values[0], draws))
+    # Deviations from one draw avoid cancellation in single precision.
+    reference = render(jax.tree.map(lambda values: values[0], draws))
 
-        def step(sums: tuple[jax.Array, jax.Array], draw: RenderSources) -> tuple[Any, None]:
-            deviation = render(draw) - reference
-            return (sums[0] + deviation, sums[1] + deviation**2), None
+    def step(sums: tuple[jax.Array, jax.Array], draw: RenderSources) -> tuple[Any, None]:
+        deviation = render(draw) - reference
+        return (sums[0] + deviation, sums[1] + deviation**2), None
 
-        zero = jnp.zeros(image.shape, jnp.float32)
-        first, second = jax.lax.scan(step, (zero, zero), draws)[0]
-        first, second = first / len(draws.x), second / len(draws.x)
-        return reference + first, jnp.sqrt(jnp.maximum(second - first**2, 0.0))
-
-    mean, std = map(np.asarray, moments(jax.tree.map(jnp.asarray, draws)))
-    sky = np.asarray(terms.image(jnp.asarray(draws.background.mean(axis=0))))
-    residual = (image.clean_data - mean) / noise_of(samples, image, mean - sky)
-    return PosteriorModel(mean, std, residual.astype(np.float32))
+    zero = jnp.zeros(shape, jnp.float32)
+    first, second = jax.lax.scan(step, (zero, zero), draws)[0]
+    first, second = first / len(draws.x), second / len(draws.x)
+    return reference + first, jnp.sqrt(jnp.maximum(second - first**2, 0.0))
 
 
 def mean_background(samples: Samples, image: Image) -> np.ndarray:
@@ -143,34 +165,6 @@ def mean_background(samples: Samples, image: Image) -> np.ndarray:
     total = samples.num_chains * samples.num_draws
     terms = thin_draws(samples, np.arange(total)).background.mean(axis=0)
     return np.asarray(background_of(samples, image).image(jnp.asarray(terms)))
-
-
-def noise_of(samples: Samples, image: Image, light: np.ndarray) -> np.ndarray:
-    """Give the standard deviation of every pixel, NaN where it weighs nothing.
-
-    Parameters
-    ----------
-    samples : Samples
-        Posterior means of the PSF's error and the scale of the noise are used.
-    image : Image
-    light : ndarray, shape (ny, nx)
-        Of all sources.
-
-    Returns
-    -------
-    ndarray, shape (ny, nx)
-    """
-    error, scale = (
-        float(np.mean(samples.scalars[name])) if name in samples.scalars else constant
-        for name, constant in (
-            ("psf_error_floor", float(samples.attrs.get("psf_error_floor") or 0.0)),
-            ("noise_scale", 1.0),
-        )
-    )
-    light = np.maximum(light, 0.0)
-    good = image.weight > 0
-    base = np.where(good, 1.0 / np.where(good, image.weight, 1.0), np.nan)
-    return np.sqrt(scale**2 * (base + image.photon_variance * light) + (error * light) ** 2)
 
 
 def background_of(samples: Samples, image: Image) -> Terms:

@@ -88,7 +88,8 @@ def _write_image_results(
     assignment = assign_pixels(
         samples, catalog, image, **_options_of(assign_pixels, config.catalog)
     )
-    model = posterior_model(samples, image)
+    # The same draws, so that noise of maps and residuals is the same.
+    model = posterior_model(samples, image, **_options_of(posterior_model, config.catalog))
     write_assignment(_labelled(out / ASSIGNMENT, label), assignment, cards)
     write_model(_labelled(out / MODEL, label), image, model, cards)
     if first:

@@ -20,6 +20,7 @@ from probcat.pixels.assignment import Assignment
 from probcat.pixels.combine_bands import combine
 from probcat.pixels.fits import read_assignment, write_assignment
 from probcat.pixels.model_image import posterior_model
+from probcat.pixels.noise import pixel_noise
 from probcat.pixels.run_lengths import encode_mask
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
@@ -270,6 +271,51 @@ def test_sky_that_was_taken_off_owns_photons():
     for sky, message in ((np.ones(3), "shape"), (np.nan, "finite")):
         with pytest.raises(InputError, match=message):
             assign_pixels(samples, catalog, image, renderer, subtracted_sky=sky)
+
+
+@pytest.mark.parametrize("kind", ["noise_scale", "psf_error_floor", "fixed_error", "photons"])
+def test_noise_of_maps_is_that_of_the_residuals(kind):
+    """With the noise of the residuals as that of the image, all maps are the same."""
+    image, samples, renderer = make_image(), make_samples(), GaussianRenderer()
+    catalog = link_at_random(samples, 5)
+    plain = assign_pixels(samples, catalog, image, renderer)
+    sampled = {"noise_scale": 2.0, "psf_error_floor": 0.4}.get(kind)
+    if sampled is not None:
+        scalars = {**samples.scalars, kind: np.full((2, samples.num_draws), sampled)}
+        noisy, image_of = replace(samples, scalars=scalars), image
+    elif kind == "fixed_error":
+        noisy, image_of = replace(samples, attrs={"psf_error_floor": 0.4}), image
+    else:
+        noisy, image_of = samples, SimpleNamespace(**{**vars(image), "photon_variance": 3.0})
+    model = posterior_model(noisy, image_of, renderer)
+    good = image.weight > 0
+    noise = np.ones(image.shape)
+    noise[good] = ((image.clean_data - model.mean) / model.residual)[good]
+    assert np.sqrt(image.weight[good]) @ noise[good] > 1.1 * good.sum()
+    found = assign_pixels(noisy, catalog, image_of, renderer)
+    weight = np.where(good, 1.0 / noise**2, 0.0).astype(np.float32)
+    expected = assign_pixels(
+        samples, catalog, SimpleNamespace(**{**vars(image), "weight": weight}), renderer
+    )
+    np.testing.assert_allclose(found.snr_squared, expected.snr_squared, rtol=2e-4, atol=1e-6)
+    for name in KINDS:
+        np.testing.assert_allclose(found.stamps[name], expected.stamps[name], atol=1e-5)
+    areas = [one.stamps["footprint"].sum() for one in (plain, found)]
+    assert areas[1] < 0.95 * areas[0]
+    bright = plain.snr_squared > 25.0
+    assert (found.snr_squared[bright] < 0.8 * plain.snr_squared[bright]).all()
+    if kind == "noise_scale":
+        np.testing.assert_allclose(found.snr_squared, plain.snr_squared / 4.0, rtol=1e-5)
+
+
+def test_noise_without_samples_is_that_of_the_weights():
+    image = make_image()
+    good = image.weight > 0
+    found = pixel_noise(image)
+    np.testing.assert_allclose(found[good], image.weight[good] ** -0.5, rtol=1e-6)
+    assert found[3, 4] == np.median(found[good])
+    image.weight[:] = 0.0
+    assert np.isinf(pixel_noise(image)).all()
 
 
 def test_many_scenes_share_one_program():
