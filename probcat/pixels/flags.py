@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probcat.samples.diagnostics import diagnose
-
 if TYPE_CHECKING:
     from probcat.catalog.catalog import CondensedCatalog
     from probcat.image.image import Image
     from probcat.pixels.blends import Footprints
-    from probcat.samples.samples import Samples
+    from probcat.samples.diagnostics import Diagnostics
 
 _WORST_RHAT = 1.2
 
@@ -48,27 +45,24 @@ def flag_cards() -> dict[str, Any]:
     }
 
 
-def flag_run(samples: Samples, catalog: CondensedCatalog) -> np.ndarray:
-    """Give the bits that come from the samples, int32 (objects,).
+def flag_run(catalog: CondensedCatalog, diagnostics: Diagnostics) -> np.ndarray:
+    """Return the bits that come from the samples.
 
     Parameters
     ----------
-    samples : Samples
-        Their notes tell of arrays that were full; `probcat.samples.diagnostics.diagnose` of convergence.
     catalog : CondensedCatalog
-        Gives `rhat`.
+        Objects; their column `rhat` is used.
+    diagnostics : Diagnostics
+        Diagnostics of the samples that were condensed.
 
     Returns
     -------
     ndarray of int32, shape (objects,)
     """
     bits = Flag(0)
-    warmup = int(samples.attrs.get("num_warmup", 0))
-    for note in samples.attrs.get("notes", []):
-        found = re.search(r"full after (\d+) draws", note)
-        if found and int(found[1]) >= warmup:
-            bits |= Flag.CAPACITY
-    if not diagnose(samples).converged:
+    if diagnostics.full_arrays:
+        bits |= Flag.CAPACITY
+    if not diagnostics.converged:
         bits |= Flag.NOT_CONVERGED
     flags = np.full(len(catalog), int(bits), dtype=np.int32)
     flags[catalog["rhat"] > _WORST_RHAT] |= int(Flag.CHAINS_DISAGREE)

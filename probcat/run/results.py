@@ -48,11 +48,13 @@ def write_results(
     from probcat.catalog.condense import condense
     from probcat.catalog.fits import write_alternatives, write_catalog
     from probcat.pixels.flags import flag_cards, flag_run
+    from probcat.samples.diagnostics import diagnose
 
     catalog = condense(samples, **_options_of(condense, config.catalog))
-    summary = summarize(samples, catalog)
+    diagnostics = diagnose(samples)
+    summary = summarize(samples, catalog, diagnostics)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
-    columns = {"flags": flag_run(samples, catalog)}
+    columns = {"flags": flag_run(catalog, diagnostics)}
     for image, view, label in zip(images, samples_per_image(samples, images), labels, strict=True):
         own = provenance(config, image, summary)
         what = (label, own, image is images[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +34,9 @@ class Diagnostics:
     drift : ndarray, shape (n,)
         Mean of the second half of the draws less that of the first, in standard deviations.
     reasons : tuple of str
-        What speaks against convergence, a line each; empty if nothing does.
+        Arguments against convergence, one line each; empty if there are none.
+    full_arrays : bool
+        Whether an array of the sampler was full after warm-up, so that it had to be enlarged.
     """
 
     names: tuple[str, ...]
@@ -42,6 +46,7 @@ class Diagnostics:
     ess: np.ndarray
     drift: np.ndarray
     reasons: tuple[str, ...]
+    full_arrays: bool = False
 
     @property
     def converged(self) -> bool:
@@ -129,11 +134,12 @@ def diagnose(
     -------
     Diagnostics
     """
+    full = _full_arrays(samples.attrs)
     moving = {name: v for name, v in label_free(samples).items() if np.ptp(v) > 0}
     if not moving or samples.num_draws < _FEWEST_DRAWS:
         empty = np.zeros(0)
         reason = "too few draws to judge" if moving else "nothing varies between draws"
-        return Diagnostics((), empty, empty, empty, empty, empty, (reason,))
+        return Diagnostics((), empty, empty, empty, empty, empty, (reason,), full)
     values = np.stack(list(moving.values()))
     rhat, ess = _convergence(moving)
     std = values.std(axis=(1, 2))
@@ -152,7 +158,13 @@ def diagnose(
         if against:
             reasons.append(f"{name}: {', '.join(against)}")
     mean = values.mean(axis=(1, 2))
-    return Diagnostics(tuple(moving), mean, std, rhat, ess, drift, tuple(reasons))
+    return Diagnostics(tuple(moving), mean, std, rhat, ess, drift, tuple(reasons), full)
+
+
+def _full_arrays(attrs: Mapping[str, Any]) -> bool:
+    """Whether an array was enlarged after warm-up, by the numbers that the sampler recorded."""
+    warmup = int(attrs.get("num_warmup", 0))
+    return any(int(each["draw"]) >= warmup for each in attrs.get("grown", []))
 
 
 def _convergence(moving: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:

@@ -111,7 +111,9 @@ class Summary:
         return {key: card for key, card in cards.items() if math.isfinite(card[0])}
 
 
-def summarize(samples: Samples, catalog: Columns | None = None) -> Summary:
+def summarize(
+    samples: Samples, catalog: Columns | None = None, diagnostics: Diagnostics | None = None
+) -> Summary:
     """Sum up samples and, if there is one, their condensed catalog.
 
     Parameters
@@ -119,7 +121,9 @@ def summarize(samples: Samples, catalog: Columns | None = None) -> Summary:
     samples : Samples
         The draws.
     catalog : CondensedCatalog, optional
-        What they were condensed to; its column `prob_exist` is used.
+        Catalog that was condensed from them; its column `prob_exist` is used.
+    diagnostics : Diagnostics, optional
+        Diagnostics of the samples; by default they are computed.
 
     Returns
     -------
@@ -128,7 +132,7 @@ def summarize(samples: Samples, catalog: Columns | None = None) -> Summary:
     counts = samples.num_sources
     quantiles = np.quantile(counts, (0.5, *INTERVAL))
     chi2 = samples.scalars.get("chi2_per_pixel")
-    diagnostics = diagnose(samples)
+    diagnostics = diagnose(samples) if diagnostics is None else diagnostics
     return Summary(
         num_objects=None if catalog is None else int(np.sum(catalog["prob_exist"] > 0.5)),
         num_sources=(float(quantiles[0]), float(quantiles[1]), float(quantiles[2])),

@@ -14,11 +14,13 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
+from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.fits import write_alternatives
 from probcat.errors import InputError
 from probcat.pixels.accumulate import KINDS
 from probcat.pixels.assignment import Assignment
 from probcat.pixels.fits import read_assignment
+from probcat.pixels.flags import Flag
 from probcat.run.cli import main
 from probcat.run.config import read_config, write_config
 from probcat.run.files import ALTERNATIVES, MEMBERS, REPORT
@@ -326,6 +328,23 @@ def test_a_new_run_takes_the_old_page_away(tmp_path):
         (tmp_path / name).write_text("")
     _clear(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
+
+
+def test_convergence_is_judged_once_and_the_catalog_is_the_only_table(tmp_path, monkeypatch):
+    calls = []
+
+    def convergence(moving):
+        calls.append(len(moving))
+        return np.ones(len(moving)), np.full(len(moving), 500.0)
+
+    monkeypatch.setattr("probcat.samples.diagnostics._convergence", convergence)
+    run = make_run(tmp_path, monkeypatch, bands=("g",))
+    assert len(calls) == 1
+    # Warnings are errors here, such as that of several tables in a file.
+    table = Table.read(run / "catalog.fits")
+    assert len(table) == len(CondensedCatalog.from_netcdf(run / "members.nc")) == 4
+    assert (table["flags"] & Flag.NOT_CONVERGED == 0).all()
+    assert "configuration" in Table.read(run / "alternatives.fits").colnames
 
 
 def test_missing_bokeh_is_said(run, monkeypatch):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -20,9 +19,6 @@ if TYPE_CHECKING:
     from probcat.run.report.contents import RunContents
 
 _MOST_REASONS = 8
-_ORIGIN = re.compile(
-    r" \((given|default|from the images?)( and (given|default|from the images?))*\)"
-)
 
 
 def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
@@ -41,7 +37,7 @@ def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
         ``settings``, ``provenance``, ``limits``.
     """
     diagnostics = diagnose(run.samples)
-    summary = summarize(run.samples, run.catalog)
+    summary = summarize(run.samples, run.catalog, diagnostics)
     names = [Path(name).name for name in run.config.image["files"]]
     return {
         "heading": escape(", ".join(dict.fromkeys(names))),
@@ -113,8 +109,8 @@ def _settings(run: RunContents) -> str:
 
     images = [one.image for one in run.images]
     notes = [f"{image.name}: {note}" for image in images for note in image.notes]
-    # What of the prior was given and what came from the images, a finished run no longer knows.
-    prior = [_ORIGIN.sub("", line) for line in describe_prior(run.config.prior, {}, images)]
+    # A finished run does not record which parameters were given and which are of the images.
+    prior = describe_prior(run.config.prior, {}, images, origins=False)
     lines = [*notes, *describe_images(images), *prior]
     text = {
         "Images and prior": "\n".join(lines),
