@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from probcat.samples.samples import Samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CondensedCatalog:
     """Objects, the brightest first, and the sampled sources that each consists of.
 
@@ -59,6 +59,13 @@ class CondensedCatalog:
     num_unassigned: float
     attrs: Mapping[str, Any] = field(default_factory=dict)
     part_of: np.ndarray | None = None
+
+    def __repr__(self) -> str:
+        chains, draws, _ = self.members.shape
+        return (
+            f"<CondensedCatalog: {len(self)} objects of {chains} x {draws} draws, "
+            f"{len(self.columns)} columns>"
+        )
 
     def __len__(self) -> int:
         return len(self.columns["object_id"])

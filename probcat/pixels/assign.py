@@ -1,4 +1,4 @@
-"""Which object owns which pixel: probabilities from samples and their condensed catalog."""
+"""Probabilities that objects own pixels, from samples and their condensed catalog."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Assignment", "assign_pixels", "pixel_noise"]
 
-# Lengths are rounded up, so that scenes of one kind share compiled programs.
 _STEP = 8
+"""Lengths of arrays are multiples of this, so that similar scenes share compiled programs."""
 
 
 @overload
@@ -154,7 +154,7 @@ def _assign(
         light = mean_light(samples, image, renderer, limits[0])
     noise = pixel_noise(image, samples, light)
     scenery = Scenery(noise, sky, background_of(samples, image))
-    shares = _share_out((side, size), renderer, draws, owners, origins, scenery, limits[1])
+    shares = _sum_over_draws((side, size), renderer, draws, owners, origins, scenery, limits[1])
     used = np.asarray(image.weight) > 0
     assignment = Assignment(
         object_ids=np.asarray(catalog["object_id"]),
@@ -169,7 +169,7 @@ def _assign(
     return _with_background(assignment)
 
 
-def _share_out(
+def _sum_over_draws(
     sides: tuple[int, int],
     renderer: Renderer,
     draws: RenderSources,
@@ -178,9 +178,9 @@ def _share_out(
     scenery: Scenery,
     max_memory: float,
 ) -> Shares:
-    """Sum over draws, group by group of the objects."""
+    """Sum over draws, one group of objects after another."""
     size, number = sides[1], len(origins)
-    # Sums, what a draw adds to them, the object's own light and two cuts.
+    # Sums, the terms that a draw adds to them, the object's own light and two cut-outs.
     per_object = 4 * (2 * len(KINDS) + 3) * size * size
     room = max(1, int(max_memory * 2**20 // per_object))
     group = min(room, max(_STEP, 1 << max(number - 1, 0).bit_length()))
@@ -198,12 +198,12 @@ def _share_out(
         found = accumulate(sides, renderer, inputs, jnp.asarray(corner), scenery)
         for kind in KINDS:
             own[kind][start:stop] = np.asarray(found.own[kind])[: stop - start]
-    rest = {kind: np.asarray(values) for kind, values in found.rest.items()}
+    rest: dict[Any, Any] = {kind: np.asarray(values) for kind, values in found.rest.items()}
     return Shares(own, rest, np.asarray(found.background), np.asarray(found.light))
 
 
 def _with_background(assignment: Assignment) -> Assignment:
-    """Give the background what others leave of every pixel, so that all sum to one."""
+    """Assign to the background the rest of every pixel, so that all shares sum to one."""
     taken = assignment.unassigned["photon"].astype(np.float64)
     for row in range(len(assignment.object_ids)):
         assignment.add_to(taken, row, "photon")
@@ -211,7 +211,7 @@ def _with_background(assignment: Assignment) -> Assignment:
 
 
 def _padded(draws: RenderSources) -> RenderSources:
-    """Add slots without sources."""
+    """Add slots without sources, up to a multiple of `_STEP`."""
     extra = -draws.x.shape[1] % _STEP
 
     def pad(values: np.ndarray) -> np.ndarray:
@@ -226,17 +226,17 @@ def _padded(draws: RenderSources) -> RenderSources:
 
 
 def _rounded(slots: np.ndarray, none: int) -> np.ndarray:
-    """Add slots of nothing, one at least."""
+    """Add empty slots, at least one."""
     extra = _STEP - slots.shape[1] % _STEP
     return np.pad(slots, ((0, 0), (0, extra)), constant_values=none)
 
 
 def _sky(sky: Any, shape: tuple[int, int]) -> np.ndarray:
-    """Give every pixel the level that was taken off."""
+    """Level that was subtracted before, in every pixel."""
     values = np.asarray(sky, dtype=np.float32)
     if values.shape not in ((), shape):
         raise InputError(
-            f"subtracted_sky has shape {values.shape}; give a number or one for every pixel"
+            f"subtracted_sky has shape {values.shape}; give a number, or an array of shape {shape}"
         )
     if not np.isfinite(values).all():
         raise InputError("subtracted_sky must be finite")
@@ -246,42 +246,43 @@ def _sky(sky: Any, shape: tuple[int, int]) -> np.ndarray:
 def _windows(
     corners: np.ndarray, side: int, owners: np.ndarray, num_objects: int
 ) -> tuple[np.ndarray, int]:
-    """Choose where each object's stamp starts, and a side that holds all its sources' stamps."""
+    """Choose origins of the objects' stamps, and a side that holds the stamps of their sources."""
     draw, source = np.nonzero(owners >= 0)
     row, corner = owners[draw, source], corners[draw, source].astype(np.int64)
     low = np.full((num_objects, 2), np.iinfo(np.int64).max)
     high = np.full((num_objects, 2), np.iinfo(np.int64).min)
     np.minimum.at(low, row, corner)
     np.maximum.at(high, row, corner)
-    # An object may have no source among the draws that are used.
+    # An object may have no source in the draws that are used.
     low, high = np.where(low > high, 0, low), np.where(low > high, 0, high)
-    reach = int((high - low).max(initial=0))
-    return low, side + reach + -reach % _STEP
+    extent = int((high - low).max(initial=0))
+    return low, side + extent + -extent % _STEP
 
 
 def _slots(owners: np.ndarray, rows: tuple[int, int]) -> np.ndarray:
-    """List where each draw holds the sources of each object.
+    """List the slots of each object's sources in each draw.
 
     Parameters
     ----------
     owners : ndarray of int, shape (draws, sources)
         Object that each source belongs to, -1 for none.
     rows : tuple of int
-        Range of objects.
+        First object, and the one after the last.
 
     Returns
     -------
     ndarray of int32, shape (draws, objects, any number)
-        Source index; the number of sources where there is none. At least one for each object.
+        Index on the source axis; the number of sources where there is none. There is at least one
+        slot for each object.
     """
     draw, source = np.nonzero((owners >= rows[0]) & (owners < rows[1]))
     row = owners[draw, source] - rows[0]
     key = draw * (rows[1] - rows[0]) + row
     order = np.argsort(key, kind="stable")
     ordered = key[order]
-    place = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
-    # A power of two, so that scenes of one kind share compiled programs.
-    most = 1 << int(place.max(initial=0)).bit_length()
+    number = np.arange(len(ordered)) - np.searchsorted(ordered, ordered)
+    # A power of two, so that similar scenes share compiled programs.
+    most = 1 << int(number.max(initial=0)).bit_length()
     slots = np.full((len(owners), rows[1] - rows[0], most), owners.shape[1], dtype=np.int32)
-    slots[draw[order], row[order], place] = source[order]
+    slots[draw[order], row[order], number] = source[order]
     return slots

@@ -1,4 +1,4 @@
-"""What may be wrong with an object, as bits of one number."""
+"""Flags of objects as bits of one number."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from probcat.pixels.blends import Footprints
     from probcat.samples.diagnostics import Diagnostics
 
-_WORST_RHAT = 1.2
+_MAX_RHAT = 1.2
+"""Largest R-hat of an object's light that is not flagged."""
 
 
 class Flag(IntFlag):
-    """Bits of the column `flags`."""
+    """Bits of the column `flags`; their meanings are in `MEANINGS`."""
 
     EDGE = 1
     MASKED = 2
@@ -29,16 +30,17 @@ class Flag(IntFlag):
 
 MEANINGS = {
     Flag.EDGE: "footprint at the edge of an image",
-    Flag.MASKED: "unusable pixel in the footprint",
+    Flag.MASKED: "masked pixel in the footprint",
     Flag.SATURATED: "saturated pixel in the footprint",
     Flag.CAPACITY: "run: arrays were full after warm-up",
     Flag.NOT_CONVERGED: "run: not converged",
-    Flag.CHAINS_DISAGREE: f"R-hat of its light > {_WORST_RHAT:g}",
+    Flag.CHAINS_DISAGREE: f"R-hat of its light > {_MAX_RHAT:g}",
 }
+"""What a bit means."""
 
 
 def flag_cards() -> dict[str, Any]:
-    """Give the meanings of the bits as FITS keywords, ``FLAG<number>`` from 0."""
+    """Return names and meanings of the bits as FITS keywords, ``FLAG<number>`` from 0."""
     return {
         f"FLAG{flag.bit_length() - 1}": (flag.name, f"bit {int(flag)}: {meaning}")
         for flag, meaning in MEANINGS.items()
@@ -65,19 +67,22 @@ def flag_run(catalog: CondensedCatalog, diagnostics: Diagnostics) -> np.ndarray:
     if not diagnostics.converged:
         bits |= Flag.NOT_CONVERGED
     flags = np.full(len(catalog), int(bits), dtype=np.int32)
-    flags[catalog["rhat"] > _WORST_RHAT] |= int(Flag.CHAINS_DISAGREE)
+    flags[catalog["rhat"] > _MAX_RHAT] |= int(Flag.CHAINS_DISAGREE)
     return flags
 
 
 def flag_pixels(footprints: Footprints, image: Image, position: np.ndarray) -> np.ndarray:
-    """Give the bits that come from the pixels of one image, int32 (objects,).
+    """Return the bits that come from the pixels of one image.
 
     Parameters
     ----------
     footprints : Footprints
+        Footprints of the objects in the image.
     image : Image
+        Gives weights and saturated pixels.
     position : ndarray, shape (objects, 2)
-        x and y of the objects in the image; one whose centre is outside is at its edge.
+        Positions (x, y) of the objects in the image; an object with its centre outside the image
+        counts as at the edge.
 
     Returns
     -------

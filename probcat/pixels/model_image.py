@@ -1,4 +1,4 @@
-"""RenderSources as the renderer takes them, and the model image averaged over them."""
+"""The model of an image, averaged over rendered draws."""
 
 from __future__ import annotations
 
@@ -22,14 +22,25 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.model.renderer import Renderer
 
-# A point source has no shape; the renderer is given one that it can compute and discard.
 _NO_SHAPE = (1.0, 0.0, 0.0, 1.0)
+"""Shape of a point source, which the renderer can compute and discards."""
 
 
 class RenderSources(NamedTuple):
-    """Sources of thinned draws, leading axes (draw, source); fluxes are 0 where inactive.
+    """Sources of some draws as the renderer takes them, leading axes (draw, source).
 
-    The background has axes (draw, term), as `background_image` takes it.
+    Attributes
+    ----------
+    x, y : Array
+        Positions in pixels.
+    flux : Array
+        Fluxes in the image's unit; 0 where inactive.
+    shape : Array, shape (draw, source, 4)
+        Half-light radius, two ellipticity components and Sersic index; finite for points too.
+    extended, active : Array
+        Whether a source is extended, and whether a slot holds a source.
+    background : Array, shape (draw, term)
+        Coefficients of the background.
     """
 
     x: Any
@@ -44,12 +55,13 @@ class RenderSources(NamedTuple):
 class PosteriorModel(NamedTuple):
     """Model of an image, averaged over the posterior; arrays of shape (ny, nx).
 
-    Parameters
+    Attributes
     ----------
     mean, std : ndarray of float32
-        In the image's unit, background included.
+        Posterior mean and standard deviation in the image's unit, including the background.
     residual : ndarray of float32
-        (data - mean) in standard deviations of the noise, NaN where the pixel weighs nothing.
+        Data minus mean in standard deviations of the noise (`probcat.pixels.noise`); NaN where the
+        pixel has zero weight.
     """
 
     mean: np.ndarray
@@ -161,23 +173,34 @@ def _moments_of_draws(
 
 
 def mean_background(samples: Samples, image: Image) -> np.ndarray:
-    """Posterior mean of the background of an image, float32 (ny, nx)."""
+    """Return the posterior mean of the background of an image, float32 (ny, nx)."""
     total = samples.num_chains * samples.num_draws
     terms = thin_draws(samples, np.arange(total)).background.mean(axis=0)
     return np.asarray(background_of(samples, image).image(jnp.asarray(terms)))
 
 
 def background_of(samples: Samples, image: Image) -> Terms:
-    """Terms of the background of an image on its pixels."""
+    """Return the terms of the background on the pixels of an image."""
     model = samples.attrs.get("background_model", [LEVEL])[0]
     mesh = float(samples.attrs.get("background_mesh", 1.0))
     return background_terms(model, image.shape, mesh, (0, 0), image.shape)
 
 
 def default_renderer(samples: Samples, image: Image) -> Renderer:
-    """Make the renderer of the image's PSF, with the footprint that the sampler used.
+    """Make the renderer of an image, with the stamp sizes of the sampler.
 
-    Of a width that was sampled its mean is taken.
+    If the width of the PSF was sampled, its posterior mean is used.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the PSF.
+
+    Returns
+    -------
+    Renderer
     """
     from probcat.model.renderer import Renderer
 
@@ -190,12 +213,12 @@ def default_renderer(samples: Samples, image: Image) -> Renderer:
     )
     if "psf_width_change_x" not in samples.scalars:
         return renderer
-    width = [float(np.mean(samples.scalars[f"psf_width_{axis}"])) for axis in "xy"]
+    width = [float(np.mean(samples.scalars[f"psf_width_change_{axis}"])) for axis in "xy"]
     return renderer.widened(width)
 
 
 def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
-    """Evenly spaced draws over all chains, as indices into (chain, draw) flattened."""
+    """Choose evenly spaced draws of all chains, as indices into (chain, draw) flattened."""
     total = samples.num_chains * samples.num_draws
     if not total:
         raise InputError("there are no draws")
@@ -203,7 +226,7 @@ def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
 
 
 def thin_draws(samples: Samples, chosen: np.ndarray) -> RenderSources:
-    """Gather the chosen draws with finite numbers everywhere."""
+    """Collect the sources of chosen draws, with finite numbers everywhere."""
 
     def pick(name: str) -> np.ndarray:
         return np.asarray(samples.sources[name]).reshape(-1, samples.capacity)[chosen]

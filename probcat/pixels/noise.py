@@ -1,8 +1,8 @@
-"""The noise of a pixel: that of the image, and what the samples add to it."""
+"""The noise of a pixel: that of the image, with the scale and the errors that were sampled."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 

@@ -30,7 +30,7 @@ _ATTRIBUTES_KEY = "probcat"
 _SOURCE_UNITS = {"x": "pixel", "y": "pixel", "half_light_radius": "pixel"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
     """Draws from the posterior over catalogs.
 
@@ -75,6 +75,13 @@ class Samples:
                 if np.shape(values) != expected:
                     found = np.shape(values)
                     raise InputError(f"{kind} {name} has shape {found}, expected {expected}")
+
+    def __repr__(self) -> str:
+        bands = 1 + len(self.band_fluxes)
+        return (
+            f"<Samples: {self.num_chains} chains x {self.num_draws} draws of up to "
+            f"{self.capacity} sources in {bands} band{'s' if bands > 1 else ''}>"
+        )
 
     @property
     def num_chains(self) -> int:

@@ -14,12 +14,12 @@ from astropy.wcs import WCS
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.pixels.accumulate import FOOTPRINT_SIGMA, KINDS, LIT_SIGMA, accumulate
+from probcat.pixels.accumulate import FOOTPRINT_SIGMA, LIT_SIGMA, accumulate
 from probcat.pixels.assign import assign_pixels
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.combine_bands import combine
 from probcat.pixels.fits import read_assignment, write_assignment
-from probcat.pixels.model_image import posterior_model
+from probcat.pixels.model_image import default_renderer, posterior_model
 from probcat.pixels.noise import pixel_noise
 from probcat.pixels.run_lengths import encode_mask
 from probcat.samples.samples import SHAPE_NAMES, Samples
@@ -308,6 +308,21 @@ def test_noise_of_maps_is_that_of_the_residuals(kind):
         np.testing.assert_allclose(found.snr_squared, plain.snr_squared / 4.0, rtol=1e-5)
 
 
+def test_sampled_width_of_the_psf_is_that_of_the_renderer():
+    from probcat.psf.psf import PSF
+
+    samples = make_samples()
+    widths = {"x": 0.1, "y": -0.05}
+    scalars = {
+        f"psf_width_change_{axis}": np.full((2, samples.num_draws), value)
+        for axis, value in widths.items()
+    }
+    image = SimpleNamespace(psf=PSF.moffat(3.0, 3.5))
+    renderer = default_renderer(replace(samples, scalars={**samples.scalars, **scalars}), image)
+    np.testing.assert_allclose(renderer.point_tables.width, [0.1, -0.05], rtol=1e-6)
+    assert not np.any(default_renderer(samples, image).point_tables.width)
+
+
 def test_noise_without_samples_is_that_of_the_weights():
     image = make_image()
     good = image.weight > 0
@@ -464,7 +479,7 @@ def test_bands_that_do_not_go_together_are_refused():
         ([one, other_objects], None, "different objects"),
         ([one, replace(one, shape=(9, 9))], None, "one pixel grid"),
         ([one, two_objects(wcs=make_wcs(0.3))], None, "0.30 px apart"),
-        ([one, replace(one, snr_squared=None)], None, "give weights"),
+        ([one, replace(one, snr_squared=None)], None, "no snr_squared; give weights"),
         ([one, one], [1.0], "1 weights"),
         ([one, one], [1.0, -1.0], "not negative"),
         ([one, one], [1.0, np.ones(3)], "shape"),

@@ -8,8 +8,7 @@ import pytest
 
 from probcat.catalog.condense import condense
 from probcat.image.masks import saturated_plane
-from probcat.pixels.accumulate import KINDS
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.blends import blend_columns, find_footprints, positions
 from probcat.pixels.flags import Flag, flag_cards, flag_pixels, flag_run
 from probcat.samples.diagnostics import diagnose

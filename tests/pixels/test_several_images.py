@@ -149,3 +149,12 @@ def test_figures_of_several_images_are_lists(samples, catalog, images, maps, mod
         plot_residual(images, models[:1])
     with pytest.raises(InputError, match="single image only"):
         plot_residual(images, models, axes=[first] * 3)
+
+
+def test_one_line_tells_what_an_object_holds(samples, catalog, maps):
+    assert repr(samples) == "<Samples: 2 chains x 40 draws of up to 4 sources in 2 bands>"
+    columns = len(catalog.columns)
+    expected = f"<CondensedCatalog: 4 objects of 2 x 40 draws, {columns} columns>"
+    assert repr(catalog) == str(catalog) == expected
+    kinds = "kinds light, dominant, footprint, photon"
+    assert repr(maps[1]) == f"<Assignment: 4 objects on 36 x 44 pixels, band 'r'; {kinds}>"

@@ -17,8 +17,7 @@ from click.testing import CliRunner
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.fits import write_alternatives
 from probcat.errors import InputError
-from probcat.pixels.accumulate import KINDS
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.fits import read_assignment
 from probcat.pixels.flags import Flag
 from probcat.run.cli import main
