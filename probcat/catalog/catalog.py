@@ -1,4 +1,4 @@
-"""Objects and the sampled sources that each consists of."""
+"""Objects, and the sampled sources that are their members."""
 
 from __future__ import annotations
 
@@ -26,32 +26,42 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class CondensedCatalog:
-    """Objects, the brightest first, and the sampled sources that each consists of.
+    """Objects, the brightest first, and the sampled sources that are their members.
 
     Parameters
     ----------
     columns : mapping of str to ndarray, shape (n,)
-        `object_id` (from 1), `num_members`, `prob_exist` (share of the draws with a member),
-        `prob_star` (share of the members that are points); and for each of x, y, flux,
-        half_light_radius, ellipticity_1, ellipticity_2 and sersic_n its mean under its own
-        name, its standard deviation as `<name>_err`, and its 16, 50 and 84 % points as
-        `<name>_q16`, `<name>_q50`, `<name>_q84`. With several bands `flux_<band>` likewise.
-        Shape properties are those of the extended members, NaN without any. Covariances of
-        x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
-        light. `alternative_group` is the brightest object of those that stand in for one
-        another (0 of an object in no such group), `num_alternatives` the number of their
-        configurations with a probability of at least 0.05. `num_components` is the mean number of
-        parts of a draw that holds the object. Pixels and the samples' unit of flux.
+        Properties of the objects, in pixels and the samples' unit of flux.
+
+        `object_id`
+            Number of the object, from 1.
+        `num_members`, `prob_exist`, `prob_star`
+            Number of draws with a member, as a fraction of all draws, and the fraction of the
+            members that are points.
+        `x`, `y`, `flux`, `flux_<band>`, `half_light_radius`, `ellipticity_1`, ...
+            Means over the members, with standard deviations `<name>_err` and the 16, 50 and 84 %
+            quantiles `<name>_q16`, `<name>_q50`, `<name>_q84`. Shape properties are those of
+            extended members, NaN if there are none. `<one>_<other>_cov` are covariances of x, y and
+            all fluxes.
+        `rhat`
+            Split R-hat of the object's light.
+        `alternative_group`, `num_alternatives`
+            Brightest object of the group of objects that replace one another, 0 for an object in no
+            group; and the number of the group's configurations with a probability of at least
+            0.05.
+        `num_components`
+            Mean number of further sources that are parts of the object, in draws that contain it.
     members : ndarray of int32, shape (chain, draw, source)
-        Row of the object that each sampled source is a member of, -1 for none. A row occurs at
+        Row of the object of which each sampled source is a member, -1 for none. A row occurs at
         most once in a draw.
     num_unassigned : float
-        Mean number of sources a draw that are members of no object.
+        Mean number of sources per draw that are members of no object.
     attrs : mapping
-        How the objects were found: `method`, `radius`, `min_prob`, `parts`, `num_samples`.
+        How the objects were found: `method`, `radius`, `min_prob`, `substructure`,
+        `num_samples`; and `images`, what is known of the images that were sampled.
     part_of : ndarray of int32, shape (chain, draw, source), optional
-        Of sources that are parts of a galaxy its position on the source axis, else -1. Fluxes
-        of objects have those of their parts in them.
+        For each source that is part of a galaxy, the position of the galaxy on the source axis; -1
+        for others. Fluxes of objects include those of their parts.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -74,7 +84,16 @@ class CondensedCatalog:
         return self.columns[name]
 
     def row(self, object_id: int) -> int:
-        """Row of an object.
+        """Return the row of an object.
+
+        Parameters
+        ----------
+        object_id : int
+            Number of the object.
+
+        Returns
+        -------
+        int
 
         Raises
         ------
@@ -88,14 +107,14 @@ class CondensedCatalog:
 
     @property
     def owners(self) -> np.ndarray:
-        """Row of the object that each source's light belongs to, parts included; -1 for none."""
+        """Row of the object to which each source's light belongs, also of parts; -1 for none."""
         if self.part_of is None:
             return self.members
         host = np.take_along_axis(self.members, np.maximum(self.part_of, 0), axis=-1)
         return np.where(self.part_of >= 0, host, self.members)
 
     def whole(self, samples: Samples) -> Samples:
-        """Give the samples with the light of parts added to their galaxies.
+        """Return the samples with the light of parts added to their galaxies.
 
         Parameters
         ----------
@@ -110,24 +129,25 @@ class CondensedCatalog:
         return samples if self.part_of is None else fold_substructure(samples, self.part_of)
 
     def posterior(self, samples: Samples, object_id: int) -> dict[str, np.ndarray]:
-        """Draws of one object, so that any function of it has a posterior.
+        """Return the draws of one object, from which any function of it has a posterior.
 
         Parameters
         ----------
         samples : Samples
             The samples that were condensed.
         object_id : int
+            Number of the object.
 
         Returns
         -------
         dict of str to ndarray, shape (num_members,)
-            Its properties, and `chain` and `draw`, in the draws that hold it. Fluxes have those
-            of its parts in them.
+            Properties of the object in the draws that contain it, with their `chain` and `draw`.
+            Fluxes include those of its parts.
 
         Raises
         ------
         InputError
-            If there is no such object, or these are other samples.
+            If there is no such object, or these are not the samples that were condensed.
         """
         if samples.sources["active"].shape != self.members.shape:
             raise InputError("these are not the samples that the catalog was condensed from")
@@ -166,7 +186,7 @@ class CondensedCatalog:
 
     @property
     def covariance_names(self) -> tuple[str, ...]:
-        """Quantities that `covariance` is of: x, y and all fluxes."""
+        """Names of the quantities of `covariance`: x, y and all fluxes."""
         further = (
             name.removeprefix("x_").removesuffix("_cov")
             for name in self.columns
@@ -175,16 +195,17 @@ class CondensedCatalog:
         return ("x", *further)
 
     def covariance(self, object_id: int) -> np.ndarray:
-        """Posterior covariance of position and fluxes of an object.
+        """Return the posterior covariance of position and fluxes of an object.
 
         Parameters
         ----------
         object_id : int
+            Number of the object.
 
         Returns
         -------
         ndarray, shape (k, k)
-            Of the quantities `covariance_names`, in their units.
+            Covariances of the quantities `covariance_names`, in their units.
 
         Raises
         ------
@@ -199,18 +220,19 @@ class CondensedCatalog:
         return matrix
 
     def alternatives(self, object_id: int) -> list[Alternative]:
-        """Explanations of the light that an object is part of, the most probable first.
+        """List the alternative explanations of an object's light, the most probable first.
 
         Parameters
         ----------
         object_id : int
+            Number of the object.
 
         Returns
         -------
         list of Alternative
-            For every configuration of the object's group which objects are there, its
-            posterior probability, and the draws that hold it. Probabilities sum to one. An
-            object in no group is there, or is not.
+            Configurations of the object's group: which objects are present, with what posterior
+            probability, and in which draws. Probabilities sum to one. An object in no group has up
+            to two: it is present, or it is not.
 
         Raises
         ------
@@ -224,23 +246,24 @@ class CondensedCatalog:
         return configurations(draws, self["object_id"][rows].tolist(), self.members.shape[:2])
 
     def alternatives_table(self, min_prob: float = 0.01) -> Table:
-        """Give the configurations of all groups as an astropy table.
+        """Return the configurations of all groups as an astropy table.
 
         Parameters
         ----------
         min_prob : float
-            Less probable ones are left out.
+            Configurations that are less probable are left out.
 
         Returns
         -------
         astropy.table.Table
             Columns `alternative_group`, `configuration` (from 1 in every group, the most
-            probable first), `prob`, and `object_ids`, numbers separated by spaces.
+            probable first), `prob`, and `object_ids`, the objects that are present, separated by
+            spaces.
         """
         return alternatives_table(self.columns, self.members, min_prob)
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
-        """Copy with columns added or replaced, each of shape (n,)."""
+        """Return a copy with columns added or replaced, each of shape (n,)."""
         return replace(self, columns={**self.columns, **columns})
 
     def to_table(self, images: Image | Sequence[Image] | None = None) -> Table:

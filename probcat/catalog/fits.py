@@ -1,4 +1,4 @@
-"""The condensed catalog as a FITS table with units and UCDs."""
+"""The condensed catalog and its alternatives as FITS tables, with units and UCDs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ from probcat.files.fits import Cards, open_fits, write_hdus
 
 _CATALOG, _ALTERNATIVES = "CATALOG", "ALTERNATIVES"
 
-# IVOA UCD1+ by column, most special first. Of a quantile, the lower and upper end are the
-# minimum and maximum of an interval, as in Gaia's catalogs.
 _UCDS = (
     (r"object_id", "meta.id;meta.main"),
     (r"x", "pos.cartesian.x;instr.pixel"),
@@ -34,16 +32,18 @@ _UCDS = (
     (r"ellipticity_[12]", "src.ellipticity"),
     (r"sersic_n", "src.morph.param"),
 )
+"""UCD1+ of the IVOA by a pattern of column names; the first match counts."""
 _ENDINGS = {
     "_err": "stat.error;{}",
     "_q16": "{};stat.min",
     "_q50": "{};stat.median",
     "_q84": "{};stat.max",
 }
+"""UCDs of derived columns; as in Gaia's catalogs, quantiles are the ends of an interval."""
 
 
 def find_ucd(column: str) -> str:
-    """Give the UCD of a column of the catalog, or an empty string."""
+    """Return the UCD of a column of the catalog, or an empty string."""
     if column.endswith("_cov"):
         return "stat.covariance"
     for ending, pattern in _ENDINGS.items():
@@ -96,11 +96,11 @@ def write_alternatives(
 
 
 def _catalog_hdu(table: Any) -> Any:
-    """Make the extension of the objects."""
+    """Make the extension with the objects."""
     from astropy.io import fits
 
     with warnings.catch_warnings():
-        # Units such as DN or nanomaggies are none of FITS's: kept below as they are.
+        # FITS has no units such as DN or nanomaggies; they are written below as they are.
         warnings.simplefilter("ignore")
         hdu = fits.table_to_hdu(table)
     hdu.name = _CATALOG
@@ -113,7 +113,7 @@ def _catalog_hdu(table: Any) -> Any:
             hdu.header.insert(f"TFORM{number}", (f"TUCD{number}", ucd), after=True)
         description = table[name].description
         if description:
-            # What does not fit on the card beside the name would be cut with a warning.
+            # A longer comment would not fit on the card and cause a warning.
             hdu.header.comments[f"TTYPE{number}"] = description[: 67 - max(len(name) + 2, 20)]
     return hdu
 

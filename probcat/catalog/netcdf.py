@@ -15,8 +15,11 @@ from probcat.files.atomic import replacing
 from probcat.samples.samples import to_json
 
 _ATTRIBUTES_KEY = "probcat"
+"""Attribute of the file that holds the attributes of the catalog as JSON."""
 _AXES = ("chain", "draw", "source")
+"""Dimensions of arrays with one element per sampled source."""
 _COMPRESSED = {"zlib": True, "complevel": 1, "shuffle": True}
+"""Compression of a variable."""
 
 
 class CatalogArrays(NamedTuple):

@@ -87,7 +87,7 @@ def test_votable_has_ucds_and_descriptions(run):
     assert export(run, "--format", "votable").exit_code == 0
     text = (run / "catalog.xml").read_text()
     assert 'ucd="stat.probability;src.class.starGalaxy"' in text
-    assert "share of the draws with it" in text
+    assert "fraction of draws that contain it" in text
 
 
 def test_parquet_comes_back_with_units(run):
@@ -171,7 +171,7 @@ def test_empty_catalog_is_exported(run):
     [
         ({"format": "excel"}, "unknown format 'excel'"),
         ({"format": "csv", "min_prob": 1.2}, "min_prob must be in"),
-        ({"format": "csv", "frame": "fk5"}, "for DS9 regions only"),
+        ({"format": "csv", "frame": "fk5"}, "only DS9 regions have a frame"),
         ({"format": "csv", "out": "missing/catalog.csv"}, "there is no directory"),
         ({"format": "fits", "out": "catalog.fits"}, "is the catalog that is exported"),
     ],
