@@ -12,7 +12,7 @@ import numpy as np
 
 from probcat.errors import InputError
 from probcat.files.atomic import replacing
-from probcat.samples.samples import to_json
+from probcat.samples.netcdf import to_json
 
 _ATTRIBUTES_KEY = "probcat"
 """Attribute of the file that holds the attributes of the catalog as JSON."""
