@@ -1,9 +1,10 @@
-"""What follows from the samples of a run: catalog, maps, model and figures, as files."""
+"""Results of a run: catalog, members, maps, models and figures, written from its samples."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,23 +28,24 @@ if TYPE_CHECKING:
 def write_results(
     samples: Samples, images: Sequence[Image], config: RunConfig, out: Path
 ) -> Summary:
-    """Condense samples, assign pixels, and write catalog, maps, model and figures.
+    """Condense samples, assign pixels, and write catalog, members, maps, models and figures.
 
     Parameters
     ----------
     samples : Samples
-        Compacted draws.
+        Compacted draws from the posterior.
     images : sequence of Image
-        The data. Of several every one has its own maps and model, in files whose names end in
-        its band.
+        The images that were sampled. If there are several, each has maps and a model of its own,
+        in files whose names end in its label.
     config : RunConfig
-        Its ``[catalog]`` section is used, and seed and inputs are recorded.
+        Settings of the run; the section ``[catalog]`` is used, seed and inputs are recorded.
     out : Path
         Directory of the results.
 
     Returns
     -------
     Summary
+        The closing table.
     """
     from probcat.catalog.condense import condense
     from probcat.catalog.fits import write_alternatives, write_catalog
@@ -55,12 +57,13 @@ def write_results(
     summary = summarize(samples, catalog, diagnostics)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
     columns = {"flags": flag_run(catalog, diagnostics)}
-    for image, view, label in zip(images, samples_per_image(samples, images), labels, strict=True):
-        own = provenance(config, image, summary)
-        what = (label, own, image is images[0])
-        found = _write_image_results(view, image, catalog, config, out, what)
+    # Images are processed one by one, since the maps of all would take much memory.
+    for image, own, label in zip(images, samples_per_image(samples, images), labels, strict=True):
+        cards = provenance(config, image, summary)
+        what = (label, cards, image is images[0])
+        found = _write_image_results(own, image, catalog, config, out, what)
         columns["flags"] = columns["flags"] | found.pop("flags")
-        # Blends are those of the first image.
+        # Columns of blends are those of the first image.
         columns = {**found, **columns}
     catalog = catalog.with_columns(columns)
     cards = provenance(config, images[0], summary) | flag_cards()
@@ -78,7 +81,10 @@ def _write_image_results(
     out: Path,
     what: tuple[str, dict[str, Any], bool],
 ) -> dict[str, np.ndarray]:
-    """Write maps, model and figures of one image; give columns that follow from its pixels."""
+    """Write maps, model and figures of one image; return the columns that follow from its pixels.
+
+    The last argument is the label in names of files, the header, and whether it is the first image.
+    """
     from probcat import plots
     from probcat.pixels.assign import assign_pixels
     from probcat.pixels.blends import blend_columns, find_footprints, positions
@@ -87,10 +93,9 @@ def _write_image_results(
     from probcat.pixels.model_image import mean_background, posterior_model
 
     label, cards, first = what
-    assignment = assign_pixels(
-        samples, catalog, image, **_options_of(assign_pixels, config.catalog)
-    )
-    # The same draws, so that noise of maps and residuals is the same.
+    options = _options_of(assign_pixels, config.catalog)
+    assignment = assign_pixels(samples, catalog, image, **options)
+    # From the same draws as the maps, so that their noise is that of the residuals.
     model = posterior_model(samples, image, **_options_of(posterior_model, config.catalog))
     write_assignment(_labelled(out / ASSIGNMENT, label), assignment, cards)
     write_model(_labelled(out / MODEL, label), image, model, cards)
@@ -99,11 +104,11 @@ def _write_image_results(
     else:
         figure = plots.plot_residual(image, model)
         figure.savefig(_labelled(out / "residual.png", label), dpi=120)
-    place = positions(samples, catalog)
-    footprints = find_footprints(catalog, assignment, image, place)
+    position = positions(samples, catalog)
+    footprints = find_footprints(catalog, assignment, image, position)
     light = model.mean - mean_background(samples, image)
     columns = blend_columns(catalog, footprints, light)
-    return {**columns, "flags": flag_pixels(footprints, image, place)}
+    return {**columns, "flags": flag_pixels(footprints, image, position)}
 
 
 def _labelled(path: Path, label: str) -> Path:
@@ -111,12 +116,21 @@ def _labelled(path: Path, label: str) -> Path:
 
 
 def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
-    """Give the header of every file: program, seed, inputs, and how well the run went.
+    """Return the keywords of every file: program, seed, inputs, and diagnostics of the run.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Settings of the run.
+    image : Image
+        Image of the file.
+    summary : Summary
+        The closing table.
 
     Returns
     -------
     dict
-        FITS keyword to (value, comment).
+        Values and comments by FITS keyword.
     """
     cards: dict[str, Any] = {
         "CREATOR": (f"probcat {__version__}", "program and version"),
@@ -139,11 +153,29 @@ def write_figures(
     model: PosteriorModel,
     out: Path,
 ) -> None:
-    """Draw the figures of a run as PNG files, see `FIGURES`."""
+    """Write the figures of a run, see `probcat.run.files.FIGURES`.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        First image of the run.
+    catalog : CondensedCatalog
+        Catalog that was condensed from the samples.
+    assignment : Assignment
+        Maps of the image.
+    model : PosteriorModel
+        Model of the image.
+    out : Path
+        Directory of the PNG files.
+    """
     from probcat import plots
 
+    # Positions are in pixels of the first image, so that it can be plotted without the others.
+    of_image = replace(catalog, attrs={**catalog.attrs, "images": {}})
     figures: dict[str, Any] = {
-        "objects": plots.plot_scene(image, catalog).figure,
+        "objects": plots.plot_scene(image, of_image).figure,
         "residual": plots.plot_residual(image, model),
         "traces": plots.plot_trace(samples),
         "blend": plots.plot_corner(samples, catalog, assignment),
@@ -154,6 +186,6 @@ def write_figures(
 
 
 def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options that a function takes."""
+    """Options that a function takes."""
     names = inspect.signature(function).parameters
     return {key: value for key, value in options.items() if key in names}

@@ -22,7 +22,7 @@ from probcat.pixels.fits import read_assignment
 from probcat.pixels.flags import Flag
 from probcat.run.cli import main
 from probcat.run.config import read_config, write_config
-from probcat.run.files import ALTERNATIVES, MEMBERS, REPORT
+from probcat.run.files import ALTERNATIVES, FIGURES, MEMBERS, REPORT
 from probcat.run.pipeline import _clear
 from probcat.run.report.columns import order_columns
 from probcat.run.report.contents import read_contents
@@ -30,6 +30,8 @@ from probcat.run.report.data import draws_to_keep, page_data
 from probcat.run.report.packing import LEVELS, pack, pack_stamps, quantise, shrink, shrink_factor
 from probcat.run.report.page import render_page, write_report
 from probcat.run.report.sky import sky_polynomial
+from probcat.run.results import write_figures
+from probcat.samples.per_image import samples_per_image
 from probcat.samples.samples import Samples
 from tests.run.report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
@@ -344,6 +346,18 @@ def test_convergence_is_judged_once_and_the_catalog_is_the_only_table(tmp_path, 
     assert len(table) == len(CondensedCatalog.from_netcdf(run / "members.nc")) == 4
     assert (table["flags"] & Flag.NOT_CONVERGED == 0).all()
     assert "configuration" in Table.read(run / "alternatives.fits").colnames
+
+
+def test_figures_of_several_images_are_those_of_the_first(contents, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    written = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: written.append(path))
+    first = contents.images[0]
+    (own, _) = samples_per_image(contents.samples, [one.image for one in contents.images])
+    given = (own, first.image, contents.catalog, first.assignment, first.model, tmp_path)
+    write_figures(*given)
+    assert [path.name for path in written] == list(FIGURES)
 
 
 def test_missing_bokeh_is_said(run, monkeypatch):

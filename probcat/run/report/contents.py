@@ -1,4 +1,4 @@
-"""What a report shows: a run read back, and its objects as every image sees them."""
+"""Contents of a report: a run read back, with its objects in the pixels of every image."""
 
 from __future__ import annotations
 
@@ -25,19 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageContents:
-    """One image, what was found in it, and where its objects lie.
+    """One image of a run, its maps and model, and the positions of objects in it.
 
     Parameters
     ----------
     label : str
+        Label of the image: its band, with a number if there are several of the band.
     image : Image
+        The image.
     alignment : Alignment
         How the image relates to the first one.
     assignment : Assignment
+        Maps of the image.
     model : PosteriorModel
+        Model of the image.
     columns : mapping of str to ndarray, shape (n,)
-        `x`, `y`, `half_light_radius`, `ellipticity_1`, `ellipticity_2` in its pixels, and the
-        outlines' `width`, `height` (pixels, full length) and `angle` (degrees).
+        `x`, `y`, `half_light_radius`, `ellipticity_1` and `ellipticity_2` in its pixels, and
+        `width`, `height` (pixels, full lengths) and `angle` (degrees) of the outlines.
     """
 
     label: str
@@ -55,16 +59,20 @@ class RunContents:
     Parameters
     ----------
     directory : Path
+        Directory of the run.
     config : RunConfig
+        Settings of the run.
     samples : Samples
-        Positions in pixels of the first image.
+        Draws, with positions in pixels of the first image.
     catalog : CondensedCatalog
+        Objects and their members.
     table : astropy.table.Table
-        What ``catalog.fits`` holds; its ``meta`` is the header.
+        Table of ``catalog.fits``, with its header in ``meta``.
     alternatives : mapping of int to list of (float, str)
-        By ``alternative_group`` the configurations of its objects: their probabilities, and
-        the ids of the objects that are there. Empty where the catalog has none.
+        Configurations by ``alternative_group``: their probabilities, and the numbers of the objects
+        that are present.
     images : tuple of ImageContents
+        All images of the run.
     """
 
     directory: Path
@@ -133,7 +141,7 @@ def read_contents(directory: Path) -> RunContents:
 
 
 def _read_members(directory: Path, samples: Samples, config: RunConfig) -> CondensedCatalog:
-    """Read the condensed catalog, and check that samples and settings are still those it is of."""
+    """Read the condensed catalog, and check that it belongs to the samples and settings."""
     from probcat.catalog.catalog import CondensedCatalog
     from probcat.run.files import MEMBERS
 
