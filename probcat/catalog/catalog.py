@@ -11,11 +11,11 @@ import numpy as np
 
 from probcat.catalog.alternatives import Alternative, configurations
 from probcat.catalog.netcdf import CatalogArrays, read_arrays, write_arrays
+from probcat.catalog.statistics import mean_of_members
 from probcat.catalog.substructure import fold_substructure
 from probcat.catalog.table import alternatives_table, objects_table
 from probcat.errors import InputError
 from probcat.samples.per_image import check_images
-from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from astropy.table import Table
@@ -174,15 +174,7 @@ class CondensedCatalog:
             Means by property; those of shape properties are over extended members, NaN if an
             object has none.
         """
-        extended = np.asarray(samples.sources["is_extended"], dtype=bool)
-        found = {}
-        for name in names:
-            use = (self.members >= 0) & (extended if name in SHAPE_NAMES else True)
-            row, values = self.members[use], np.asarray(samples.sources[name], np.float64)[use]
-            count = np.bincount(row, minlength=len(self))
-            total = np.bincount(row, values, minlength=len(self))
-            found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-        return found
+        return mean_of_members(samples, self.members, names, len(self))
 
     @property
     def covariance_names(self) -> tuple[str, ...]:
@@ -263,7 +255,17 @@ class CondensedCatalog:
         return alternatives_table(self.columns, self.members, min_prob)
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
-        """Return a copy with columns added or replaced, each of shape (n,)."""
+        """Return a copy with further columns.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray, shape (n,)
+            Columns that are added, or replace others of the same name.
+
+        Returns
+        -------
+        CondensedCatalog
+        """
         return replace(self, columns={**self.columns, **columns})
 
     def to_table(self, images: Image | Sequence[Image] | None = None) -> Table:

@@ -43,7 +43,18 @@ _ENDINGS = {
 
 
 def find_ucd(column: str) -> str:
-    """Return the UCD of a column of the catalog, or an empty string."""
+    """Return the UCD of a column of the catalog.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+
+    Returns
+    -------
+    str
+        UCD1+ of the IVOA, or an empty string if the column has none.
+    """
     if column.endswith("_cov"):
         return "stat.covariance"
     for ending, pattern in _ENDINGS.items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
+
+from probcat.samples.samples import SHAPE_NAMES, Samples
 
 QUANTILES = (0.16, 0.50, 0.84)
 """Quantiles that are listed for every property."""
@@ -48,6 +51,39 @@ def moments(name: str, index: np.ndarray, values: np.ndarray, size: int) -> dict
         below, above = ordered[start + low], ordered[start + high]
         found[f"{name}_{end}"] = below + (rank - low) * (above - below)
     return {key: np.where(count > 0, column, np.nan) for key, column in found.items()}
+
+
+def mean_of_members(
+    samples: Samples, members: np.ndarray, names: Sequence[str], size: int
+) -> dict[str, np.ndarray]:
+    """Compute means over the members of every object.
+
+    Parameters
+    ----------
+    samples : Samples
+        Draws from the posterior.
+    members : ndarray of int, shape (chain, draw, source)
+        Object of which each source is a member, -1 for none.
+    names : sequence of str
+        Names of source properties.
+    size : int
+        Number of objects.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (size,)
+        Means by property; those of shape properties are over extended members, NaN if an object
+        has none.
+    """
+    extended = np.asarray(samples.sources["is_extended"], dtype=bool)
+    found = {}
+    for name in names:
+        use = (members >= 0) & (extended if name in SHAPE_NAMES else True)
+        row, values = members[use], np.asarray(samples.sources[name], np.float64)[use]
+        count = np.bincount(row, minlength=size)
+        total = np.bincount(row, values, minlength=size)
+        found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found
 
 
 def covariances(

@@ -186,7 +186,18 @@ def further_fluxes(columns: Mapping[str, np.ndarray]) -> list[str]:
 
 
 def describe_column(name: str) -> str:
-    """Return the description of a column of the catalog, or an empty string."""
+    """Return the description of a column of the catalog.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+
+    Returns
+    -------
+    str
+        Empty if the name suffices.
+    """
     return _DESCRIPTIONS.get(name, "")
 
 

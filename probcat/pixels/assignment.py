@@ -247,8 +247,20 @@ class Assignment:
             for object_id in self.object_ids
         }
 
-    def add_to(self, canvas: np.ndarray, row: int, kind: str, scale: Any = 1.0) -> None:
-        """Add `scale` times the map in a row to `canvas`, shape (ny, nx) or (ny, nx, channels)."""
+    def add_to(self, canvas: np.ndarray, row: int, kind: Kind, scale: Any = 1.0) -> None:
+        """Add one object's map to an image.
+
+        Parameters
+        ----------
+        canvas : ndarray, shape (ny, nx) or (ny, nx, channels)
+            Image, which is changed.
+        row : int
+            Row of the object.
+        kind : {"light", "dominant", "footprint", "photon"}
+            Map to add.
+        scale : float or array_like, shape (channels,)
+            Factor of the map.
+        """
         stamp = self.stamps[kind][row]
         inside = overlap(self.origins[row], stamp.shape[0], self.shape)
         if inside is not None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from probcat.errors import InputError
-from probcat.pixels.assignment import Assignment, overlap
+from probcat.pixels.assignment import Assignment, Kind, overlap
 
 if TYPE_CHECKING:
     from astropy.wcs import WCS
@@ -141,7 +141,7 @@ def _normalised(planes: Sequence[np.ndarray]) -> list[np.ndarray]:
     return [np.where(total > 0, plane / safe, 1.0 / len(planes)) for plane in planes]
 
 
-def _total(assignment: Assignment, kind: str) -> np.ndarray:
+def _total(assignment: Assignment, kind: Kind) -> np.ndarray:
     """Sum of maps over all owners except the background."""
     total = assignment.unassigned[kind].astype(np.float64)
     for row in range(len(assignment.object_ids)):

@@ -134,7 +134,23 @@ def _model(samples: Samples, image: Image, renderer: Renderer, max_draws: int) -
 def mean_light(
     samples: Samples, image: Image, renderer: Renderer, max_draws: int = 200
 ) -> np.ndarray:
-    """Return the posterior mean of the light of all sources of one image, float32 (ny, nx)."""
+    """Return the posterior mean of the light of all sources of one image.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the shape.
+    renderer : Renderer
+        Renderer of the image.
+    max_draws : int
+        Number of evenly spaced draws to use.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
     mean, _, background = _moments(samples, image, renderer, max_draws)
     return mean - background
 
@@ -173,14 +189,38 @@ def _moments_of_draws(
 
 
 def mean_background(samples: Samples, image: Image) -> np.ndarray:
-    """Return the posterior mean of the background of an image, float32 (ny, nx)."""
+    """Return the posterior mean of the background of an image.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the shape.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
     total = samples.num_chains * samples.num_draws
     terms = thin_draws(samples, np.arange(total)).background.mean(axis=0)
     return np.asarray(background_of(samples, image).image(jnp.asarray(terms)))
 
 
 def background_of(samples: Samples, image: Image) -> Terms:
-    """Return the terms of the background on the pixels of an image."""
+    """Return the terms of the background on the pixels of an image.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image; their attributes name the model of the background.
+    image : Image
+        Gives the shape.
+
+    Returns
+    -------
+    Terms
+    """
     model = samples.attrs.get("background_model", [LEVEL])[0]
     mesh = float(samples.attrs.get("background_mesh", 1.0))
     return background_terms(model, image.shape, mesh, (0, 0), image.shape)
@@ -218,7 +258,25 @@ def default_renderer(samples: Samples, image: Image) -> Renderer:
 
 
 def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
-    """Choose evenly spaced draws of all chains, as indices into (chain, draw) flattened."""
+    """Choose evenly spaced draws of all chains.
+
+    Parameters
+    ----------
+    samples : Samples
+        Draws from the posterior.
+    max_draws : int
+        Largest number of draws to choose.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Indices into (chain, draw) flattened.
+
+    Raises
+    ------
+    InputError
+        If there are no draws.
+    """
     total = samples.num_chains * samples.num_draws
     if not total:
         raise InputError("there are no draws")
@@ -226,7 +284,19 @@ def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
 
 
 def thin_draws(samples: Samples, chosen: np.ndarray) -> RenderSources:
-    """Collect the sources of chosen draws, with finite numbers everywhere."""
+    """Collect the sources of some draws, with finite numbers also for inactive slots.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of an image.
+    chosen : ndarray of int, shape (n,)
+        Draws, as indices into (chain, draw) flattened.
+
+    Returns
+    -------
+    RenderSources
+    """
 
     def pick(name: str) -> np.ndarray:
         return np.asarray(samples.sources[name]).reshape(-1, samples.capacity)[chosen]

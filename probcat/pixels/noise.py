@@ -52,7 +52,15 @@ def pixel_noise(
 
 
 def depends_on_light(image: Image, samples: Samples) -> bool:
-    """Whether the noise of pixels changes with the light of the sources."""
+    """Return whether the noise of pixels changes with the light of the sources.
+
+    Parameters
+    ----------
+    image : Image
+        An image.
+    samples : Samples
+        Samples in the pixels of this image.
+    """
     return image.photon_variance > 0.0 or _sampled_noise(samples)[0] > 0.0
 
 

@@ -67,7 +67,9 @@ def of_one_image(samples: Samples, image: Image) -> tuple[Samples, Image]:
     Returns
     -------
     samples : Samples
+        The samples that were given.
     image : Image
+        The image that was given.
 
     Raises
     ------

@@ -144,7 +144,7 @@ probcat.drawCorner = function ({ count, extended, columns }) {
     text.angle.push(angle);
     text.align.push(align);
   };
-  const place = (column, value) => 0.04 + (0.92 * (value - column.low)) / (column.high - column.low);
+  const position = (column, value) => 0.04 + (0.92 * (value - column.low)) / (column.high - column.low);
   const margin = 0.16 * size;
   columns.forEach((column, i) => {
     const bottom = size - 1 - i;
@@ -159,8 +159,8 @@ probcat.drawCorner = function ({ count, extended, columns }) {
       for (let k = 0; k < count && j < i; k++) {
         const [a, b] = [columns[j].values[k], column.values[k]];
         if (Number.isNaN(a) || Number.isNaN(b)) continue;
-        dots.x.push(j + cell * place(columns[j], a));
-        dots.y.push(bottom + cell * place(column, b));
+        dots.x.push(j + cell * position(columns[j], a));
+        dots.y.push(bottom + cell * position(column, b));
         dots.colour.push(extended[k] ? "#d95f02" : "#1f5fbf");
       }
     }

@@ -53,9 +53,9 @@ def _sources() -> dict[str, Any]:
     """Empty sources, which the scripts fill, by name."""
     from bokeh.models import ColumnDataSource
 
-    place = ("x", "y", "dw", "dh")
+    extent = ("x", "y", "dw", "dh")
     columns = {
-        **{f"{layer}_source": ("image", *place) for layer in LAYERS},
+        **{f"{layer}_source": ("image", *extent) for layer in LAYERS},
         "objects": ("object_id",),
         "markers": ("x", "y", "width", "height", "angle", "prob", "colour"),
         "chosen": ("x", "y", "width", "height", "angle"),

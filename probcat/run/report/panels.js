@@ -22,7 +22,7 @@ probcat.showImage = function (number, first) {
   const image = info.images[number];
   const [ny, nx] = image.shape, factor = image.factor;
   const width = Math.ceil(nx / factor), height = Math.ceil(ny / factor);
-  const place = { x: [-0.5], y: [-0.5], dw: [width * factor], dh: [height * factor] };
+  const extent = { x: [-0.5], y: [-0.5], dw: [width * factor], dh: [height * factor] };
   const ends = image.scale.ends, limit = info.residual_limit;
   probcat.pixels = {
     width,
@@ -31,13 +31,13 @@ probcat.showImage = function (number, first) {
     residual: probcat.decode(probcat.of("residual"), -limit, limit, 65535),
   };
   for (const layer of ["data", "model", "residual"]) {
-    models[layer + "_source"].data = { image: [probcat.picture(probcat.pixels[layer], width)], ...place };
+    models[layer + "_source"].data = { image: [probcat.picture(probcat.pixels[layer], width)], ...extent };
   }
   const rgb = probcat.of("owners"), packed = new Uint32Array(width * height);
   for (let i = 0; i < packed.length; i++) {
     packed[i] = (0xff000000 | (rgb[3 * i + 2] << 16) | (rgb[3 * i + 1] << 8) | rgb[3 * i]) >>> 0;
   }
-  models.owners_source.data = { image: [probcat.picture(packed, width)], ...place };
+  models.owners_source.data = { image: [probcat.picture(packed, width)], ...extent };
   probcat.indexBoxes();
   if (first) probcat.resetView(); else probcat.followView(before, number);
   for (const side of ["left", "right"]) {
