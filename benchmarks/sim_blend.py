@@ -132,17 +132,10 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
     from probcat.metrics.compare import score_found
     from probcat.metrics.score_pixels import Found
     from probcat.metrics.score_sources import match_objects
-    from probcat.run.results import catalog_table
-    from probcat.samples.per_image import samples_per_image
 
     catalog = condense(found.samples)
-    assignments = [
-        assign_pixels(view, catalog, image, max_draws=MAX_DRAWS)
-        for view, image in zip(
-            samples_per_image(found.samples, found.images), found.images, strict=True
-        )
-    ]
-    objects = catalog_table(catalog, found.images)
+    assignments = assign_pixels(found.samples, catalog, found.images, max_draws=MAX_DRAWS)
+    objects = catalog.to_table(found.images)
     labels = [image.band for image in found.images]
     compared = score_found(Found(objects, found.images, labels, assignments), truth)
     radius = compared.about["match_radius"]

@@ -3,8 +3,7 @@
 import numpy as np
 from astropy.wcs import WCS
 
-from probcat import PSF, Image, Samples
-from probcat.samples.samples import SHAPE_NAMES
+from probcat import PSF, Image
 
 SKY_CENTRE = (150.0, 2.0)
 """Right ascension and declination in degrees of the reference pixel of every WCS here."""

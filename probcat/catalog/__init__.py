@@ -1,4 +1,4 @@
-"""Samples condensed to objects, with numpy and no jax.
+"""Samples condensed to a catalog of objects; numpy, without JAX.
 
 Imports `samples`, `files` and `numerics`; never `sampler`.
 """

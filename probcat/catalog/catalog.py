@@ -1,53 +1,67 @@
-"""Objects and the sampled sources that each consists of."""
+"""Objects, and the sampled sources that are their members."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.catalog.alternatives import Alternative, configurations
+from probcat.catalog.netcdf import CatalogArrays, read_arrays, write_arrays
+from probcat.catalog.statistics import mean_of_members
 from probcat.catalog.substructure import fold_substructure
 from probcat.catalog.table import alternatives_table, objects_table
 from probcat.errors import InputError
+from probcat.samples.per_image import check_images
 
 if TYPE_CHECKING:
     from astropy.table import Table
-    from astropy.wcs import WCS
 
+    from probcat.image.image import Image
     from probcat.samples.samples import Samples
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class CondensedCatalog:
-    """Objects, the brightest first, and the sampled sources that each consists of.
+    """Objects, the brightest first, and the sampled sources that are their members.
 
     Parameters
     ----------
     columns : mapping of str to ndarray, shape (n,)
-        `object_id` (from 1), `num_members`, `prob_exist` (share of the draws with a member),
-        `prob_star` (share of the members that are points); and for each of x, y, flux,
-        half_light_radius, ellipticity_1, ellipticity_2 and sersic_n its mean under its own
-        name, its standard deviation as `<name>_err`, and its 16, 50 and 84 % points as
-        `<name>_q16`, `<name>_q50`, `<name>_q84`. With several bands `flux_<band>` likewise.
-        Shape properties are those of the extended members, NaN without any. Covariances of
-        x, y and all fluxes are `<one>_<other>_cov`. `rhat` is the split R-hat of the object's
-        light. `alternative_group` is the brightest object of those that stand in for one
-        another (0 of an object in no such group), `num_alternatives` the number of their
-        configurations with a probability of at least 0.05. `num_components` is the mean number of
-        parts of a draw that holds the object. Pixels and the samples' unit of flux.
+        Properties of the objects, in pixels and the samples' unit of flux.
+
+        `object_id`
+            Number of the object, from 1.
+        `num_members`, `prob_exist`, `prob_star`
+            Number of draws with a member, as a fraction of all draws, and the fraction of the
+            members that are points.
+        `x`, `y`, `flux`, `flux_<band>`, `half_light_radius`, `ellipticity_1`, ...
+            Means over the members, with standard deviations `<name>_err` and the 16, 50 and 84 %
+            quantiles `<name>_q16`, `<name>_q50`, `<name>_q84`. Shape properties are those of
+            extended members, NaN if there are none. `<one>_<other>_cov` are covariances of x, y and
+            all fluxes.
+        `rhat`
+            Split R-hat of the object's light.
+        `alternative_group`, `num_alternatives`
+            Brightest object of the group of objects that replace one another, 0 for an object in no
+            group; and the number of the group's configurations with a probability of at least
+            0.05.
+        `num_components`
+            Mean number of further sources that are parts of the object, in draws that contain it.
     members : ndarray of int32, shape (chain, draw, source)
-        Row of the object that each sampled source is a member of, -1 for none. A row occurs at
+        Row of the object of which each sampled source is a member, -1 for none. A row occurs at
         most once in a draw.
     num_unassigned : float
-        Mean number of sources a draw that are members of no object.
+        Mean number of sources per draw that are members of no object.
     attrs : mapping
-        How the objects were found: `method`, `radius`, `min_prob`, `parts`, `num_samples`.
+        How the objects were found: `method`, `radius`, `min_prob`, `substructure`,
+        `num_samples`; and `images`, what is known of the images that were sampled.
     part_of : ndarray of int32, shape (chain, draw, source), optional
-        Of sources that are parts of a galaxy its position on the source axis, else -1. Fluxes
-        of objects have those of their parts in them.
+        For each source that is part of a galaxy, the position of the galaxy on the source axis; -1
+        for others. Fluxes of objects include those of their parts.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -56,6 +70,13 @@ class CondensedCatalog:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     part_of: np.ndarray | None = None
 
+    def __repr__(self) -> str:
+        chains, draws, _ = self.members.shape
+        return (
+            f"<CondensedCatalog: {len(self)} objects of {chains} x {draws} draws, "
+            f"{len(self.columns)} columns>"
+        )
+
     def __len__(self) -> int:
         return len(self.columns["object_id"])
 
@@ -63,7 +84,16 @@ class CondensedCatalog:
         return self.columns[name]
 
     def row(self, object_id: int) -> int:
-        """Row of an object.
+        """Return the row of an object.
+
+        Parameters
+        ----------
+        object_id : int
+            Number of the object.
+
+        Returns
+        -------
+        int
 
         Raises
         ------
@@ -77,14 +107,14 @@ class CondensedCatalog:
 
     @property
     def owners(self) -> np.ndarray:
-        """Row of the object that each source's light belongs to, parts included; -1 for none."""
+        """Row of the object to which each source's light belongs, also of parts; -1 for none."""
         if self.part_of is None:
             return self.members
         host = np.take_along_axis(self.members, np.maximum(self.part_of, 0), axis=-1)
         return np.where(self.part_of >= 0, host, self.members)
 
     def whole(self, samples: Samples) -> Samples:
-        """Give the samples with the light of parts added to their galaxies.
+        """Return the samples with the light of parts added to their galaxies.
 
         Parameters
         ----------
@@ -99,24 +129,25 @@ class CondensedCatalog:
         return samples if self.part_of is None else fold_substructure(samples, self.part_of)
 
     def posterior(self, samples: Samples, object_id: int) -> dict[str, np.ndarray]:
-        """Draws of one object, so that any function of it has a posterior.
+        """Return the draws of one object, from which any function of it has a posterior.
 
         Parameters
         ----------
         samples : Samples
             The samples that were condensed.
         object_id : int
+            Number of the object.
 
         Returns
         -------
         dict of str to ndarray, shape (num_members,)
-            Its properties, and `chain` and `draw`, in the draws that hold it. Fluxes have those
-            of its parts in them.
+            Properties of the object in the draws that contain it, with their `chain` and `draw`.
+            Fluxes include those of its parts.
 
         Raises
         ------
         InputError
-            If there is no such object, or these are other samples.
+            If there is no such object, or these are not the samples that were condensed.
         """
         if samples.sources["active"].shape != self.members.shape:
             raise InputError("these are not the samples that the catalog was condensed from")
@@ -125,9 +156,29 @@ class CondensedCatalog:
         found = {name: values[chain, draw, source] for name, values in sources.items()}
         return {"chain": chain, "draw": draw, **found}
 
+    def member_means(
+        self, samples: Samples, names: Sequence[str] = ("x", "y")
+    ) -> dict[str, np.ndarray]:
+        """Compute means over the members of every object.
+
+        Parameters
+        ----------
+        samples : Samples
+            The samples that were condensed, or these in the pixels and the unit of one image.
+        names : sequence of str
+            Names of source properties.
+
+        Returns
+        -------
+        dict of str to ndarray of float64, shape (n,)
+            Means by property; those of shape properties are over extended members, NaN if an
+            object has none.
+        """
+        return mean_of_members(samples, self.members, names, len(self))
+
     @property
     def covariance_names(self) -> tuple[str, ...]:
-        """Quantities that `covariance` is of: x, y and all fluxes."""
+        """Names of the quantities of `covariance`: x, y and all fluxes."""
         further = (
             name.removeprefix("x_").removesuffix("_cov")
             for name in self.columns
@@ -136,16 +187,17 @@ class CondensedCatalog:
         return ("x", *further)
 
     def covariance(self, object_id: int) -> np.ndarray:
-        """Posterior covariance of position and fluxes of an object.
+        """Return the posterior covariance of position and fluxes of an object.
 
         Parameters
         ----------
         object_id : int
+            Number of the object.
 
         Returns
         -------
         ndarray, shape (k, k)
-            Of the quantities `covariance_names`, in their units.
+            Covariances of the quantities `covariance_names`, in their units.
 
         Raises
         ------
@@ -160,18 +212,19 @@ class CondensedCatalog:
         return matrix
 
     def alternatives(self, object_id: int) -> list[Alternative]:
-        """Explanations of the light that an object is part of, the most probable first.
+        """List the alternative explanations of an object's light, the most probable first.
 
         Parameters
         ----------
         object_id : int
+            Number of the object.
 
         Returns
         -------
         list of Alternative
-            For every configuration of the object's group which objects are there, its
-            posterior probability, and the draws that hold it. Probabilities sum to one. An
-            object in no group is there, or is not.
+            Configurations of the object's group: which objects are present, with what posterior
+            probability, and in which draws. Probabilities sum to one. An object in no group has up
+            to two: it is present, or it is not.
 
         Raises
         ------
@@ -185,52 +238,95 @@ class CondensedCatalog:
         return configurations(draws, self["object_id"][rows].tolist(), self.members.shape[:2])
 
     def alternatives_table(self, min_prob: float = 0.01) -> Table:
-        """Give the configurations of all groups as an astropy table.
+        """Return the configurations of all groups as an astropy table.
 
         Parameters
         ----------
         min_prob : float
-            Less probable ones are left out.
+            Configurations that are less probable are left out.
 
         Returns
         -------
         astropy.table.Table
             Columns `alternative_group`, `configuration` (from 1 in every group, the most
-            probable first), `prob`, and `object_ids`, numbers separated by spaces.
+            probable first), `prob`, and `object_ids`, the objects that are present, separated by
+            spaces.
         """
         return alternatives_table(self.columns, self.members, min_prob)
 
     def with_columns(self, columns: Mapping[str, np.ndarray]) -> CondensedCatalog:
-        """Copy with columns added or replaced, each of shape (n,)."""
-        return replace(self, columns={**self.columns, **columns})
-
-    def to_table(
-        self,
-        wcs: WCS | None = None,
-        zero_point: float | None = None,
-        band: str = "",
-        unit: str = "",
-        zero_points: Mapping[str, float] | None = None,
-    ) -> Table:
-        """Give the objects as an astropy table with units.
+        """Return a copy with further columns.
 
         Parameters
         ----------
-        wcs : astropy.wcs.WCS, optional
-            Adds `ra` and `dec`, degrees.
-        zero_point : float, optional
-            Magnitude of one unit of flux; adds `mag_<band>` and `mag_<band>_err`.
-        band : str
-            Ends the names of fluxes and magnitudes: `flux_r`.
-        unit : str
-            Unit of flux.
-        zero_points : mapping of str to float, optional
-            Those of further bands, by band.
+        columns : mapping of str to ndarray, shape (n,)
+            Columns that are added, or replace others of the same name.
+
+        Returns
+        -------
+        CondensedCatalog
+        """
+        return replace(self, columns={**self.columns, **columns})
+
+    def to_table(self, images: Image | Sequence[Image] | None = None) -> Table:
+        """Return the objects as an astropy table with units, the columns of ``catalog.fits``.
+
+        Parameters
+        ----------
+        images : Image or sequence of Image, optional
+            The image that was sampled; if several were sampled, all of them in the same order.
+            Their bands name the columns of fluxes (``flux_r``). The first one gives the
+            unit of flux and, if it has a WCS, celestial positions; zero points give magnitudes
+            (``mag_r``), which are NaN in a band without one.
 
         Returns
         -------
         astropy.table.Table
-            One row an object. `meta` holds how they were found, under FITS keywords.
+            One row for each object; `meta` holds how they were found, under FITS keywords. Without
+            images there are no units of flux, magnitudes or celestial positions.
+
+        Raises
+        ------
+        InputError
+            If the images are not those that were sampled.
         """
+        if images is not None:
+            check_images(self.attrs.get("images", {}), images)
+            images = list(images) if isinstance(images, Sequence) else [images]
         attrs = {**self.attrs, "num_unassigned": self.num_unassigned}
-        return objects_table(self.columns, attrs, wcs, zero_point, band, unit, zero_points or {})
+        return objects_table(self.columns, attrs, images or ())
+
+    def to_netcdf(self, path: str | os.PathLike[str]) -> None:
+        """Write the catalog and its members as netCDF.
+
+        The file appears under its name only when it is complete.
+
+        Parameters
+        ----------
+        path : path_like
+            An existing file is replaced. The columns are variables of the dimension
+            ``object``; ``members`` and ``part_of`` have the dimensions ``chain``, ``draw`` and
+            ``source``, as the sources of the samples.
+        """
+        arrays = self.columns, self.members, self.num_unassigned, self.attrs, self.part_of
+        write_arrays(path, CatalogArrays(*arrays))
+
+    @classmethod
+    def from_netcdf(cls, path: str | os.PathLike[str]) -> CondensedCatalog:
+        """Read a catalog and its members.
+
+        Parameters
+        ----------
+        path : path_like
+            A file that `to_netcdf` wrote, such as ``members.nc`` of a run.
+
+        Returns
+        -------
+        CondensedCatalog
+
+        Raises
+        ------
+        InputError
+            If there is no such file, or it holds no members of objects.
+        """
+        return cls(*read_arrays(path))

@@ -1,4 +1,4 @@
-"""The catalog of a run in the formats of other programs."""
+"""Catalogs in the file formats of other programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from probcat.catalog.table import describe_column
 from probcat.errors import InputError
 from probcat.files.atomic import replacing
 
-# Of every format, the ending of its files.
 FORMATS = {
     "ecsv": ".ecsv",
     "ascii": ".txt",
@@ -26,6 +25,7 @@ FORMATS = {
     "fits": ".fits",
     "votable": ".xml",
 }
+"""Formats, and the endings of their files."""
 
 
 def export_table(
@@ -36,31 +36,36 @@ def export_table(
     min_prob: float = 0.0,
     frame: str | None = None,
 ) -> None:
-    """Write a catalog as `probcat.read_catalog` gives it; see `export_run`.
+    """Write a catalog in the format of another program.
 
     Parameters
     ----------
     table : astropy.table.Table
+        Catalog as `probcat.read_catalog` or `probcat.CondensedCatalog.to_table` returns it.
     format : str
+        One of "ecsv", "ascii", "csv", "parquet", "ds9", "fits" and "votable".
     out : path_like
         An existing file is replaced.
-    min_prob, frame
-        As in `export_run`.
+    min_prob : float
+        Objects that exist with a smaller probability are left out.
+    frame : {"image", "fk5"}, optional
+        Coordinates of DS9 regions; by default fk5 if the catalog has celestial positions.
 
     Raises
     ------
     InputError
-        As `export_run`.
+        If the format or the frame is not known, the format needs a package that is not installed,
+        the probability is not in [0, 1], or the directory does not exist.
     """
     if format not in FORMATS:
         raise InputError(f"unknown format {format!r}: use one of {', '.join(FORMATS)}")
     if not 0 <= min_prob <= 1:
         raise InputError(f"min_prob must be in [0, 1], got {min_prob}")
     if frame is not None and format != "ds9":
-        raise InputError("a frame is for DS9 regions only; leave --frame out")
+        raise InputError("only DS9 regions have a frame; drop frame, or use the format ds9")
     if not Path(out).absolute().parent.is_dir():
         raise InputError(f"{out}: there is no directory {Path(out).absolute().parent}")
-    kept = _plain(table[np.asarray(table["prob_exist"]) >= min_prob])
+    kept = _unmasked(table[np.asarray(table["prob_exist"]) >= min_prob])
     if format == "ds9":
         text = format_regions(kept, frame)
         with replacing(out) as partial:
@@ -75,22 +80,20 @@ def export_table(
         write(kept, partial)
 
 
-def _plain(table: Any) -> Any:
-    """Copy with NaN where a value is masked, descriptions, and the header that is not FITS's."""
+def _unmasked(table: Any) -> Any:
+    """Copy with NaN for masked values, with descriptions, and without the keywords of FITS."""
     from astropy.table import Column
 
-    plain = type(table)(table, masked=False)
+    copy = type(table)(table, masked=False)
     for name in table.colnames:
         values = table[name]
         if values.dtype.kind == "f":
             filled = np.ma.filled(values, np.nan)
-            plain[name] = Column(filled, unit=values.unit, description=describe_column(name))
-        plain[name].description = describe_column(name) or None
+            copy[name] = Column(filled, unit=values.unit, description=describe_column(name))
+        copy[name].description = describe_column(name) or None
     keywords = r"(EXTNAME|CHECKSUM|DATASUM|T[A-Z]+[0-9]+|comments|__.*)"
-    plain.meta = {
-        key: value for key, value in table.meta.items() if not re.fullmatch(keywords, key)
-    }
-    return plain
+    copy.meta = {key: value for key, value in table.meta.items() if not re.fullmatch(keywords, key)}
+    return copy
 
 
 def _write_text(kind: str) -> Callable[[Any, Path], None]:

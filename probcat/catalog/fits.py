@@ -1,4 +1,4 @@
-"""The condensed catalog as a FITS table with units and UCDs."""
+"""The condensed catalog and its alternatives as FITS tables, with units and UCDs."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import re
 import warnings
 from typing import Any
 
-from probcat.files.fits import Cards, write_hdus
+import numpy as np
 
-# IVOA UCD1+ by column, most special first. Of a quantile, the lower and upper end are the
-# minimum and maximum of an interval, as in Gaia's catalogs.
+from probcat.errors import InputError
+from probcat.files.fits import Cards, open_fits, write_hdus
+
+_CATALOG, _ALTERNATIVES = "CATALOG", "ALTERNATIVES"
+
 _UCDS = (
     (r"object_id", "meta.id;meta.main"),
     (r"x", "pos.cartesian.x;instr.pixel"),
@@ -29,16 +32,29 @@ _UCDS = (
     (r"ellipticity_[12]", "src.ellipticity"),
     (r"sersic_n", "src.morph.param"),
 )
+"""UCD1+ of the IVOA by a pattern of column names; the first match counts."""
 _ENDINGS = {
     "_err": "stat.error;{}",
     "_q16": "{};stat.min",
     "_q50": "{};stat.median",
     "_q84": "{};stat.max",
 }
+"""UCDs of derived columns; as in Gaia's catalogs, quantiles are the ends of an interval."""
 
 
 def find_ucd(column: str) -> str:
-    """Give the UCD of a column of the catalog, or an empty string."""
+    """Return the UCD of a column of the catalog.
+
+    Parameters
+    ----------
+    column : str
+        Name of the column.
+
+    Returns
+    -------
+    str
+        UCD1+ of the IVOA, or an empty string if the column has none.
+    """
     if column.endswith("_cov"):
         return "stat.covariance"
     for ending, pattern in _ENDINGS.items():
@@ -51,43 +67,54 @@ def find_ucd(column: str) -> str:
     return ""
 
 
-def write_catalog(
-    path: str | os.PathLike[str],
-    table: Any,
-    cards: Cards | None = None,
-    alternatives: Any = None,
-) -> None:
-    """Write a table as the extension ``CATALOG`` of a FITS file.
+def write_catalog(path: str | os.PathLike[str], table: Any, cards: Cards | None = None) -> None:
+    """Write the objects as the extension ``CATALOG`` of a FITS file.
+
+    It is the only table of the file, so that ``Table.read(path)`` needs no extension.
 
     Parameters
     ----------
     path : path_like
         An existing file is replaced.
     table : astropy.table.Table
-        Its units become ``TUNITn`` and its descriptions comments; ``TUCDn`` is added.
+        One row for each object. Units become ``TUNITn``, descriptions become comments, and
+        ``TUCDn`` is added.
     cards : mapping, optional
-        Keywords for the header: the program's version, the seed, the inputs.
-    alternatives : astropy.table.Table, optional
-        Configurations of blends, written as the extension ``ALTERNATIVES``.
+        Keywords for the headers: program version, seed, inputs.
+    """
+    write_hdus(path, [_catalog_hdu(table)], cards)
+
+
+def write_alternatives(
+    path: str | os.PathLike[str], table: Any, cards: Cards | None = None
+) -> None:
+    """Write the configurations of blends as the extension ``ALTERNATIVES`` of a FITS file.
+
+    Parameters
+    ----------
+    path : path_like
+        An existing file is replaced.
+    table : astropy.table.Table
+        The result of `probcat.CondensedCatalog.alternatives_table`.
+    cards : mapping, optional
+        Keywords for the headers.
     """
     from astropy.io import fits
 
-    hdus = [_catalog_hdu(table)]
-    if alternatives is not None:
-        hdus.append(fits.table_to_hdu(alternatives))
-        hdus[-1].name = "ALTERNATIVES"
-    write_hdus(path, hdus, cards)
+    hdu = fits.table_to_hdu(table)
+    hdu.name = _ALTERNATIVES
+    write_hdus(path, [hdu], cards)
 
 
 def _catalog_hdu(table: Any) -> Any:
-    """Make the extension of the objects."""
+    """Make the extension with the objects."""
     from astropy.io import fits
 
     with warnings.catch_warnings():
-        # Units such as DN or nanomaggies are none of FITS's: kept below as they are.
+        # FITS has no units such as DN or nanomaggies; they are written below as they are.
         warnings.simplefilter("ignore")
         hdu = fits.table_to_hdu(table)
-    hdu.name = "CATALOG"
+    hdu.name = _CATALOG
     for number, name in enumerate(table.colnames, start=1):
         unit = table[name].unit
         if unit is not None and str(unit) and f"TUNIT{number}" not in hdu.header:
@@ -97,7 +124,7 @@ def _catalog_hdu(table: Any) -> Any:
             hdu.header.insert(f"TFORM{number}", (f"TUCD{number}", ucd), after=True)
         description = table[name].description
         if description:
-            # What does not fit on the card beside the name would be cut with a warning.
+            # A longer comment would not fit on the card and cause a warning.
             hdu.header.comments[f"TTYPE{number}"] = description[: 67 - max(len(name) + 2, 20)]
     return hdu
 
@@ -108,24 +135,51 @@ def read_catalog(path: str | os.PathLike[str]) -> Any:
     Parameters
     ----------
     path : path_like
-        What `write_catalog` wrote.
+        A file that `write_catalog` wrote.
 
     Returns
     -------
     astropy.table.Table
-        With units; its ``meta`` holds the header.
+        The objects, with units; `meta` holds the header.
 
     Raises
     ------
     InputError
         If there is no such file, or no such table in it.
     """
+    return _read_table(path, _CATALOG)
+
+
+def read_alternatives(path: str | os.PathLike[str]) -> Any:
+    """Read the configurations of blends.
+
+    Parameters
+    ----------
+    path : path_like
+        A file that `write_alternatives` wrote.
+
+    Returns
+    -------
+    astropy.table.Table
+        Columns `alternative_group`, `configuration`, `prob` and `object_ids`, as
+        `probcat.CondensedCatalog.alternatives_table` makes them.
+
+    Raises
+    ------
+    InputError
+        If there is no such file, or no such table in it.
+    """
+    table = _read_table(path, _ALTERNATIVES)
+    # FITS pads text with blanks, and has no text of length zero.
+    table["object_ids"] = np.char.strip(np.asarray(table["object_ids"], dtype=str))
+    return table
+
+
+def _read_table(path: str | os.PathLike[str], name: str) -> Any:
+    """Read a table of a FITS file by the name of its extension."""
     from astropy.table import Table
 
-    from probcat.errors import InputError
-    from probcat.files.fits import open_fits
-
     with open_fits(path) as hdus:
-        if "CATALOG" not in hdus:
-            raise InputError(f"{path}: no table CATALOG")
-        return Table.read(hdus["CATALOG"])
+        if name not in hdus:
+            raise InputError(f"{path}: no table {name}")
+        return Table.read(hdus[name])

@@ -1,6 +1,6 @@
 """Objects as components of a mixture, and the matching of sampled catalogs to them.
 
-An object is a component in (x, y, log flux, colours) that a draw holds at most once.
+An object is a component in (x, y, log flux, colours) of which a draw contains at most one source.
 """
 
 from __future__ import annotations
@@ -14,14 +14,23 @@ from scipy.special import gammaln
 
 from probcat.numerics.auction import auction
 
-# Student's t with few degrees of freedom: a draw in which a bright star sits many (tiny)
-# standard deviations off is still that star, where a Gaussian would disown it.
 _DEGREES = 4.0
+"""Degrees of freedom of Student's t.
+
+With few of them, a bright star remains the same object in a draw in which it is many of its tiny
+standard deviations away; with a Gaussian it would not.
+"""
 _NUM_CANDIDATES = 8
-# Members may be this many linking radii from their object, if its own scatter allows: a limit
-# of one would cut off a third of the draws of the faintest.
+"""Number of nearest objects that a source can be matched to."""
 _REACH = 2.0
+"""Largest distance of a member from its object in linking radii.
+
+With a distance of one, a third of the draws of the faintest objects would be lost.
+"""
+_SHRINKAGE = 4.0
+"""Number of members that the prior scatter of an object counts for."""
 _CHUNK = 200_000
+"""Approximate number of sources to match at a time."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +40,14 @@ class Points:
     Parameters
     ----------
     features : ndarray of float64, shape (n, 3 + colours)
-        x, y in pixels, natural logarithm of flux, and those of the ratios of the fluxes in
-        further bands to it.
+        x and y in pixels, natural logarithm of the flux, and colours: natural logarithms of the
+        ratios of the fluxes in further bands to the first.
     sample : ndarray of int, shape (n,)
-        Which draw a source is of, in rising order.
+        Draw of each source, in increasing order.
     is_extended : ndarray of bool, shape (n,)
+        Whether a source is extended.
     num_samples : int
+        Number of draws.
     """
 
     features: np.ndarray
@@ -45,7 +56,7 @@ class Points:
     num_samples: int
 
     def take(self, keep: np.ndarray) -> Points:
-        """Keep some of the sources; the number of draws stays."""
+        """Return some of the sources, of the same number of draws."""
         return replace(
             self,
             features=self.features[keep],
@@ -54,7 +65,7 @@ class Points:
         )
 
     def thin(self, max_points: int) -> Points:
-        """Keep evenly spaced draws, renumbered, so that at most about `max_points` are left."""
+        """Return evenly spaced draws, renumbered, with at most about `max_points` sources."""
         stride = max(1, -(-len(self.sample) // max_points))
         points = self.take(self.sample % stride == 0)
         num_samples = -(-self.num_samples // stride)
@@ -68,12 +79,14 @@ class Scales:
     Parameters
     ----------
     radius : float
-        Sources within it may be the same at first sight, pixels.
+        Initial linking radius in pixels: sources of different draws closer than this are candidates
+        for one object.
     log_flux : float
-        Width in natural log flux within which sources are alike.
+        Difference in natural log flux of sources that are candidates for one object.
     floor : tuple of float
-        Least standard deviation of an object in position (pixels) and log flux.
+        Smallest standard deviation of an object in position (pixels) and log flux.
     num_colours : int
+        Number of colours.
     """
 
     radius: float
@@ -84,7 +97,21 @@ class Scales:
     def covariance(
         self, position: float, log_flux: float, colour: float | None = None
     ) -> np.ndarray:
-        """Diagonal covariance of the features; colours as log flux unless given."""
+        """Return a diagonal covariance of the features from standard deviations.
+
+        Parameters
+        ----------
+        position : float
+            Standard deviation in x and y.
+        log_flux : float
+            Standard deviation in log flux.
+        colour : float, optional
+            Standard deviation in colours; by default `log_flux`.
+
+        Returns
+        -------
+        ndarray, shape (d, d)
+        """
         colours = [log_flux if colour is None else colour] * self.num_colours
         return np.diag([position, position, log_flux, *colours]) ** 2
 
@@ -96,35 +123,39 @@ class Objects:
     Parameters
     ----------
     mean : ndarray, shape (k, d)
-        Of the d features.
+        Means of the d features.
     covariance : ndarray, shape (k, d, d)
-    share : ndarray, shape (k,)
-        Share of the draws that hold the object.
-    extended_share : ndarray, shape (k,)
-        Share of its members that are extended, smoothed by one of each kind.
+        Covariances of the features.
+    fraction : ndarray, shape (k,)
+        Fraction of the draws that contain the object.
+    extended_fraction : ndarray, shape (k,)
+        Fraction of its members that are extended, with one more of each type counted.
     """
 
     mean: np.ndarray
     covariance: np.ndarray
-    share: np.ndarray
-    extended_share: np.ndarray
+    fraction: np.ndarray
+    extended_fraction: np.ndarray
 
     def __len__(self) -> int:
         return len(self.mean)
 
 
 def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
-    """Describe objects by their members.
+    """Fit means and covariances of objects to their members.
 
-    Scatter is shrunk towards a third of the linking scales with the weight of four members,
-    and members far out count less, with the weights of Student's t.
+    Covariances are shrunk towards a prior with the weight of four members: a third of the linking
+    radius and half of the width in log flux. Outlying members have the smaller weights of
+    Student's t.
 
     Parameters
     ----------
     points : Points
+        Sampled sources.
     label : ndarray of int, shape (n,)
         Object of each source, -1 for none; every object has a member.
     scales : Scales
+        Lengths of the problem.
 
     Returns
     -------
@@ -135,7 +166,6 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
     dim = features.shape[1]
     size = int(label.max(initial=-1)) + 1
     count = np.bincount(index, minlength=size).astype(np.float64)
-    shrunk = 4.0
     prior = scales.covariance(scales.radius / 3.0, scales.log_flux / 2.0)
     floor = scales.covariance(*scales.floor)
     weight = np.ones(len(index))
@@ -145,7 +175,7 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
         delta = features - mean[index]
         outer = (delta[:, :, None] * delta[:, None, :]).reshape(-1, dim**2) * weight[:, None]
         scatter = _sums(index, outer, size).reshape(-1, dim, dim)
-        covariance = (scatter + shrunk * prior) / (count + shrunk)[:, None, None] + floor
+        covariance = (scatter + _SHRINKAGE * prior) / (count + _SHRINKAGE)[:, None, None] + floor
         distance = _mahalanobis(delta, np.linalg.inv(covariance)[index])
         weight = (_DEGREES + dim) / (_DEGREES + distance)
     is_extended = np.bincount(index, points.is_extended[member], minlength=size)
@@ -155,7 +185,7 @@ def fit_objects(points: Points, label: np.ndarray, scales: Scales) -> Objects:
 
 
 def _sums(index: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """Sum rows of `values` by object."""
+    """Sums over the rows of each object."""
     return np.stack([np.bincount(index, column, minlength=size) for column in values.T], axis=1)
 
 
@@ -169,21 +199,24 @@ def match_draws(
 ) -> np.ndarray:
     r"""Match the sources of every draw to objects, one to one.
 
-    Linking source i to object k gains the log likelihood ratio
+    Linking source i to object k changes the log likelihood by
 
         log t(f_i; m_k, S_k) + log P(type_i | k) + log[p_k / (1 - p_k)] - log c
 
-    where t is Student's density, p_k the share of draws that hold the object and c the density
-    of sources that belong to none. Sources beyond twice the linking radius gain minus infinity.
+    where t is Student's density with mean m_k and scale matrix S_k, p_k the fraction of draws that
+    contain the object, and c the density of sources that belong to no object. Sources beyond twice
+    the linking radius are not linked.
 
     Parameters
     ----------
     points : Points
+        Sampled sources.
     objects : Objects
+        Components of the mixture.
     scales : Scales
+        Lengths of the problem.
     clutter : ndarray, shape (n,)
-        c: density of sources of no object about each source, per draw, square pixel and unit of
-        log flux and of colours.
+        c about each source, per draw, square pixel, and unit of log flux and of colours.
 
     Returns
     -------
@@ -195,15 +228,15 @@ def match_draws(
         return label
     tree = cKDTree(objects.mean[:, :2])
     precision = np.linalg.inv(objects.covariance)
-    share, dim = np.clip(objects.share, 0.02, 0.98), points.features.shape[1]
+    fraction, dim = np.clip(objects.fraction, 0.02, 0.98), points.features.shape[1]
     constant = (
-        np.log(share / (1.0 - share))
+        np.log(fraction / (1.0 - fraction))
         - 0.5 * np.linalg.slogdet(objects.covariance)[1]
         + gammaln(0.5 * (_DEGREES + dim))
         - gammaln(0.5 * _DEGREES)
         - 0.5 * dim * np.log(_DEGREES * np.pi)
     )
-    by_type = np.log(np.stack([1.0 - objects.extended_share, objects.extended_share]))
+    by_type = np.log(np.stack([1.0 - objects.extended_fraction, objects.extended_fraction]))
     for low, high in _chunks(points.sample):
         features = points.features[low:high]
         _, index = tree.query(
@@ -230,7 +263,7 @@ def match_draws(
 
 
 def _chunks(sample: np.ndarray) -> list[tuple[int, int]]:
-    """Cut sources into ranges of about `_CHUNK` that do not cut a draw."""
+    """Split sources into ranges of about `_CHUNK` that contain complete draws."""
     cuts = np.searchsorted(sample, sample[::_CHUNK])
     cuts = np.unique(np.append(cuts, len(sample)))
     return list(pairwise(cuts))

@@ -1,4 +1,4 @@
-"""A catalog as regions of DS9."""
+"""A catalog as a region file of DS9."""
 
 from __future__ import annotations
 
@@ -7,27 +7,29 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.numerics.shape_matrices import major_axis_angle, semi_axes
 
 FRAMES = ("image", "fk5")
-# Objects of at least these probabilities of existence, from the surest.
+"""Coordinate systems of regions."""
 _COLOURS = ((0.9, "green"), (0.5, "yellow"), (0.0, "red"))
-# Of the circle about a star, pixels.
+"""Smallest probability of existence and its colour, from the most probable objects on."""
 _STAR_RADIUS = 1.5
+"""Radius in pixels of the circle about a star."""
 
 
 def format_regions(table: Any, frame: str | None = None) -> str:
-    """Write objects as a region file of DS9.
+    """Return objects as the text of a DS9 region file.
 
-    Stars are circles and galaxies ellipses at half of the light. The text is the object's
-    number; the colour tells its probability of existence: green from 0.9, yellow from 0.5,
+    Stars are circles, galaxies are their half-light ellipses. The label of a region is the number
+    of the object; its colour shows the probability of existence: green from 0.9, yellow from 0.5,
     red below.
 
     Parameters
     ----------
     table : astropy.table.Table
-        Columns of ``catalog.fits``.
+        Catalog with the columns of ``catalog.fits``.
     frame : {"image", "fk5"}, optional
-        By default fk5 where the catalog has `ra` and `dec`.
+        Coordinate system; by default fk5 if the catalog has `ra` and `dec`.
 
     Returns
     -------
@@ -36,39 +38,41 @@ def format_regions(table: Any, frame: str | None = None) -> str:
     Raises
     ------
     InputError
-        If the frame is not known, or the catalog has no celestial positions.
+        If the frame is not known, or fk5 is asked for and the catalog has no celestial positions.
 
     Notes
     -----
-    The format is that of DS9's reference manual, version 4.1: pixels of ``image`` are counted
-    from 1, and a galaxy's angle is that of its major axis from +x to +y.
+    The format is version 4.1 of DS9's reference manual. In the frame ``image``, pixels count from
+    1, and the angle of a galaxy is that of its major axis from +x towards +y.
     """
     sky = "ra" in table.colnames
     frame = frame or ("fk5" if sky else "image")
     if frame not in FRAMES:
         raise InputError(f"unknown frame {frame!r}: use image or fk5")
     if frame == "fk5" and not sky:
-        raise InputError("the catalog has no ra and dec: its image has no WCS; use the frame image")
+        raise InputError(
+            "the catalog has no ra and dec, since its image has no WCS; use the frame image"
+        )
     lines = [
         "# Region file format: DS9 version 4.1",
         'global font="helvetica 10 normal roman" select=1 edit=1 move=1 delete=1 include=1',
         frame,
     ]
     scale = _pixel_scale(table) if frame == "fk5" else None
-    places = _fk5(table) if frame == "fk5" else np.stack([table["x"], table["y"]], axis=1)
-    for row, place, colour in zip(table, places, _colours(table), strict=True):
-        where = ",".join(_number(value, frame) for value in place)
+    positions = _fk5(table) if frame == "fk5" else np.stack([table["x"], table["y"]], axis=1)
+    for row, position, colour in zip(table, positions, _colours(table), strict=True):
+        where = ",".join(_coordinate(value, frame) for value in position)
         lines.append(f"{_shape(row, where, scale)} # color={colour} text={{{row['object_id']}}}")
     return "\n".join(lines) + "\n"
 
 
-def _number(value: Any, frame: str) -> str:
-    """Give a coordinate as DS9 counts it, to a thousandth of a pixel or of an arcsecond."""
+def _coordinate(value: Any, frame: str) -> str:
+    """Coordinate as DS9 counts it, to 0.001 pixels or 1e-8 degrees."""
     return f"{float(value):.8f}" if frame == "fk5" else f"{float(value) + 1.0:.3f}"
 
 
 def _fk5(table: Any) -> np.ndarray:
-    """Right ascension and declination in FK5, which differs from ICRS by some 0.02 arcsec."""
+    """Right ascension and declination in FK5, which differs from ICRS by about 0.02 arcsec."""
     from astropy.coordinates import SkyCoord
 
     system = str(table.meta.get("RADESYS", "ICRS")).lower()
@@ -78,15 +82,17 @@ def _fk5(table: Any) -> np.ndarray:
 
 
 def _pixel_scale(table: Any) -> float:
-    """Arcseconds a pixel."""
+    """Arcseconds per pixel."""
     scale = table.meta.get("PIXSCALE")
     if scale is None:
-        raise InputError("the catalog has no PIXSCALE: condense the run again, or use image")
+        raise InputError(
+            "the catalog has no PIXSCALE; condense the run again, or use the frame image"
+        )
     return float(scale)
 
 
 def _colours(table: Any) -> list[str]:
-    """Colour of each object."""
+    """Colours of the objects."""
     return [
         next(colour for least, colour in _COLOURS if prob >= least)
         for prob in np.nan_to_num(np.asarray(table["prob_exist"], dtype=float))
@@ -94,16 +100,15 @@ def _colours(table: Any) -> list[str]:
 
 
 def _shape(row: Any, where: str, scale: float | None) -> str:
-    """Draw a circle about a star, and a galaxy's ellipse of half of the light."""
+    """Circle about a star, or half-light ellipse of a galaxy."""
     unit, size = ("", 1.0) if scale is None else ('"', scale)
-    norm = float(np.hypot(row["ellipticity_1"], row["ellipticity_2"]))
-    radius = float(row["half_light_radius"]) * size
-    if row["prob_star"] >= 0.5 or not np.isfinite(radius * norm):
+    g1, g2 = float(row["ellipticity_1"]), float(row["ellipticity_2"])
+    axes = semi_axes(float(row["half_light_radius"]) * size, g1, g2)
+    if row["prob_star"] >= 0.5 or not np.isfinite(axes).all():
         return f"circle({where},{_STAR_RADIUS * size:.3f}{unit})"
-    stretch = np.sqrt((1.0 + norm) / (1.0 - norm))
-    angle = np.degrees(np.arctan2(row["ellipticity_2"], row["ellipticity_1"])) / 2.0
+    angle = np.degrees(major_axis_angle(g1, g2))
     if scale is not None:
         # DS9 counts from the west towards the north.
         angle = float(row["position_angle"]) + 90.0
-    axes = ",".join(f"{axis:.3f}{unit}" for axis in (radius * stretch, radius / stretch))
-    return f"ellipse({where},{axes},{angle % 360.0:.2f})"
+    lengths = ",".join(f"{axis:.3f}{unit}" for axis in axes)
+    return f"ellipse({where},{lengths},{angle % 360.0:.2f})"

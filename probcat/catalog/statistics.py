@@ -1,33 +1,40 @@
-"""Describe objects by their members: moments, quantiles, agreement of the chains."""
+"""Statistics of the members of objects: moments, quantiles, and agreement of the chains."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 
+from probcat.samples.samples import SHAPE_NAMES, Samples
+
 QUANTILES = (0.16, 0.50, 0.84)
+"""Quantiles that are listed for every property."""
 SUFFIXES = ("q16", "q50", "q84")
-# Objects and draws are laid out in full at most this many numbers at a time.
+"""Endings of the columns of these quantiles."""
 _CHUNK = 2**22
+"""Largest number of elements of an array (objects, chains, draws)."""
 
 
-def describe(name: str, index: np.ndarray, values: np.ndarray, size: int) -> dict[str, np.ndarray]:
-    """Give mean, standard deviation and quantiles by object; NaN where it has no value.
+def moments(name: str, index: np.ndarray, values: np.ndarray, size: int) -> dict[str, np.ndarray]:
+    """Compute mean, standard deviation and quantiles of every object.
 
     Parameters
     ----------
     name : str
-        The mean's; the others end in `_err`, `_q16`, `_q50` and `_q84`.
+        Name of the mean; the others end in `_err`, `_q16`, `_q50` and `_q84`.
     index : ndarray of int, shape (n,)
         Object of each value.
     values : ndarray, shape (n,)
+        Values of a property.
     size : int
         Number of objects.
 
     Returns
     -------
     dict of str to ndarray, shape (size,)
+        NaN for an object without values.
     """
     count = np.bincount(index, minlength=size)
     safe = np.maximum(count, 1)
@@ -38,22 +45,56 @@ def describe(name: str, index: np.ndarray, values: np.ndarray, size: int) -> dic
     start = np.cumsum(count) - count
     found: dict[str, np.ndarray] = {name: mean, f"{name}_err": np.sqrt(variance)}
     for end, level in zip(SUFFIXES, QUANTILES, strict=True):
-        place = level * (safe - 1)
-        low = np.floor(place).astype(np.int64)
+        rank = level * (safe - 1)
+        low = np.floor(rank).astype(np.int64)
         high = np.minimum(low + 1, safe - 1)
         below, above = ordered[start + low], ordered[start + high]
-        found[f"{name}_{end}"] = below + (place - low) * (above - below)
+        found[f"{name}_{end}"] = below + (rank - low) * (above - below)
     return {key: np.where(count > 0, column, np.nan) for key, column in found.items()}
+
+
+def mean_of_members(
+    samples: Samples, members: np.ndarray, names: Sequence[str], size: int
+) -> dict[str, np.ndarray]:
+    """Compute means over the members of every object.
+
+    Parameters
+    ----------
+    samples : Samples
+        Draws from the posterior.
+    members : ndarray of int, shape (chain, draw, source)
+        Object of which each source is a member, -1 for none.
+    names : sequence of str
+        Names of source properties.
+    size : int
+        Number of objects.
+
+    Returns
+    -------
+    dict of str to ndarray of float64, shape (size,)
+        Means by property; those of shape properties are over extended members, NaN if an object
+        has none.
+    """
+    extended = np.asarray(samples.sources["is_extended"], dtype=bool)
+    found = {}
+    for name in names:
+        use = (members >= 0) & (extended if name in SHAPE_NAMES else True)
+        row, values = members[use], np.asarray(samples.sources[name], np.float64)[use]
+        count = np.bincount(row, minlength=size)
+        total = np.bincount(row, values, minlength=size)
+        found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return found
 
 
 def covariances(
     values: dict[str, np.ndarray], index: np.ndarray, size: int
 ) -> dict[str, np.ndarray]:
-    """Give the covariance of every two quantities by object, as `<one>_<other>_cov`.
+    """Compute the covariances of all pairs of quantities, of every object.
 
     Parameters
     ----------
     values : dict of str to ndarray, shape (n,)
+        Values by quantity.
     index : ndarray of int, shape (n,)
         Object of each value.
     size : int
@@ -62,7 +103,8 @@ def covariances(
     Returns
     -------
     dict of str to ndarray, shape (size,)
-        Divided by the number of members, as the variances are; NaN without any.
+        Covariances by `<one>_<other>_cov`, normalised by the number of members as the variances
+        are; NaN for an object without members.
     """
     count = np.bincount(index, minlength=size)
     safe = np.maximum(count, 1)
@@ -77,21 +119,27 @@ def covariances(
     return found
 
 
-def chain_disagreement(
-    index: np.ndarray, chain: np.ndarray, draw: np.ndarray, light: np.ndarray, sizes: tuple
+def rhat_of_objects(
+    index: np.ndarray,
+    chain: np.ndarray,
+    draw: np.ndarray,
+    flux: np.ndarray,
+    sizes: tuple[int, int, int],
 ) -> np.ndarray:
-    """Give the split R-hat of the light of every object, which is 0 where a draw lacks it.
+    """Compute the split R-hat of every object's light.
 
-    Every chain is cut in halves (Gelman et al. 2013, Bayesian Data Analysis, eq. 11.4). An
-    object whose light never changes within chains gets 1 if they agree, else infinity.
+    The light is 0 in draws that do not contain the object. Every chain is split in halves (Gelman
+    et al. 2013, Bayesian Data Analysis, eq. 11.4). An object whose light never changes within
+    chains gets 1 if the chains agree, else infinity.
 
     Parameters
     ----------
     index, chain, draw : ndarray of int, shape (n,)
-        Object of each member, and where it was drawn.
-    light : ndarray, shape (n,)
+        Object, chain and draw of each member.
+    flux : ndarray, shape (n,)
+        Flux of each member.
     sizes : tuple of int
-        Numbers of objects, chains and draws a chain.
+        Numbers of objects, chains and draws per chain.
 
     Returns
     -------
@@ -110,7 +158,7 @@ def chain_disagreement(
         high = min(low + step, size)
         part = order[start[low] : start[high]]
         full = np.zeros((high - low, num_chains, num_draws))
-        full[index[part] - low, chain[part], draw[part]] = light[part]
+        full[index[part] - low, chain[part], draw[part]] = flux[part]
         halves = np.stack([full[..., :half], full[..., -half:]], axis=2)
         halves = halves.reshape(high - low, 2 * num_chains, half)
         within = halves.var(axis=2, ddof=1).mean(axis=1)

@@ -1,24 +1,29 @@
-r"""Sources that are parts of a galaxy rather than objects of their own.
+r"""Substructure: sources that are parts of a galaxy rather than objects of their own.
 
-Real galaxies are no Sersic profiles: bulges, arms and clumps are left over, which the sampler
-explains by further sources. Such a source is told from an independent one by the densities of
-both, given the catalog of the draw. Independent sources have the density of the prior,
+Real galaxies are not Sersic profiles: bulges, arms and clumps remain, which the sampler fits with
+further sources. Such a source is told from an independent one by the densities of both, given the
+catalog of the draw. Independent sources have the density of the prior,
 
     \lambda_0 = (\mu / A) p(f),
 
-parts of galaxy j, of flux F and half-light radius h,
+parts of galaxy j, with flux F and half-light radius h, have
 
-    \lambda_j = n q(m) \exp(-f / a F) / (a F) + t N(d; 0, w^2) F / (f + F)^2,
+    \lambda_j = n q(m) \exp(-f / a F) / (a F) + t N(d; 0, w^2) F / (f + F)^2.
 
-where the first term is for irregularities, n of them expected, of flux a F on average, with an
-exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy:
-a = s / (1 + (2 h / FWHM)^2), as the irregularities of a galaxy are shared out to the elements that
-the PSF resolves it into. The second term is for a second component, there with probability t, of
-any share of the light of both, at a distance of about w = c h, or of what the PSF lets be told. Of
-two extended components the brighter is the galaxy; a point may outshine the galaxy that it is the
-nucleus of. The defaults suit galaxies of COSMOS seen from the ground (`benchmarks.objects`, by
-whose Brier scores and calibration they were chosen, n and s on blends with more faint galaxies
-than it has now); smooth ones have no parts.
+The first term describes irregularities: n of them are expected, with a mean flux a F and an
+exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy. Here
+a = s / (1 + (2 h / FWHM)^2), since irregularities are divided among the elements into which the PSF
+resolves the galaxy. The second term describes a second component, which exists with probability t
+and has any fraction of the light of both, at a distance of about w = c h, or of the resolution of
+the PSF. The brighter one of two extended components is the galaxy; a point may be brighter than the
+galaxy of which it is the nucleus.
+
+The defaults were tuned on `benchmarks.objects` for ground-based COSMOS galaxies (n and s on an
+earlier version with more faint galaxies). Simulated smooth galaxies have no substructure: pass
+``substructure=False`` to `probcat.condense`.
+
+Whether a source counts as a part in a draw is not random: draws have levels spread evenly over
+(0, 1), and the source is a part in those with a level below its probability.
 """
 
 from __future__ import annotations
@@ -29,28 +34,31 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
+from probcat.numerics.shape_matrices import elliptical_radius
 from probcat.samples.samples import Samples
 
-# Half-light radius of an exponential profile in units of its scale length.
 _EXPONENTIAL = 1.678
-# Scale lengths beyond which there are no irregularities, and odds that count as none.
-_REACH, _LEAST_ODDS = 6.0, 1e-3
-# Standard deviations of a distance that are looked at.
+"""Half-light radius of an exponential profile in units of its scale length."""
+_REACH = 6.0
+"""Scale lengths beyond which there are no irregularities."""
+_MIN_ODDS = 1e-3
+"""Smallest odds of a part that are considered."""
 _WIDTHS = 4.0
-# Multiples of it are spread evenly, however many there are.
+"""Largest distance of a second component in units of the resolution of the PSF."""
 _GOLDEN = 0.6180339887498949
+"""Golden ratio, whose multiples modulo one are spread evenly for any number of them."""
 
 
 @dataclass(frozen=True)
 class SubstructurePrior:
-    """What galaxies consist of besides their profile.
+    """Expected substructure of galaxies.
 
     Parameters
     ----------
     number : float
-        Irregularities expected of a galaxy, n.
-    share : float
-        Their mean flux in units of the flux of a galaxy that is not resolved, s.
+        Expected number of irregularities of a galaxy, n.
+    flux_fraction : float
+        Their mean flux in units of the flux of the galaxy if it is not resolved, s.
     extent : float
         Half-light radius of their distribution in units of the galaxy's.
     double : float
@@ -62,7 +70,7 @@ class SubstructurePrior:
     """
 
     number: float = 0.5
-    share: float = 0.08
+    flux_fraction: float = 0.08
     extent: float = 1.5
     double: float = 0.05
     centring: float = 0.15
@@ -70,21 +78,22 @@ class SubstructurePrior:
 
 
 def find_substructure(samples: Samples, prior: SubstructurePrior | None = None) -> np.ndarray:
-    """Find the galaxy that each sampled source is part of.
+    """Find the galaxy of which each sampled source is a part.
 
-    A source that is a part with probability p is one in a share p of the draws like it: draws are
-    given numbers spread evenly over (0, 1), and in those below p it is. Of a draw's sources the
-    brightest come first; a part has no parts.
+    A source that is a part with probability p counts as one in a fraction p of similar draws. In a
+    draw the brightest sources are decided first, and a part has no parts.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     prior : SubstructurePrior, optional
+        Expected substructure of galaxies.
 
     Returns
     -------
     ndarray of int32, shape (chain, draw, source)
-        Position on the source axis of the galaxy; -1 of what is no part.
+        Position of the galaxy on the source axis; -1 for a source that is not a part.
     """
     prior = SubstructurePrior() if prior is None else prior
     active = np.asarray(samples.sources["active"], bool)
@@ -101,8 +110,8 @@ def find_substructure(samples: Samples, prior: SubstructurePrior | None = None) 
         slots = np.flatnonzero(active[draw])
         one = {name: np.asarray(v[draw][slots]) for name, v in samples.sources.items()}
         candidates = _candidates(one, density[draw][slots], prior, fwhm)
-        host = _parts_of_draw(one["flux"], candidates, float(level[draw]))
-        part_of[draw][slots] = np.where(host >= 0, slots[host], -1)
+        galaxy = _galaxies_of_parts(one["flux"], candidates, float(level[draw]))
+        part_of[draw][slots] = np.where(galaxy >= 0, slots[galaxy], -1)
     return part_of
 
 
@@ -113,21 +122,23 @@ def part_density(
     prior: SubstructurePrior,
     fwhm: float = 0.0,
 ) -> np.ndarray:
-    """Give the density of parts of a galaxy, see the module, by square pixel and unit of flux.
+    r"""Compute the density \lambda_j of parts of galaxies, see the module.
 
     Parameters
     ----------
     one : dict of str to ndarray, shape (n,)
         Positions, fluxes, types and shapes of the sources of a draw.
     part, galaxy : ndarray of int, shape (m,)
-        Numbers of a possible part and of the galaxy, pair by pair.
+        Indices of the possible part and of the galaxy of each pair.
     prior : SubstructurePrior
+        Expected substructure of galaxies.
     fwhm : float
-        Of the PSF in pixels.
+        Full width at half maximum of the PSF in pixels.
 
     Returns
     -------
     ndarray, shape (m,)
+        Density per square pixel and unit of flux at the possible parts.
     """
     x, y, flux, size, g1, g2 = (
         np.asarray(one[name], float)
@@ -135,24 +146,22 @@ def part_density(
     )
     dx, dy = x[part] - x[galaxy], y[part] - y[galaxy]
     g1, g2, size, whole = g1[galaxy], g2[galaxy], size[galaxy], flux[galaxy]
-    # The inverse of the shear that makes the ellipse of a circle of the same area.
-    norm = np.sqrt(np.maximum(1.0 - g1**2 - g2**2, 1e-6))
-    radius = np.hypot((1.0 - g1) * dx - g2 * dy, (1.0 + g1) * dy - g2 * dx) / norm
+    radius = elliptical_radius(dx, dy, g1, g2)
     scale = prior.extent * size / _EXPONENTIAL
-    # As many as the galaxy is resolved into share what irregularities there are.
+    # Irregularities are divided among the elements into which the galaxy is resolved.
     elements = (2.0 * size / fwhm) ** 2 if fwhm > 0.0 else 0.0
-    mean = prior.share * whole / (1.0 + elements)
+    mean = prior.flux_fraction * whole / (1.0 + elements)
     irregular = np.exp(-radius / scale - flux[part] / mean) / (2.0 * np.pi * scale**2 * mean)
     variance = (prior.centring * size) ** 2 + (prior.blur * fwhm) ** 2
     double = np.exp(-0.5 * (dx**2 + dy**2) / variance) / (2.0 * np.pi * variance)
     double = double * whole / (flux[part] + whole) ** 2
-    # The fainter of two alike has either's share of the light.
+    # Either one of two extended components may be the fainter one.
     double = np.where(np.asarray(one["is_extended"], bool)[part], 2.0, 1.0) * double
     return prior.number * irregular + prior.double * double
 
 
 def _independent_density(samples: Samples, flux: np.ndarray) -> np.ndarray:
-    """Give the prior density of independent sources by square pixel and unit of flux."""
+    """Prior density of independent sources per square pixel and unit of flux."""
     known = samples.attrs.get("prior", {})
     active = np.asarray(samples.sources["active"], bool)
     expected = np.asarray(samples.scalars.get("mu", samples.num_sources), float)
@@ -161,33 +170,33 @@ def _independent_density(samples: Samples, flux: np.ndarray) -> np.ndarray:
     low = float(known.get("flux_min", flux[active].min(initial=np.inf)))
     area = samples.attrs.get("area")
     if area is None:
-        place = [np.asarray(samples.sources[name])[active] for name in ("x", "y")]
-        area = np.prod([max(np.ptp(one), 1.0) if one.size else 1.0 for one in place])
+        position = [np.asarray(samples.sources[name])[active] for name in ("x", "y")]
+        area = np.prod([max(np.ptp(axis), 1.0) if axis.size else 1.0 for axis in position])
     steep = np.maximum(slope - 1.0, 0.05)
     return expected[..., None] / float(area) * steep / low * (flux / low) ** -slope
 
 
-def _parts_of_draw(
+def _galaxies_of_parts(
     flux: np.ndarray, candidates: tuple[np.ndarray, np.ndarray, np.ndarray], level: float
 ) -> np.ndarray:
-    """Host of each source of one draw, -1 for none, shape (n,)."""
+    """Galaxy of each source of one draw that is a part, -1 for others, shape (n,)."""
     part, galaxy, odds = candidates
-    host, has_parts = np.full(len(flux), -1), np.zeros(len(flux), bool)
+    found, has_parts = np.full(len(flux), -1), np.zeros(len(flux), bool)
     order = np.lexsort((galaxy, part, -flux[part]))
     start = np.flatnonzero(np.diff(part[order], prepend=-1))
     for pairs in np.split(order, start[1:]):
-        free = pairs[(host[galaxy[pairs]] < 0) & ~has_parts[part[pairs]]]
+        free = pairs[(found[galaxy[pairs]] < 0) & ~has_parts[part[pairs]]]
         total = odds[free].sum()
         if len(free) and level < total / (1.0 + total):
             chosen = galaxy[free[np.argmax(odds[free])]]
-            host[part[free[0]]], has_parts[chosen] = chosen, True
-    return host
+            found[part[free[0]]], has_parts[chosen] = chosen, True
+    return found
 
 
 def _candidates(
     one: dict[str, Any], density: np.ndarray, prior: SubstructurePrior, fwhm: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs of a possible part and its galaxy, and the odds that it is its part."""
+    """Pairs of a possible part and its galaxy, and the odds of each pair."""
     galaxies = np.flatnonzero(one["is_extended"])
     position = np.stack([one["x"], one["y"]], axis=1).astype(float)
     size = one["half_light_radius"][galaxies].astype(float)
@@ -199,23 +208,24 @@ def _candidates(
     allowed = fainter | ~np.asarray(one["is_extended"], bool)[part]
     part, galaxy = part[allowed], galaxy[allowed]
     odds = part_density(one, part, galaxy, prior, fwhm) / density[part]
-    kept = odds > _LEAST_ODDS
+    kept = odds > _MIN_ODDS
     return part[kept], galaxy[kept], odds[kept]
 
 
 def fold_substructure(samples: Samples, part_of: np.ndarray) -> Samples:
-    """Add the light of parts to their galaxies, and leave them out.
+    """Add the light of parts to their galaxies.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     part_of : ndarray of int, shape (chain, draw, source)
-        As `find_substructure` gives them.
+        The result of `find_substructure`.
 
     Returns
     -------
     Samples
-        With the same source axis; parts are inactive.
+        Samples with the same source axis, in which parts are inactive.
     """
     chain, draw, source = np.nonzero(part_of >= 0)
     if not chain.size:

@@ -1,22 +1,25 @@
-"""The columns of a condensed catalog as astronomers expect them, with units and descriptions."""
+"""A condensed catalog as a table with units, magnitudes and celestial positions."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.catalog.alternatives import configurations, draws_by_row
 from probcat.catalog.statistics import SUFFIXES
+from probcat.errors import InputError
+from probcat.numerics.shape_matrices import matrix_elements
 from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
     from astropy.table import Table
     from astropy.wcs import WCS
 
-# FITS header keywords have at most eight characters.
+    from probcat.image.image import Image
+
 _FITS_KEYWORDS = {
     "method": "CONDENSE",
     "radius": "LINKRAD",
@@ -25,49 +28,80 @@ _FITS_KEYWORDS = {
     "num_unassigned": "NSTRAY",
     "substructure": "SUBSTRUC",
 }
+"""Keywords of a FITS header, of at most eight characters, by attribute of the catalog."""
 _DESCRIPTIONS = {
     "x": "column, 0-based, pixel centres at integers",
     "y": "row, 0-based, pixel centres at integers",
-    "prob_exist": "share of the draws with it",
-    "prob_star": "share of its members that are points",
-    "num_members": "draws that hold it",
-    "num_components": "mean number of further sources that are parts of it",
+    "prob_exist": "fraction of draws that contain it",
+    "prob_star": "fraction of its members that are points",
+    "num_members": "number of draws that contain it",
+    "num_components": "mean number of sources that are parts of it",
     "alternative_group": "brightest object of its alternatives, 0: none",
     "num_alternatives": "configurations of its group, prob >= 0.05",
     "blend_id": "brightest object of its blend",
-    "blendedness": "share of others' light in its footprint",
+    "blendedness": "others' share of the light in its footprint",
     "ra_err": "on the sky, times cos(dec)",
     "half_light_radius": "geometric mean of the semi-axes",
     "half_light_radius_sky": "geometric mean of the semi-axes",
-    "position_angle": "major axis, east of north",
+    "position_angle": "of the major axis, east of north",
     "rhat": "split R-hat of its light",
     "flags": "bit mask, see the FLAG keywords",
 }
-_PLAIN = ("prob_exist", "prob_star", "num_members")
-_LINKS = ("num_components", "alternative_group", "num_alternatives", "blend_id", "blendedness")
-_QUALITY = ("rhat", "flags")
+"""Descriptions of columns whose names do not suffice."""
+_MEMBERSHIP = ("prob_exist", "prob_star", "num_members")
+"""Columns of every catalog that are copied as they are."""
+_FURTHER = (
+    "num_components",
+    "alternative_group",
+    "num_alternatives",
+    "blend_id",
+    "blendedness",
+    "rhat",
+    "flags",
+)
+"""Columns that follow them, as far as the catalog has them."""
+
+
+def flux_column(band: str) -> str:
+    """Return the name of the column of fluxes in a band.
+
+    Parameters
+    ----------
+    band : str
+        Name of the band; may be empty.
+
+    Returns
+    -------
+    str
+        Such as ``flux_r``; characters other than letters and digits become underscores.
+    """
+    name = "".join(letter if letter.isalnum() else "_" for letter in band)
+    return f"flux_{name}" if name else "flux"
 
 
 def objects_table(
-    catalog: Mapping[str, np.ndarray],
-    attrs: Mapping[str, Any],
-    wcs: WCS | None,
-    zero_point: float | None,
-    band: str,
-    unit: str,
-    zero_points: Mapping[str, float],
+    catalog: Mapping[str, np.ndarray], attrs: Mapping[str, Any], images: Sequence[Image]
 ) -> Table:
-    """Give objects as a table; see `probcat.CondensedCatalog.to_table`."""
+    """Return objects as a table; see `probcat.CondensedCatalog.to_table`."""
     from astropy.table import Column, Table
     from astropy.wcs.utils import proj_plane_pixel_area, wcs_to_celestial_frame
 
-    table = Table(meta={_FITS_KEYWORDS.get(key, key): value for key, value in attrs.items()})
-    light = _flux_unit(unit)
+    meta = {_FITS_KEYWORDS[key]: value for key, value in attrs.items() if key in _FITS_KEYWORDS}
+    table = Table(meta=meta)
+    wcs = images[0].wcs if images else None
     fluxes = ["flux", *further_fluxes(catalog)]
-    called = {"flux": f"flux_{band}" if band else "flux"}
+    # The first flux is that of the first image's band.
+    called = {name: flux_column(name.removeprefix("flux_")) for name in fluxes[1:]}
+    called["flux"] = flux_column(images[0].band if images else "")
     joint = ("x", "y", *fluxes)
-    unit_of = dict.fromkeys(fluxes, light) | dict.fromkeys(("x", "y"), "pix")
-    unit_of["half_light_radius"] = "pix"
+    leaders = _first_of_bands(images)
+    lacking = [column for column in called.values() if images and column not in leaders]
+    if lacking:
+        raise InputError(
+            f"no image of the band of {', '.join(lacking)}; pass all that were sampled"
+        )
+    unit_of = {name: _flux_unit(leaders[called[name]].unit) for name in fluxes if images}
+    unit_of |= dict.fromkeys(("x", "y", "half_light_radius"), "pix")
 
     def add(name: str, values: np.ndarray, column_unit: Any = "") -> None:
         text = describe_column(name)
@@ -83,18 +117,20 @@ def objects_table(
             add(name, values, "" if name.endswith("corr") else "deg")
         table.meta["RADESYS"] = wcs_to_celestial_frame(wcs).name.upper()
         table.meta["PIXSCALE"] = 3600.0 * float(np.sqrt(proj_plane_pixel_area(wcs.celestial)))
-    points = {"flux": zero_point} | {f"flux_{key}": value for key, value in zero_points.items()}
     for name in fluxes:
-        new = called.setdefault(name, name)
-        add(new, catalog[name], light)
-        add(f"{new}_err", catalog[f"{name}_err"], light)
-        point = points.get(name)
-        if point is not None:
-            mag = new.replace("flux", "mag", 1)
-            add(mag, point - 2.5 * np.log10(catalog[name]), "mag")
+        add(called[name], catalog[name], unit_of.get(name, ""))
+        add(f"{called[name]}_err", catalog[f"{name}_err"], unit_of.get(name, ""))
+        if images:
+            zero_point = leaders[called[name]].zero_point
+            mag = called[name].replace("flux", "mag", 1)
+            add(
+                mag,
+                (np.nan if zero_point is None else zero_point) - 2.5 * np.log10(catalog[name]),
+                "mag",
+            )
             error = 2.5 / np.log(10.0) * catalog[f"{name}_err"] / catalog[name]
             add(f"{mag}_err", error, "mag")
-    for name in (*_PLAIN, *(one for one in (*_LINKS, *_QUALITY) if one in catalog)):
+    for name in (*_MEMBERSHIP, *(one for one in _FURTHER if one in catalog)):
         add(name, catalog[name])
     for name in SHAPE_NAMES:
         add(name, catalog[name], unit_of.get(name, ""))
@@ -109,22 +145,31 @@ def objects_table(
     for i, one in enumerate(joint):
         for other in joint[i + 1 :]:
             both = f"{called.get(one, one)}_{called.get(other, other)}_cov"
-            add(both, catalog[f"{one}_{other}_cov"], _product(unit_of[one], unit_of[other]))
+            add(
+                both,
+                catalog[f"{one}_{other}_cov"],
+                _product(unit_of.get(one, ""), unit_of.get(other, "")),
+            )
     return table
+
+
+def _first_of_bands(images: Sequence[Image]) -> dict[str, Image]:
+    """First image of every band, which sets unit and zero point, by the column of its fluxes."""
+    return {flux_column(image.band): image for image in reversed(images)}
 
 
 def alternatives_table(
     catalog: Mapping[str, np.ndarray], members: np.ndarray, min_prob: float
 ) -> Table:
-    """Give configurations as a table; see `probcat.CondensedCatalog.alternatives_table`."""
+    """Return configurations as a table; see `probcat.CondensedCatalog.alternatives_table`."""
     from astropy.table import Table
 
     group = catalog["alternative_group"]
-    held = draws_by_row(members, len(group))
+    draws_of = draws_by_row(members, len(group))
     rows = []
     for first in np.unique(group[group > 0]):
         rows_of_group = np.flatnonzero(group == first)
-        draws = [held[row] for row in rows_of_group]
+        draws = [draws_of[row] for row in rows_of_group]
         ids = catalog["object_id"][rows_of_group].tolist()
         found = configurations(draws, ids, members.shape[:2])
         for number, each in enumerate(found, start=1):
@@ -135,27 +180,48 @@ def alternatives_table(
 
 
 def further_fluxes(columns: Mapping[str, np.ndarray]) -> list[str]:
-    """Names of the fluxes in the bands beyond the first, such as `flux_i`."""
+    """Return the names of the fluxes in all bands but the first, such as `flux_i`."""
     fluxes = [name for name in columns if name.startswith("flux_")]
     return [name for name in fluxes if not re.search(r"_(err|q\d\d|cov)$", name)]
 
 
 def describe_column(name: str) -> str:
-    """Say what a column of the catalog holds, or nothing where its name does."""
+    """Return the description of a column of the catalog.
+
+    Parameters
+    ----------
+    name : str
+        Name of the column.
+
+    Returns
+    -------
+    str
+        Empty if the name suffices.
+    """
     return _DESCRIPTIONS.get(name, "")
 
 
 def sky_derivative(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Give the derivative of the sky by the pixels, shape (n, 2, 2), degrees a pixel.
+    """Compute the derivative of celestial positions with respect to pixels.
 
-    The first row is along right ascension on the sky (times cos(dec)), the second along
-    declination.
+    Parameters
+    ----------
+    wcs : astropy.wcs.WCS
+        WCS of the image.
+    x, y : ndarray, shape (n,)
+        Positions in pixels.
+
+    Returns
+    -------
+    ndarray, shape (n, 2, 2)
+        Degrees per pixel; the first row is along right ascension on the sky (times cos(dec)), the
+        second along declination.
     """
     _, dec = wcs.pixel_to_world_values(x, y)
     derivative = np.empty((len(x), 2, 2))
     for axis, (dx, dy) in enumerate(((0.5, 0.0), (0.0, 0.5))):
         high, low = (wcs.pixel_to_world_values(x + s * dx, y + s * dy) for s in (1.0, -1.0))
-        # Right ascension may pass through 360 degrees.
+        # Right ascension may jump from 360 degrees to 0.
         turn = (high[0] - low[0] + 180.0) % 360.0 - 180.0
         derivative[:, 0, axis] = turn * np.cos(np.deg2rad(dec))
         derivative[:, 1, axis] = high[1] - low[1]
@@ -165,9 +231,9 @@ def sky_derivative(wcs: WCS, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 def _sky(
     catalog: Mapping[str, np.ndarray], wcs: WCS, derivative: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Celestial positions, their errors on the sky, and the correlation of these.
+    """Celestial positions, their errors on the sky, and the correlation of the errors.
 
-    The error in right ascension is one on the sky, times cos(dec), as in Gaia's catalogs.
+    The error in right ascension includes the factor cos(dec), as in Gaia's catalogs.
     """
     x, y = catalog["x"], catalog["y"]
     ra, dec = wcs.pixel_to_world_values(x, y)
@@ -186,18 +252,17 @@ def _sky_shape(
     catalog: Mapping[str, np.ndarray], derivative: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Half-light radius in arcseconds, and angle of the major axis in degrees, east of north."""
-    g1, g2 = catalog["ellipticity_1"], catalog["ellipticity_2"]
-    norm = g1**2 + g2**2
-    shape = np.stack([1.0 + norm + 2.0 * g1, 2.0 * g2, 2.0 * g2, 1.0 + norm - 2.0 * g1], axis=-1)
-    # East is the direction of rising right ascension, the first axis here.
-    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape.reshape(-1, 2, 2), derivative)
+    xx, xy, yy = matrix_elements(1.0, catalog["ellipticity_1"], catalog["ellipticity_2"])
+    shape = np.stack([xx, xy, xy, yy], axis=-1).reshape(-1, 2, 2)
+    # East, where right ascension increases, is the first axis here.
+    on_sky = np.einsum("nij,njk,nlk->nil", derivative, shape, derivative)
     angle = 0.5 * np.arctan2(2.0 * on_sky[:, 0, 1], on_sky[:, 1, 1] - on_sky[:, 0, 0])
     scale = 3600.0 * np.sqrt(np.abs(np.linalg.det(derivative)))
     return catalog["half_light_radius"] * scale, np.degrees(angle) % 180.0
 
 
 def _flux_unit(name: str) -> Any:
-    """Read a unit as FITS headers write it ("ADU"); one that astropy does not know is kept."""
+    """Unit as FITS headers write it ("ADU"); one that astropy does not know is kept."""
     from astropy import units
 
     if not name:
@@ -209,7 +274,7 @@ def _flux_unit(name: str) -> Any:
 
 
 def _product(one: Any, other: Any) -> Any:
-    """Give the unit of a covariance; that of an unknown unit is only named."""
+    """Unit of a covariance; the product of unknown units is only a name."""
     from astropy import units
 
     parts = [units.Unit(each, parse_strict="silent") for each in (one, other) if each != ""]

@@ -12,7 +12,7 @@ from probcat.errors import InputError
 from probcat.metrics import align_shares, score_light, score_segmentation, true_shares
 from probcat.metrics.truth import Truth
 from probcat.pixels.accumulate import FOOTPRINT_SIGMA
-from probcat.pixels.assign import pixel_noise
+from probcat.pixels.noise import pixel_noise
 
 if TYPE_CHECKING:
     from probcat.image.image import Image

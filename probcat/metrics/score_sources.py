@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probcat.catalog.table import flux_column
 from probcat.errors import InputError
 from probcat.metrics import (
     DetectionScores,
@@ -210,7 +211,7 @@ def _fluxes(
     matched: Matched, image: Image, flux: np.ndarray, one: np.ndarray, other: np.ndarray
 ) -> dict[str, Any]:
     """Score the ratios of found to true flux of sure objects."""
-    name = _flux_name(image)
+    name = flux_column(image.band)
     true = flux[other]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = _column(matched.table, name)[one] / true
@@ -240,7 +241,9 @@ def _magnitudes(table: Any, truth: Truth, image: Image) -> tuple[np.ndarray, np.
         return None
     zero = 0.0 if image.zero_point is None else image.zero_point
     with np.errstate(divide="ignore", invalid="ignore"):
-        own, true = (zero - 2.5 * np.log10(v) for v in (_column(table, _flux_name(image)), flux))
+        own, true = (
+            zero - 2.5 * np.log10(v) for v in (_column(table, flux_column(image.band)), flux)
+        )
     return own, true
 
 
@@ -252,12 +255,6 @@ def _true_flux(truth: Truth, image: Image, first: bool) -> np.ndarray | None:
         if band in truth.mag and image.zero_point is not None:
             return 10.0 ** (0.4 * (image.zero_point - np.asarray(truth.mag[band], float)))
     return None
-
-
-def _flux_name(image: Image) -> str:
-    """Return the name of the column with fluxes in the band of an image."""
-    band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
-    return f"flux_{band}" if band else "flux"
 
 
 def _column_names(table: Any) -> list[str]:

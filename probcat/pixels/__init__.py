@@ -1,4 +1,4 @@
-"""Who owns the light of a pixel: model images, assignment maps, blends and flags.
+"""Owners of the light of each pixel: model images, assignment maps, blends and flags.
 
 Imports `catalog`, `samples` and `model`; never `sampler`.
 """

@@ -10,29 +10,33 @@ import jax.numpy as jnp
 import numpy as np
 
 from probcat.model.background import Terms
+from probcat.pixels.assignment import KINDS
 from probcat.pixels.model_image import RenderSources
 
 if TYPE_CHECKING:
     from probcat.model.renderer import Renderer
 
-KINDS = ("light", "dominant", "footprint", "photon")
-# A pixel has light in a draw if all sources together give at least this many standard
-# deviations of its noise: shares of next to nothing (wings, ringing) mean nothing.
 LIT_SIGMA = 0.1
+"""Light of all sources, in standard deviations of the noise, from which a pixel counts as lit.
+
+Below it, in the wings and the ringing of PSFs, shares of the light are meaningless.
+"""
 FOOTPRINT_SIGMA = 3.0
+"""Light of an object, in standard deviations of the noise, above which a pixel is in its footprint.
+"""
 
 
 class Scenery(NamedTuple):
-    """What all draws of an image share.
+    """Properties of an image that all draws have in common.
 
     Attributes
     ----------
     noise : Array, shape (ny, nx)
         Standard deviation of every pixel.
     sky : Array, shape (ny, nx)
-        Background that was taken off the image.
+        Background that was subtracted from the image before.
     terms : Terms
-        Of the background that is sampled.
+        Terms of the background that is sampled.
     """
 
     noise: Any
@@ -41,26 +45,26 @@ class Scenery(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Maps of some objects, and of all else; stamps have shape (objects, size, size).
+    """Maps of some objects and of everything else; stamps have shape (objects, size, size).
 
     Attributes
     ----------
     own, rest : dict of str to ndarray
-        Stamps of objects, and images (ny, nx) of sources of no object, by `KINDS`.
+        Stamps of objects, and images (ny, nx) of sources that belong to no object, by `KINDS`.
     background : ndarray, shape (ny, nx)
-        Its share of the photons.
+        The background's share of the photons.
     light : ndarray, shape (ny, nx)
-        Mean light of all sources.
+        Posterior mean of the light of all sources.
     """
 
-    own: dict[str, Any]
-    rest: dict[str, Any]
+    own: dict[Any, Any]
+    rest: dict[Any, Any]
     background: Any
     light: Any
 
 
 def stamp_corners(renderer: Renderer, draws: RenderSources) -> tuple[np.ndarray, int]:
-    """Find where the stamp of each source starts, int32 (draws, sources, 2), and its side."""
+    """Return first pixels (row, column) of stamps, int32 (draws, sources, 2), and their side."""
     first = jax.tree.map(lambda values: values[0], draws)
     side = jax.eval_shape(lambda draw: renderer.stamps(*draw[:5])[0], first).shape[-1]
     return np.asarray(_corners(renderer, draws)), side
@@ -82,57 +86,52 @@ def accumulate(
     origins: jax.Array,
     scenery: Scenery,
 ) -> Shares:
-    """Sum over draws for some objects and for the unassigned sources.
+    """Sum over draws for some objects, and for sources that belong to no object.
 
-    All maps are padded so that windows that reach out of the image stay inside arrays; the
-    padding has infinite noise, so nothing is ever lit there.
+    All arrays are padded so that windows that extend beyond the image lie inside them; the padding
+    has infinite noise, so that no pixel of it counts as lit.
 
     Parameters
     ----------
     sides : tuple of int
-        Side of a source's stamp and of an object's.
+        Side of a source's stamp and of an object's stamp in pixels.
     renderer : Renderer
+        Renders stamps of sources.
     inputs : tuple
-        RenderSources; slots of every object's sources (draws, objects, any number); slots of no object
-        (draws, any number). A slot beyond the sources is none.
+        `RenderSources`; the slots of each object's sources, shape (draws, objects, any number);
+        and the slots of sources of no object, shape (draws, any number). A slot beyond the last
+        source is empty.
     origins : Array, shape (objects, 2), int32
-        Image pixel (row, column) that an object's stamp starts at.
+        Image pixel (row, column) at which an object's stamp starts.
     scenery : Scenery
+        Noise and background.
 
     Returns
     -------
     Shares
+        Means over draws.
     """
     side, size = sides
     pad = size
     sigma = jnp.pad(scenery.noise, pad, constant_values=np.inf)
-    # A window that misses the image lies wholly in the padding after being clipped to it.
+    # A window that misses the image lies completely in the padding after clipping.
     limit = jnp.asarray([[extent - size for extent in sigma.shape]], jnp.int32)
     windows = jnp.clip(origins + pad, 0, limit)
     sigma_here = _cut(sigma, windows, size)
 
     def step(sums: Any, one: tuple[RenderSources, jax.Array, jax.Array]) -> tuple[Any, None]:
         draw, slot, free = one
-        stamps, row, col = renderer.stamps(*draw[:5])
-        stamps = jnp.where(draw.active[:, None, None], jnp.maximum(stamps, 0.0), 0.0)
-        corner = jnp.stack([row, col], axis=-1)
-        # One more stamp, dark, for objects that this draw does not hold.
-        stamps = jnp.concatenate([stamps, jnp.zeros((1, side, side), stamps.dtype)])
-        corner = jnp.concatenate([corner, jnp.zeros((1, 2), corner.dtype)])
-        place = jnp.clip(corner + pad, 0, jnp.asarray([sigma.shape], jnp.int32) - side)
-
-        dark = jnp.zeros(sigma.shape, jnp.float32)
-        total = _scatter(jax.lax.scatter_add, dark, place, stamps)
-        brightest = _scatter(jax.lax.scatter_max, dark, place, stamps)
-        others = _scatter(jax.lax.scatter_add, dark, place[free], stamps[free])
-        brightest_other = _scatter(jax.lax.scatter_max, dark, place[free], stamps[free])
+        stamps, corner = _stamps_of_draw(renderer, draw)
+        padded = jnp.clip(corner + pad, 0, jnp.asarray([sigma.shape], jnp.int32) - side)
+        total, brightest = _composite(stamps, padded, sigma.shape)
+        others, brightest_other = _composite(stamps[free], padded[free], sigma.shape)
         lit = total >= LIT_SIGMA * sigma
-        inverse = jnp.where(lit, 1.0 / jnp.where(lit, total, 1.0), 0.0)
+        inverse = _inverse(total, lit)
         top = jnp.where(lit, brightest, jnp.inf)
         sky = jnp.pad(_background(draw, scenery), pad)
         photons = total + sky
         bright = photons > 0.0
-        per_photon = jnp.where(bright, 1.0 / jnp.where(bright, photons, 1.0), 0.0)
+        per_photon = _inverse(photons, bright)
 
         own = brightest_own = jnp.float32(0.0)
         for one_each in jnp.moveaxis(slot, -1, 0):
@@ -151,9 +150,9 @@ def accumulate(
             "footprint": (others > FOOTPRINT_SIGMA * sigma).astype(jnp.float32),
             "photon": others * per_photon,
         }
-        # Where nothing shines, what little there may be is the background's.
-        dim = jnp.where(bright, sky * per_photon, 1.0)
-        new = (Shares(new_own, new_rest, dim, total), lit.astype(jnp.float32))
+        # Without any light the pixel belongs to the background.
+        of_background = jnp.where(bright, sky * per_photon, 1.0)
+        new = (Shares(new_own, new_rest, of_background, total), lit.astype(jnp.float32))
         return jax.tree.map(jnp.add, sums, new), None
 
     stamp, plane = jnp.zeros((origins.shape[0], size, size)), jnp.zeros(sigma.shape)
@@ -169,26 +168,55 @@ def accumulate(
     return Shares(mean.own | light, rest, mean.background[inner], mean.light[inner])
 
 
+def _stamps_of_draw(renderer: Renderer, draw: RenderSources) -> tuple[jax.Array, jax.Array]:
+    """Stamps of all sources without negative light, and a dark one; and their first pixels."""
+    stamps, row, col = renderer.stamps(*draw[:5])
+    stamps = jnp.where(draw.active[:, None, None], jnp.maximum(stamps, 0.0), 0.0)
+    corner = jnp.stack([row, col], axis=-1)
+    # The dark stamp serves objects that this draw does not contain.
+    dark = jnp.zeros((1, *stamps.shape[1:]), stamps.dtype)
+    return (
+        jnp.concatenate([stamps, dark]),
+        jnp.concatenate([corner, jnp.zeros((1, 2), corner.dtype)]),
+    )
+
+
+def _composite(
+    stamps: jax.Array, corner: jax.Array, shape: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Light of all stamps in every pixel, and that of the brightest one."""
+    dark = jnp.zeros(shape, jnp.float32)
+    return (
+        _scatter(jax.lax.scatter_add, dark, corner, stamps),
+        _scatter(jax.lax.scatter_max, dark, corner, stamps),
+    )
+
+
+def _inverse(values: jax.Array, where: jax.Array) -> jax.Array:
+    """One over values where that is asked for, else 0."""
+    return jnp.where(where, 1.0 / jnp.where(where, values, 1.0), 0.0)
+
+
 def _background(draw: RenderSources, scenery: Scenery) -> jax.Array:
-    """Light of the background in every pixel, the part that was taken off included."""
+    """Background in every pixel, including the level that was subtracted before."""
     return jnp.maximum(scenery.terms.image(draw.background) + scenery.sky, 0.0)
 
 
-def _scatter(combine: Any, canvas: jax.Array, place: jax.Array, stamps: jax.Array) -> jax.Array:
+def _scatter(combine: Any, canvas: jax.Array, corner: jax.Array, stamps: jax.Array) -> jax.Array:
     """Add stamps to a canvas, or take their maximum, stamp by stamp."""
     numbers = jax.lax.ScatterDimensionNumbers(
         update_window_dims=(1, 2), inserted_window_dims=(), scatter_dims_to_operand_dims=(0, 1)
     )
-    return combine(canvas, place, stamps, numbers)
+    return combine(canvas, corner, stamps, numbers)
 
 
-def _cut(canvas: jax.Array, place: jax.Array, size: int) -> jax.Array:
+def _cut(canvas: jax.Array, corner: jax.Array, size: int) -> jax.Array:
     """Cut windows out of a canvas, shape (n, size, size)."""
-    return jax.vmap(lambda at: jax.lax.dynamic_slice(canvas, (at[0], at[1]), (size, size)))(place)
+    return jax.vmap(lambda at: jax.lax.dynamic_slice(canvas, (at[0], at[1]), (size, size)))(corner)
 
 
 def _shift(stamps: jax.Array, shift: jax.Array, size: int) -> jax.Array:
-    """Move stamps down and right inside larger, dark ones of side `size`."""
+    """Shift stamps down and right inside larger, dark stamps of side `size`."""
     room = size - stamps.shape[-1]
     padded = jnp.pad(stamps, ((0, 0), (room, room), (room, room)))
     start = room - shift

@@ -1,4 +1,4 @@
-"""Where objects are on the pixels: footprints, blends that these form, and blendedness."""
+"""Footprints of objects on the pixels, the blends that they form, and blendedness."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ if TYPE_CHECKING:
     from probcat.pixels.assignment import Assignment
     from probcat.samples.samples import Samples
 
-# Objects that exist with a smaller probability do not join others to a blend.
 _SURE = 0.5
+"""Objects that exist with a smaller probability do not connect others to a blend."""
+_MIN_OVERLAP = 1.0
+"""Overlap of two objects in pixels from which they count as blended."""
 
 
 class Footprints(NamedTuple):
-    """Pixels that objects cover in one image.
+    """Footprints of objects in one image.
 
     Parameters
     ----------
     share : scipy.sparse.csr_array, shape (objects, ny * nx)
-        Its structure is the pixels of each object, its values the object's mean share of their
-        light in the draws that hold it.
+        Its structure gives the pixels of each object, its values the object's mean share of the
+        light in the draws that contain the object.
     x, y : ndarray of int, shape (nnz,)
         Column and row of each pixel of `share`, in its order.
     """
@@ -36,45 +38,56 @@ class Footprints(NamedTuple):
     y: np.ndarray
 
     def any_of(self, pixels: np.ndarray) -> np.ndarray:
-        """Tell which objects cover a pixel where `pixels`, bool (ny, nx), is true."""
+        """Return which objects cover any of some pixels, bool (objects,).
+
+        Parameters
+        ----------
+        pixels : ndarray of bool, shape (ny, nx)
+            Where the pixels are.
+        """
         hit = pixels[self.y, self.x]
         row = np.repeat(np.arange(self.share.shape[0]), np.diff(self.share.indptr))
         return np.bincount(row[hit], minlength=self.share.shape[0]) > 0
 
 
 def positions(samples: Samples, catalog: CondensedCatalog) -> np.ndarray:
-    """Give the mean x and y of objects in the pixels of an image, shape (objects, 2).
+    """Return the mean positions of objects in the pixels of an image.
 
     Parameters
     ----------
     samples : Samples
-        As the image sees them, see `probcat.samples.per_image`.
+        Samples in the pixels of the image, see `probcat.samples.per_image`.
     catalog : CondensedCatalog
+        Objects and their members.
+
+    Returns
+    -------
+    ndarray, shape (objects, 2)
+        Positions (x, y).
     """
-    member = catalog.members >= 0
-    row, size = catalog.members[member], len(catalog)
-    count = np.maximum(np.bincount(row, minlength=size), 1)
-    place = (np.asarray(samples.sources[name])[member] for name in ("x", "y"))
-    return np.stack([np.bincount(row, one, minlength=size) / count for one in place], axis=1)
+    means = catalog.member_means(samples)
+    return np.stack([means["x"], means["y"]], axis=1)
 
 
 def find_footprints(
     catalog: CondensedCatalog, assignment: Assignment, image: Image, position: np.ndarray
 ) -> Footprints:
-    """Find the pixels that objects cover.
+    """Find the footprints of objects.
 
-    Those are where the object's own light exceeds three standard deviations of the noise with a
-    probability above one half, given that the object exists. Where there are none, those within
-    the half-light radius of the object as it is seen.
+    A footprint is where the object's own light exceeds three standard deviations of the noise with
+    a probability above one half, given that the object exists. If there is no such pixel, it is
+    the area within the half-light radius of the object as the image shows it.
 
     Parameters
     ----------
     catalog : CondensedCatalog
+        Objects.
     assignment : Assignment
         Maps of these objects in the image.
     image : Image
+        Gives shape and PSF.
     position : ndarray, shape (objects, 2)
-        x and y of the objects in the image.
+        Positions (x, y) of the objects in the image.
 
     Returns
     -------
@@ -110,28 +123,30 @@ def find_footprints(
 def blend_columns(
     catalog: CondensedCatalog, footprints: Footprints, light: np.ndarray
 ) -> dict[str, np.ndarray]:
-    r"""Give `blend_id` and `blendedness`.
+    r"""Compute the columns `blend_id` and `blendedness`.
 
-    Objects that exist with a probability of one half or more and share a pixel of their
-    footprints are one blend, as are those that stand in for one another; another object goes
-    with the blend that it shares most pixels with. The parent is the brightest of the blend.
-    Blendedness is others' share of the light,
+    Objects that exist with a probability of at least one half and share a pixel of their
+    footprints are one blend, as are objects that are alternatives of each other; any other object
+    belongs to the blend with which it shares most pixels. A blend has the number of its brightest
+    object. Blendedness is the other objects' share of the light,
 
         b_k = 1 - sum_F s_k L / sum_F L
 
-    over the footprint F, with s_k the object's share and L the mean light of all sources.
+    over the footprint F, with the share s_k of the object and the mean light L of all sources.
 
     Parameters
     ----------
     catalog : CondensedCatalog
+        Objects.
     footprints : Footprints
+        Their footprints in one image.
     light : ndarray, shape (ny, nx)
-        L: posterior mean without the background.
+        L, posterior mean without the background.
 
     Returns
     -------
     dict of str to ndarray, shape (objects,)
-        Blendedness is in [0, 1], 0 where there is no light at all.
+        Blendedness is in [0, 1], and 0 if there is no light at all.
     """
     share = footprints.share
     covers = csr_array((np.ones(share.nnz), share.indices, share.indptr), shape=share.shape)
@@ -139,14 +154,17 @@ def blend_columns(
     own, total = share @ flat, covers @ flat
     blended = 1.0 - np.divide(own, total, out=np.ones(len(catalog)), where=total > 0)
     overlap = (covers @ covers.T).tocoo()
-    parent = _parents(catalog, overlap.row, overlap.col, overlap.data)
-    return {"blend_id": catalog["object_id"][parent], "blendedness": np.clip(blended, 0.0, 1.0)}
+    brightest = _brightest_of_blends(catalog, overlap.row, overlap.col, overlap.data)
+    return {
+        "blend_id": catalog["object_id"][brightest],
+        "blendedness": np.clip(blended, 0.0, 1.0),
+    }
 
 
-def _parents(
+def _brightest_of_blends(
     catalog: CondensedCatalog, one: np.ndarray, other: np.ndarray, pixels: np.ndarray
 ) -> np.ndarray:
-    """Row of the brightest object of every object's blend; surely existing ones come first."""
+    """Row of the brightest object of each object's blend; probable objects come first."""
     size = len(catalog)
     if not size:
         return np.zeros(0, dtype=np.int64)
@@ -156,7 +174,7 @@ def _parents(
     group = catalog["alternative_group"]
     grouped = np.flatnonzero(group > 0)
     links.append(np.stack([grouped, group[grouped] - 1]))
-    # The overlap that is largest is written last.
+    # The largest overlap is written last.
     loose = ~sure[one] & sure[other]
     order = np.argsort(pixels[loose], kind="stable")
     nearest = np.full(size, -1)
@@ -171,34 +189,31 @@ def _parents(
     return first[component]
 
 
-# Overlap, in pixels, from which two objects count as blended.
-_LEAST_OVERLAP = 1.0
-
-
 def find_brightest_blend(
     catalog: CondensedCatalog, assignment: Assignment, *, min_prob: float = 0.5, most: int = 3
 ) -> tuple[int, ...]:
-    """Find the brightest object whose footprint others share, and those others.
+    """Find the brightest object whose footprint overlaps others, and these others.
 
-    Two objects overlap by the sum over pixels of the product of their footprint
-    probabilities, weighted with twice the smaller of their light shares: a pixel that both
-    own half of counts as one, a pixel that one of them owns as none.
+    The overlap of two objects is the sum over pixels of the product of their footprint
+    probabilities times twice the smaller of their shares of the light: a pixel that both own
+    equally counts as one, a pixel that only one of them owns as zero.
 
     Parameters
     ----------
     catalog : CondensedCatalog
+        Objects.
     assignment : Assignment
         Maps of these objects.
     min_prob : float
         Objects that exist with a smaller probability are not considered.
     most : int
-        Largest number of objects to give.
+        Largest number of objects to return.
 
     Returns
     -------
     tuple of int
-        Object ids, the brightest first, then by overlap with it. The brightest object alone
-        if none overlap; empty if there is no object.
+        Numbers of objects, the brightest first, then by overlap with it. If none overlap, the
+        brightest object alone; empty if there are no objects.
     """
     if not len(catalog):
         return ()
@@ -218,7 +233,7 @@ def find_brightest_blend(
             shared = np.minimum(light, assignment.map(other_id, "light"))
             both = footprint * assignment.map(other_id, "footprint")
             overlaps[other_id] = 2.0 * float((shared * both).sum())
-        blended = [key for key, value in overlaps.items() if value >= _LEAST_OVERLAP]
+        blended = [key for key, value in overlaps.items() if value >= _MIN_OVERLAP]
         if blended:
             ranked = sorted(blended, key=lambda key: -overlaps[key])
             return (object_id, *ranked[: most - 1])

@@ -1,9 +1,8 @@
-"""Pixel-assignment maps as compressed FITS stamps, and model images as FITS files."""
+"""Pixel-assignment maps as compressed stamps, and model images, in FITS files."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,19 +25,19 @@ def write_assignment(
 ) -> None:
     """Write pixel-assignment maps, compressed without loss.
 
-    The table ``OBJECTS`` has one row for each object: ``object_id``, and ``x0, y0``, the pixel
-    of the image (counted from 0) that is the first of the object's stamps. Every kind of map
-    has a cube of stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``,
-    ``PHOTON``), and an image of what no object owns (``UNASSIGNED_LIGHT``, ...). The images
-    ``BACKGROUND_PHOTON`` and ``SNR_SQUARED`` are the background's share of the photons and the
-    squared signal-to-noise ratio. Images have the WCS.
+    The table ``OBJECTS`` has one row for each object: ``object_id``, and ``x0, y0``, the image
+    pixel (counted from 0) at which the object's stamps start. Every kind of map has a cube of
+    stamps, one plane for each row (``LIGHT``, ``DOMINANT``, ``FOOTPRINT``, ``PHOTON``), and an
+    image for sources that belong to no object (``UNASSIGNED_LIGHT``, ...). The images
+    ``BACKGROUND_PHOTON`` and ``SNR_SQUARED`` hold the background's share of the photons and the
+    squared signal-to-noise ratio. Images have the WCS of the image.
 
     Parameters
     ----------
     path : path_like
         An existing file is replaced.
     assignment : Assignment
-        The maps.
+        Maps of one image.
     cards : mapping, optional
         Keywords for the headers.
     """
@@ -80,12 +79,12 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
     Parameters
     ----------
     path : path_like
-        What `write_assignment` wrote.
+        A file that `write_assignment` wrote.
 
     Returns
     -------
     Assignment
-        Its ``object_ids`` and ``map(object_id, kind="light")``.
+        Maps of one image.
 
     Raises
     ------
@@ -108,7 +107,7 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
             for hdu in hdus
             if hdu.name.startswith(_UNASSIGNED)
         }
-        # Files of earlier versions have neither.
+        # Maps may have neither.
         background, snr_squared = (
             _native(hdus[name].data) if name in hdus else None
             for name in (_BACKGROUND, _SNR_SQUARED)
@@ -129,7 +128,7 @@ def read_assignment(path: str | os.PathLike[str]) -> Assignment:
 
 
 def _packed(values: Any, name: str, planes: int = 0) -> Any:
-    """Make a losslessly compressed extension; a tile is some whole planes, or rows."""
+    """Make a losslessly compressed extension with tiles of complete planes, or rows."""
     from astropy.io import fits
 
     values = np.asarray(values, dtype=np.float32)
@@ -140,7 +139,7 @@ def _packed(values: Any, name: str, planes: int = 0) -> Any:
 
 
 def _native(values: Any) -> np.ndarray:
-    """Copy into native float32, which outlives the file."""
+    """Copy into native float32, so that the file can be closed."""
     return np.array(values, dtype=np.float32)
 
 
@@ -152,13 +151,13 @@ def write_model(
     Parameters
     ----------
     path : path_like
-        An existing file is replaced. It gets the extensions ``MODEL`` and ``MODEL_STD`` in
-        the image's unit, and ``RESIDUAL`` in standard deviations of the noise (NaN where
-        the pixel weighs nothing), with the image's WCS.
+        An existing file is replaced. The extensions ``MODEL`` and ``MODEL_STD`` are in the
+        image's unit, ``RESIDUAL`` is in standard deviations of the noise (NaN where the pixel has
+        zero weight); all have the image's WCS.
     image : Image
-        Gives the WCS and the unit.
+        Gives WCS and unit.
     model : PosteriorModel
-        Mean, standard deviation and residual.
+        Model of the image.
     cards : mapping, optional
         Keywords for the headers.
     """
@@ -178,13 +177,13 @@ def write_model(
     write_hdus(path, hdus, cards)
 
 
-def read_model(path: Path) -> PosteriorModel:
-    """Read the images of the model.
+def read_model(path: str | os.PathLike[str]) -> PosteriorModel:
+    """Read the posterior model of an image.
 
     Parameters
     ----------
-    path : Path
-        What `probcat.pixels.fits.write_model` wrote.
+    path : path_like
+        A file that `write_model` wrote.
 
     Returns
     -------

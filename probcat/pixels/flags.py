@@ -1,26 +1,24 @@
-"""What may be wrong with an object, as bits of one number."""
+"""Flags of objects as bits of one number."""
 
 from __future__ import annotations
 
-import re
 from enum import IntFlag
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from probcat.samples.diagnostics import diagnose
-
 if TYPE_CHECKING:
     from probcat.catalog.catalog import CondensedCatalog
     from probcat.image.image import Image
     from probcat.pixels.blends import Footprints
-    from probcat.samples.samples import Samples
+    from probcat.samples.diagnostics import Diagnostics
 
-_WORST_RHAT = 1.2
+_MAX_RHAT = 1.2
+"""Largest R-hat of an object's light that is not flagged."""
 
 
 class Flag(IntFlag):
-    """Bits of the column `flags`."""
+    """Bits of the column `flags`; their meanings are in `MEANINGS`."""
 
     EDGE = 1
     MASKED = 2
@@ -32,58 +30,59 @@ class Flag(IntFlag):
 
 MEANINGS = {
     Flag.EDGE: "footprint at the edge of an image",
-    Flag.MASKED: "unusable pixel in the footprint",
+    Flag.MASKED: "masked pixel in the footprint",
     Flag.SATURATED: "saturated pixel in the footprint",
     Flag.CAPACITY: "run: arrays were full after warm-up",
     Flag.NOT_CONVERGED: "run: not converged",
-    Flag.CHAINS_DISAGREE: f"R-hat of its light > {_WORST_RHAT:g}",
+    Flag.CHAINS_DISAGREE: f"R-hat of its light > {_MAX_RHAT:g}",
 }
+"""What a bit means."""
 
 
 def flag_cards() -> dict[str, Any]:
-    """Give the meanings of the bits as FITS keywords, ``FLAG<number>`` from 0."""
+    """Return names and meanings of the bits as FITS keywords, ``FLAG<number>`` from 0."""
     return {
         f"FLAG{flag.bit_length() - 1}": (flag.name, f"bit {int(flag)}: {meaning}")
         for flag, meaning in MEANINGS.items()
     }
 
 
-def flag_run(samples: Samples, catalog: CondensedCatalog) -> np.ndarray:
-    """Give the bits that come from the samples, int32 (objects,).
+def flag_run(catalog: CondensedCatalog, diagnostics: Diagnostics) -> np.ndarray:
+    """Return the bits that come from the samples.
 
     Parameters
     ----------
-    samples : Samples
-        Their notes tell of arrays that were full; `probcat.samples.diagnostics.diagnose` of convergence.
     catalog : CondensedCatalog
-        Gives `rhat`.
+        Objects; their column `rhat` is used.
+    diagnostics : Diagnostics
+        Diagnostics of the samples that were condensed.
 
     Returns
     -------
     ndarray of int32, shape (objects,)
     """
     bits = Flag(0)
-    warmup = int(samples.attrs.get("num_warmup", 0))
-    for note in samples.attrs.get("notes", []):
-        found = re.search(r"full after (\d+) draws", note)
-        if found and int(found[1]) >= warmup:
-            bits |= Flag.CAPACITY
-    if not diagnose(samples).converged:
+    if diagnostics.full_arrays:
+        bits |= Flag.CAPACITY
+    if not diagnostics.converged:
         bits |= Flag.NOT_CONVERGED
     flags = np.full(len(catalog), int(bits), dtype=np.int32)
-    flags[catalog["rhat"] > _WORST_RHAT] |= int(Flag.CHAINS_DISAGREE)
+    flags[catalog["rhat"] > _MAX_RHAT] |= int(Flag.CHAINS_DISAGREE)
     return flags
 
 
 def flag_pixels(footprints: Footprints, image: Image, position: np.ndarray) -> np.ndarray:
-    """Give the bits that come from the pixels of one image, int32 (objects,).
+    """Return the bits that come from the pixels of one image.
 
     Parameters
     ----------
     footprints : Footprints
+        Footprints of the objects in the image.
     image : Image
+        Gives weights and saturated pixels.
     position : ndarray, shape (objects, 2)
-        x and y of the objects in the image; one whose centre is outside is at its edge.
+        Positions (x, y) of the objects in the image; an object with its centre outside the image
+        counts as at the edge.
 
     Returns
     -------

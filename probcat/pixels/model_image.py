@@ -1,9 +1,11 @@
-"""RenderSources as the renderer takes them, and the model image averaged over them."""
+"""The model of an image, averaged over rendered draws."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +14,33 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.model.background import Terms, background_terms
 from probcat.model.background_names import LEVEL
+from probcat.pixels.noise import pixel_noise
+from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.model.renderer import Renderer
 
-# A point source has no shape; the renderer is given one that it can compute and discard.
 _NO_SHAPE = (1.0, 0.0, 0.0, 1.0)
+"""Shape of a point source, which the renderer can compute and discards."""
 
 
 class RenderSources(NamedTuple):
-    """Sources of thinned draws, leading axes (draw, source); fluxes are 0 where inactive.
+    """Sources of some draws as the renderer takes them, leading axes (draw, source).
 
-    The background has axes (draw, term), as `background_image` takes it.
+    Attributes
+    ----------
+    x, y : Array
+        Positions in pixels.
+    flux : Array
+        Fluxes in the image's unit; 0 where inactive.
+    shape : Array, shape (draw, source, 4)
+        Half-light radius, two ellipticity components and Sersic index; finite for points too.
+    extended, active : Array
+        Whether a source is extended, and whether a slot holds a source.
+    background : Array, shape (draw, term)
+        Coefficients of the background.
     """
 
     x: Any
@@ -40,12 +55,13 @@ class RenderSources(NamedTuple):
 class PosteriorModel(NamedTuple):
     """Model of an image, averaged over the posterior; arrays of shape (ny, nx).
 
-    Parameters
+    Attributes
     ----------
     mean, std : ndarray of float32
-        In the image's unit, background included.
+        Posterior mean and standard deviation in the image's unit, including the background.
     residual : ndarray of float32
-        (data - mean) in standard deviations of the noise, NaN where the pixel weighs nothing.
+        Data minus mean in standard deviations of the noise (`probcat.pixels.noise`); NaN where the
+        pixel has zero weight.
     """
 
     mean: np.ndarray
@@ -53,98 +69,178 @@ class PosteriorModel(NamedTuple):
     residual: np.ndarray
 
 
+@overload
 def posterior_model(
-    samples: Samples, image: Image, renderer: Renderer | None = None, *, max_draws: int = 200
-) -> PosteriorModel:
-    """Average the rendered draws.
+    samples: Samples, images: Image, renderer: Renderer | None = None, *, max_draws: int = 200
+) -> PosteriorModel: ...
+
+
+@overload
+def posterior_model(
+    samples: Samples, images: Sequence[Image], renderer: None = None, *, max_draws: int = 200
+) -> list[PosteriorModel]: ...
+
+
+def posterior_model(
+    samples: Samples,
+    images: Image | Sequence[Image],
+    renderer: Renderer | None = None,
+    *,
+    max_draws: int = 200,
+) -> PosteriorModel | list[PosteriorModel]:
+    """Compute the posterior mean of the model of an image, and its residual.
 
     Parameters
     ----------
     samples : Samples
-    image : Image
+        Draws from the posterior.
+    images : Image or sequence of Image
+        The image that was sampled; if several were sampled, all of them in the same order.
     renderer : Renderer, optional
-        By default that of the image's PSF.
+        Renderer of a single image; by default that of the image's PSF.
     max_draws : int
-        Evenly spaced draws that are used.
+        Number of evenly spaced draws to use.
 
     Returns
     -------
-    PosteriorModel
+    PosteriorModel or list of PosteriorModel
+        Model of the image; for a sequence of images a list, each in the pixels of its image.
+
+    Raises
+    ------
+    InputError
+        If the images are not those that were sampled, or there are no draws.
     """
-    renderer = default_renderer(samples, image) if renderer is None else renderer
-    draws = thin_draws(samples, choose_draws(samples, max_draws))
+    if not isinstance(images, Sequence):
+        samples, image = of_one_image(samples, images)
+        renderer = default_renderer(samples, image) if renderer is None else renderer
+        return _model(samples, image, renderer, max_draws)
+    if renderer is not None:
+        raise InputError("a renderer can be given for a single image only")
+    return [
+        _model(own, image, default_renderer(own, image), max_draws)
+        for own, image in zip(samples_per_image(samples, images), images, strict=True)
+    ]
 
-    terms = background_of(samples, image)
 
-    def render(draw: RenderSources) -> jax.Array:
-        return renderer.image(*draw[:-1], image.shape) + terms.image(draw.background)
-
-    @jax.jit
-    def moments(draws: RenderSources) -> tuple[jax.Array, jax.Array]:
-        # Deviations from one draw keep the variance clear of float32 cancellation.
-        reference = render(jax.tree.map(lambda values: values[0], draws))
-
-        def step(sums: tuple[jax.Array, jax.Array], draw: RenderSources) -> tuple[Any, None]:
-            deviation = render(draw) - reference
-            return (sums[0] + deviation, sums[1] + deviation**2), None
-
-        zero = jnp.zeros(image.shape, jnp.float32)
-        first, second = jax.lax.scan(step, (zero, zero), draws)[0]
-        first, second = first / len(draws.x), second / len(draws.x)
-        return reference + first, jnp.sqrt(jnp.maximum(second - first**2, 0.0))
-
-    mean, std = map(np.asarray, moments(jax.tree.map(jnp.asarray, draws)))
-    sky = np.asarray(terms.image(jnp.asarray(draws.background.mean(axis=0))))
-    residual = (image.clean_data - mean) / noise_of(samples, image, mean - sky)
+def _model(samples: Samples, image: Image, renderer: Renderer, max_draws: int) -> PosteriorModel:
+    """Model of one image, with samples in its pixels."""
+    mean, std, background = _moments(samples, image, renderer, max_draws)
+    noise = pixel_noise(image, samples, mean - background)
+    residual = np.where(image.weight > 0, (image.clean_data - mean) / noise, np.nan)
     return PosteriorModel(mean, std, residual.astype(np.float32))
 
 
+def mean_light(
+    samples: Samples, image: Image, renderer: Renderer, max_draws: int = 200
+) -> np.ndarray:
+    """Return the posterior mean of the light of all sources of one image.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the shape.
+    renderer : Renderer
+        Renderer of the image.
+    max_draws : int
+        Number of evenly spaced draws to use.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
+    mean, _, background = _moments(samples, image, renderer, max_draws)
+    return mean - background
+
+
+def _moments(
+    samples: Samples, image: Image, renderer: Renderer, max_draws: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and standard deviation of the rendered draws, and the mean background."""
+    draws = thin_draws(samples, choose_draws(samples, max_draws))
+    terms = background_of(samples, image)
+    arguments = (renderer, terms, jax.tree.map(jnp.asarray, draws))
+    mean, std = map(np.asarray, _moments_of_draws(image.shape, *arguments))
+    return mean, std, np.asarray(terms.image(jnp.asarray(draws.background.mean(axis=0))))
+
+
+@partial(jax.jit, static_argnums=0)
+def _moments_of_draws(
+    shape: tuple[int, int], renderer: Renderer, terms: Terms, draws: RenderSources
+) -> tuple[jax.Array, jax.Array]:
+    """Mean and standard deviation of the images of all draws."""
+
+    def render(draw: RenderSources) -> jax.Array:
+        return renderer.image(*draw[:-1], shape) + terms.image(draw.background)
+
+    # Deviations from one draw avoid cancellation in single precision.
+    reference = render(jax.tree.map(lambda values: values[0], draws))
+
+    def step(sums: tuple[jax.Array, jax.Array], draw: RenderSources) -> tuple[Any, None]:
+        deviation = render(draw) - reference
+        return (sums[0] + deviation, sums[1] + deviation**2), None
+
+    zero = jnp.zeros(shape, jnp.float32)
+    first, second = jax.lax.scan(step, (zero, zero), draws)[0]
+    first, second = first / len(draws.x), second / len(draws.x)
+    return reference + first, jnp.sqrt(jnp.maximum(second - first**2, 0.0))
+
+
 def mean_background(samples: Samples, image: Image) -> np.ndarray:
-    """Posterior mean of the background of an image, float32 (ny, nx)."""
+    """Return the posterior mean of the background of an image.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the shape.
+
+    Returns
+    -------
+    ndarray of float32, shape (ny, nx)
+    """
     total = samples.num_chains * samples.num_draws
     terms = thin_draws(samples, np.arange(total)).background.mean(axis=0)
     return np.asarray(background_of(samples, image).image(jnp.asarray(terms)))
 
 
-def noise_of(samples: Samples, image: Image, light: np.ndarray) -> np.ndarray:
-    """Give the standard deviation of every pixel, NaN where it weighs nothing.
+def background_of(samples: Samples, image: Image) -> Terms:
+    """Return the terms of the background on the pixels of an image.
 
     Parameters
     ----------
     samples : Samples
-        Posterior means of the PSF's error and the scale of the noise are used.
+        Samples in the pixels of the image; their attributes name the model of the background.
     image : Image
-    light : ndarray, shape (ny, nx)
-        Of all sources.
+        Gives the shape.
 
     Returns
     -------
-    ndarray, shape (ny, nx)
+    Terms
     """
-    error, scale = (
-        float(np.mean(samples.scalars[name])) if name in samples.scalars else constant
-        for name, constant in (
-            ("psf_error_floor", float(samples.attrs.get("psf_error_floor") or 0.0)),
-            ("noise_scale", 1.0),
-        )
-    )
-    light = np.maximum(light, 0.0)
-    good = image.weight > 0
-    base = np.where(good, 1.0 / np.where(good, image.weight, 1.0), np.nan)
-    return np.sqrt(scale**2 * (base + image.photon_variance * light) + (error * light) ** 2)
-
-
-def background_of(samples: Samples, image: Image) -> Terms:
-    """Terms of the background of an image on its pixels."""
     model = samples.attrs.get("background_model", [LEVEL])[0]
     mesh = float(samples.attrs.get("background_mesh", 1.0))
     return background_terms(model, image.shape, mesh, (0, 0), image.shape)
 
 
 def default_renderer(samples: Samples, image: Image) -> Renderer:
-    """Make the renderer of the image's PSF, with the footprint that the sampler used.
+    """Make the renderer of an image, with the stamp sizes of the sampler.
 
-    Of a width that was sampled its mean is taken.
+    If the width of the PSF was sampled, its posterior mean is used.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        Gives the PSF.
+
+    Returns
+    -------
+    Renderer
     """
     from probcat.model.renderer import Renderer
 
@@ -157,12 +253,30 @@ def default_renderer(samples: Samples, image: Image) -> Renderer:
     )
     if "psf_width_change_x" not in samples.scalars:
         return renderer
-    width = [float(np.mean(samples.scalars[f"psf_width_{axis}"])) for axis in "xy"]
+    width = [float(np.mean(samples.scalars[f"psf_width_change_{axis}"])) for axis in "xy"]
     return renderer.widened(width)
 
 
 def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
-    """Evenly spaced draws over all chains, as indices into (chain, draw) flattened."""
+    """Choose evenly spaced draws of all chains.
+
+    Parameters
+    ----------
+    samples : Samples
+        Draws from the posterior.
+    max_draws : int
+        Largest number of draws to choose.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Indices into (chain, draw) flattened.
+
+    Raises
+    ------
+    InputError
+        If there are no draws.
+    """
     total = samples.num_chains * samples.num_draws
     if not total:
         raise InputError("there are no draws")
@@ -170,7 +284,19 @@ def choose_draws(samples: Samples, max_draws: int) -> np.ndarray:
 
 
 def thin_draws(samples: Samples, chosen: np.ndarray) -> RenderSources:
-    """Gather the chosen draws with finite numbers everywhere."""
+    """Collect the sources of some draws, with finite numbers also for inactive slots.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of an image.
+    chosen : ndarray of int, shape (n,)
+        Draws, as indices into (chain, draw) flattened.
+
+    Returns
+    -------
+    RenderSources
+    """
 
     def pick(name: str) -> np.ndarray:
         return np.asarray(samples.sources[name]).reshape(-1, samples.capacity)[chosen]

@@ -1,9 +1,10 @@
 """Masks as run lengths in the compressed form of COCO.
 
-COCO (Lin et al. 2014, arXiv:1405.0312) lists the lengths of runs of zeros and ones in turn,
-column by column, zeros first. Compressed, every length from the fourth on is less that two
-before it, and is written in groups of five bits, the lowest first, as characters from "0" on:
-bit six of a character says that more follow, and the last one's bit five is the sign.
+COCO (Lin et al. 2014, arXiv:1405.0312) lists the lengths of alternating runs of zeros and ones,
+column by column, starting with zeros. In the compressed form each length from the fourth on is
+replaced by its difference from the length two before, and written in groups of five bits, the
+lowest first, as characters that count from "0". Bit six of a character marks that more follow;
+bit five of the last one is the sign.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 
 _FIRST = 48
+"""Character code of a group of bits that are all zero."""
 _GROUP, _MORE, _SIGN = 0x1F, 0x20, 0x10
+"""Bits of a group, the bit that marks that more groups follow, and the bit of the sign."""
 
 
 def encode_mask(mask: Any) -> dict[str, Any]:
@@ -23,6 +26,7 @@ def encode_mask(mask: Any) -> dict[str, Any]:
     Parameters
     ----------
     mask : array_like of bool, shape (ny, nx)
+        Mask of an object.
 
     Returns
     -------
@@ -31,7 +35,7 @@ def encode_mask(mask: Any) -> dict[str, Any]:
     """
     mask = np.asarray(mask, dtype=bool)
     flat = mask.ravel(order="F")
-    # A zero on top makes the first run one of zeros, maybe of none.
+    # A zero in front makes the first run one of zeros, possibly of length zero.
     change = np.flatnonzero(np.diff(flat, prepend=False))
     runs = np.diff(np.concatenate([[0], change, [flat.size]]))
     return {"size": [int(extent) for extent in mask.shape], "counts": _compress(runs.tolist())}

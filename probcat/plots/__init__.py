@@ -1,7 +1,8 @@
-"""Figures: the scene, the fit, the traces, a blend, an object, and who owns which pixel.
+"""Figures: the scene, the fit, the traces, a blend, an object, and which object owns which pixel.
 
-Those that make their own figure make one that belongs to no window and no global list, so they
-can be made by the thousand on a machine without a display; `figure.savefig(path)` writes them.
+Functions that make a figure of their own make one that belongs to no window and no global list, so
+that thousands of them can be made on a machine without a display; `figure.savefig(path)` writes
+one to a file.
 """
 
 from probcat.plots.objects import plot_object

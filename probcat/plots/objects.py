@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from probcat.plots.drawing import new_figure, show, stretch, take_axes, visible
-from probcat.plots.scenes import draw_even_odds, draw_share
+from probcat.plots.drawing import (
+    colour_bar_of_pixels,
+    for_each_image,
+    new_figure,
+    show,
+    stretch,
+    take_axes,
+    visible,
+)
+from probcat.plots.scenes import draw_outline, draw_share
+from probcat.samples.per_image import of_one_image, samples_per_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,85 +29,136 @@ if TYPE_CHECKING:
     from probcat.pixels.model_image import PosteriorModel
     from probcat.samples.samples import Samples
 
-_LEAST_HALF_SIDE = 8
+_MIN_HALF_SIDE = 8
+"""Smallest half side of a cutout in pixels."""
+
+
+@overload
+def plot_object(
+    object_id: int,
+    samples: Samples,
+    catalog: CondensedCatalog,
+    assignments: Assignment,
+    images: Image,
+    models: PosteriorModel,
+    *,
+    axes: Any = ...,
+) -> Figure: ...
+
+
+@overload
+def plot_object(
+    object_id: int,
+    samples: Samples,
+    catalog: CondensedCatalog,
+    assignments: Sequence[Assignment],
+    images: Sequence[Image],
+    models: Sequence[PosteriorModel],
+    *,
+    axes: None = ...,
+) -> list[Figure]: ...
 
 
 def plot_object(
     object_id: int,
     samples: Samples,
     catalog: CondensedCatalog,
-    assignment: Assignment,
-    image: Image,
-    model: PosteriorModel,
+    assignments: Assignment | Sequence[Assignment],
+    images: Image | Sequence[Image],
+    models: PosteriorModel | Sequence[PosteriorModel],
     *,
     axes: Any = None,
-) -> Figure:
-    """Draw one object: pixels, model, residual, its share of the light, and its posterior.
+) -> Figure | list[Figure]:
+    """Plot one object: pixels, model, residual, its share of the light, and its posterior.
 
     Parameters
     ----------
     object_id : int
+        Number of the object in the catalog.
     samples : Samples
-        In the pixels and the unit of `image`; of several images its own view
-        (`probcat.samples.per_image.views`).
+        Draws from the posterior.
     catalog : CondensedCatalog
-        Condensed from these samples.
-    assignment : Assignment
-        Maps of the image.
-    image : Image
-    model : PosteriorModel
-        Of the image.
+        Catalog that was condensed from these samples.
+    assignments : Assignment or list of Assignment
+        Maps of the image, or of each image.
+    images : Image or sequence of Image
+        The image that was sampled; if several were sampled, all of them in the same order.
+    models : PosteriorModel or list of PosteriorModel
+        Model of the image, or of each image.
     axes : sequence of six matplotlib Axes, optional
-        Where to draw; a new figure by default.
+        Axes to plot a single image on; by default those of a new figure.
 
     Returns
     -------
-    matplotlib.figure.Figure
-        Cutouts of data, model, residual in standard deviations and light share with the line
-        of even odds of the footprint; then the draws' positions and fluxes.
+    matplotlib.figure.Figure or list of Figure
+        For each image, cutouts of data, model, residual in standard deviations, and share of the
+        light, with the line on which the probability of the footprint is one half; and positions
+        and fluxes of the draws, in the pixels and the unit of the image.
 
     Raises
     ------
     InputError
-        If there is no such object, or the samples are not those of the catalog.
+        If there is no such object, the samples are not those of the catalog, or the images are
+        not those that were sampled.
     """
-    draws = catalog.posterior(samples, object_id)
-    if axes is None:
-        axes = new_figure((11.0, 6.6)).subplots(2, 3)
-    data, fit, rest, share, place, flux = take_axes(axes, 6, "plot_object")
-    figure: Any = data.figure
+
+    def draw(
+        image: Image, own: Samples, assignment: Assignment, model: PosteriorModel, axes: Any
+    ) -> Figure:
+        draws = catalog.posterior(own, object_id)
+        if axes is None:
+            axes = new_figure((11.0, 6.6)).subplots(2, 3)
+        panels = take_axes(axes, 6, "plot_object")
+        _draw_cutouts(panels[:4], image, assignment, model, object_id)
+        centre = (float(np.mean(draws["x"])), float(np.mean(draws["y"])))
+        for ax in panels[:4]:
+            ax.plot(*centre, "+", color="tab:red", markersize=9)
+            _zoom_around(ax, centre, _half_side(assignment, object_id))
+        _draw_positions(panels[4], draws)
+        _draw_fluxes(panels[5], draws["flux"], image.unit or "counts")
+        row = catalog.row(object_id)
+        exists, star = catalog["prob_exist"][row], catalog["prob_star"][row]
+        figure: Any = panels[0].figure
+        figure.suptitle(f"object {object_id}: exists {exists:.2f}, star {star:.2f}")
+        return figure
+
+    if isinstance(images, Sequence):
+        own: Any = samples_per_image(samples, images)
+    else:
+        own, _ = of_one_image(samples, images)
+    return for_each_image(draw, images, own, assignments, models, given=axes)
+
+
+def _draw_cutouts(
+    axes: Sequence[Axes],
+    image: Image,
+    assignment: Assignment,
+    model: PosteriorModel,
+    object_id: int,
+) -> None:
+    """Draw data, model, residual and share of the light."""
+    data, fit, residual, share = axes
     norm = stretch(image)
     for ax, values, title in ((data, visible(image), "data"), (fit, model.mean, "model")):
         picture = show(ax, values, norm=norm, cmap="gray_r")
         ax.set_title(title)
-    ticks = norm.inverse(np.linspace(0.0, 1.0, 6))
-    label = image.unit or "counts"
-    figure.colorbar(picture, ax=[data, fit], label=label, ticks=ticks, format="%.3g", shrink=0.85)
-    picture = show(rest, model.residual, cmap="RdBu_r", vmin=-5.0, vmax=5.0)
-    rest.set_title("residual")
-    figure.colorbar(picture, ax=rest, label="standard deviations", shrink=0.85, extend="both")
+    colour_bar_of_pixels(data.figure, picture, [data, fit], image)
+    picture = show(residual, model.residual, cmap="RdBu_r", vmin=-5.0, vmax=5.0)
+    residual.set_title("residual")
+    label = "standard deviations"
+    residual.figure.colorbar(picture, ax=residual, label=label, shrink=0.85, extend="both")
     draw_share(share, assignment, object_id)
     share.set_title("footprint (line), dominant (dashed)")
-    centre = (float(np.mean(draws["x"])), float(np.mean(draws["y"])))
-    half = _half_side(assignment, object_id)
-    for ax in (data, fit, rest, share):
-        ax.plot(*centre, "+", color="tab:red", markersize=9)
-        _zoom_around(ax, centre, half)
-    for ax in (data, fit, rest):
-        draw_even_odds(ax, assignment, object_id, "footprint", "solid")
-    _draw_positions(place, draws)
-    _draw_fluxes(flux, draws["flux"], label)
-    row = catalog.row(object_id)
-    exists, star = catalog["prob_exist"][row], catalog["prob_star"][row]
-    figure.suptitle(f"object {object_id}: exists {exists:.2f}, star {star:.2f}")
-    return figure
+    footprint = assignment.map(object_id, "footprint")
+    for ax in (data, fit, residual):
+        draw_outline(ax, footprint, "solid")
 
 
 def _half_side(assignment: Assignment, object_id: int) -> float:
-    """Half the side of a cutout, pixels, that shows the footprint with some room."""
+    """Half side in pixels of a cutout that shows the footprint and some surroundings."""
     rows, cols = np.nonzero(assignment.map(object_id, "footprint") > 0.05)
     extent = max(np.ptp(rows), np.ptp(cols)) if rows.size else 0
-    return float(max(0.75 * extent + 2, _LEAST_HALF_SIDE))
+    return float(max(0.75 * extent + 2, _MIN_HALF_SIDE))
 
 
 def _zoom_around(ax: Axes, centre: tuple[float, float], half: float) -> None:
@@ -106,7 +167,7 @@ def _zoom_around(ax: Axes, centre: tuple[float, float], half: float) -> None:
 
 
 def _draw_positions(ax: Axes, draws: dict[str, np.ndarray]) -> None:
-    """Scatter the draws' positions, coloured by type."""
+    """Scatter the positions of the draws, coloured by type."""
     extended = np.asarray(draws["is_extended"], dtype=bool)
     for chosen, colour, name in ((~extended, "C0", "star"), (extended, "C1", "galaxy")):
         if chosen.any():
@@ -120,7 +181,7 @@ def _draw_positions(ax: Axes, draws: dict[str, np.ndarray]) -> None:
 
 
 def _draw_fluxes(ax: Axes, flux: np.ndarray, unit: str) -> None:
-    """Histogram of the draws' fluxes, with the median and the central 68 %."""
+    """Draw a histogram of the fluxes of the draws, with the median and the central 68 %."""
     ax.hist(flux, bins=min(40, max(5, int(np.sqrt(len(flux))))), color="0.6")
     low, middle, high = np.quantile(flux, (0.16, 0.5, 0.84))
     ax.axvline(middle, color="tab:red")

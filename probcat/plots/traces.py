@@ -1,4 +1,4 @@
-"""Figures of the draws: traces of chains, and joint posteriors of objects."""
+"""Figures of the draws: traces of the chains, and joint posteriors of objects."""
 
 from __future__ import annotations
 
@@ -25,20 +25,22 @@ _TRACES = {
     "background": "background",
     "mu": "expected number of sources",
 }
-_MOST_IN_CORNER = 3
+_MAX_IN_CORNER = 3
+"""Largest number of objects in a corner plot."""
 
 
 def plot_trace(samples: Samples, names: Sequence[str] | None = None, *, axes: Any = None) -> Figure:
-    """Draw scalars of the catalogs against the draw, a colour a chain, and their histograms.
+    """Plot scalars of the catalogs against the draw, one colour per chain, and their histograms.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     names : sequence of str, optional
         ``num_sources``, or any of ``samples.scalars``. By default the number of sources, log
         likelihood, background and mu, as far as the samples have them.
     axes : matplotlib Axes, shape (len(names), 2), optional
-        Where to draw trace and histogram; a new figure by default.
+        Axes for trace and histogram; by default those of a new figure.
 
     Returns
     -------
@@ -47,7 +49,7 @@ def plot_trace(samples: Samples, names: Sequence[str] | None = None, *, axes: An
     Raises
     ------
     InputError
-        If the samples have no such scalar.
+        If the samples have no such scalar, or the number of axes does not fit.
     """
     scalars = {"num_sources": samples.num_sources, **samples.scalars}
     names = [name for name in _TRACES if name in scalars] if names is None else list(names)
@@ -81,20 +83,21 @@ def plot_corner(
     *,
     figure: Figure | None = None,
 ) -> Figure:
-    """Draw the joint posterior of positions and fluxes of a blend.
+    """Plot the joint posterior of positions and fluxes of a blend.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     catalog : CondensedCatalog
-        Condensed from these samples.
+        Catalog that was condensed from these samples.
     assignment : Assignment, optional
-        Finds the brightest blend if no objects are named.
+        Maps that determine the brightest blend if no objects are named.
     object_ids : sequence of int, optional
-        Objects to draw, by default the brightest blend. Draws that hold all of them are used;
-        where those are too few, the last objects are left out.
+        Objects to plot, by default the brightest blend. Only draws that contain all of them are
+        used; if these are too few, the last objects are dropped.
     figure : matplotlib Figure, optional
-        Where to draw; it should be empty. A new one by default.
+        An empty figure to plot on; by default a new one.
 
     Returns
     -------
@@ -105,12 +108,12 @@ def plot_corner(
     InputError
         If an object is not in the catalog.
     """
-    import_arviz()  # corner imports it, and its notice would come through
+    import_arviz()  # corner imports it, and its notice would be shown
     import corner
 
     if object_ids is None:
         object_ids = find_brightest_blend(catalog, assignment) if assignment is not None else (1,)
-    chosen = [int(object_id) for object_id in object_ids][:_MOST_IN_CORNER] if len(catalog) else []
+    chosen = [int(object_id) for object_id in object_ids][:_MAX_IN_CORNER] if len(catalog) else []
     values, labels = np.zeros((0, 0)), [""]
     while chosen:
         values, labels = joint_draws(samples, catalog, chosen)
@@ -127,27 +130,38 @@ def plot_corner(
     )
     figure.subplots_adjust(left=0.12, bottom=0.12)
     names = ", ".join(map(str, chosen))
-    figure.suptitle(f"objects {names}: {len(values)} draws that hold all", fontsize="medium")
+    figure.suptitle(f"objects {names}: {len(values)} draws that contain all", fontsize="medium")
     return figure
 
 
 def joint_draws(
     samples: Samples, catalog: CondensedCatalog, object_ids: Sequence[int]
 ) -> tuple[np.ndarray, list[str]]:
-    """Positions and fluxes in the draws that hold all objects; quantities that vary.
+    """Collect positions and fluxes of objects in the draws that contain all of them.
+
+    Parameters
+    ----------
+    samples : Samples
+        Draws from the posterior.
+    catalog : CondensedCatalog
+        Catalog that was condensed from these samples.
+    object_ids : sequence of int
+        Objects.
 
     Returns
     -------
     values : ndarray, shape (draws, quantities)
+        Quantities that vary.
     labels : list of str
+        Their names.
     """
     columns, labels = [], []
     for object_id in object_ids:
         draws = catalog.posterior(samples, object_id)
-        place = draws["chain"] * samples.num_draws + draws["draw"]
+        index = draws["chain"] * samples.num_draws + draws["draw"]
         for name in ("x", "y", "flux"):
             column = np.full(samples.num_chains * samples.num_draws, np.nan)
-            column[place] = draws[name]
+            column[index] = draws[name]
             columns.append(column)
             labels.append(f"{name} of {object_id}")
     values = np.stack(columns, axis=1)

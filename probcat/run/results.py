@@ -1,9 +1,10 @@
-"""What follows from the samples of a run: catalog, maps, model and figures, as files."""
+"""Results of a run: catalog, members, maps, models and figures, written from its samples."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from probcat import __version__
 from probcat.image.alignment import image_labels
 from probcat.run.config import RunConfig
-from probcat.run.files import ASSIGNMENT, CATALOG, FIGURES, MODEL
+from probcat.run.files import ALTERNATIVES, ASSIGNMENT, CATALOG, FIGURES, MEMBERS, MODEL
 from probcat.samples.per_image import samples_per_image
 from probcat.samples.summary import Summary, summarize
 
@@ -27,43 +28,48 @@ if TYPE_CHECKING:
 def write_results(
     samples: Samples, images: Sequence[Image], config: RunConfig, out: Path
 ) -> Summary:
-    """Condense samples, assign pixels, and write catalog, maps, model and figures.
+    """Condense samples, assign pixels, and write catalog, members, maps, models and figures.
 
     Parameters
     ----------
     samples : Samples
-        Compacted draws.
+        Compacted draws from the posterior.
     images : sequence of Image
-        The data. Of several every one has its own maps and model, in files whose names end in
-        its band.
+        The images that were sampled. If there are several, each has maps and a model of its own,
+        in files whose names end in its label.
     config : RunConfig
-        Its ``[catalog]`` section is used, and seed and inputs are recorded.
+        Settings of the run; the section ``[catalog]`` is used, seed and inputs are recorded.
     out : Path
         Directory of the results.
 
     Returns
     -------
     Summary
+        The closing table.
     """
     from probcat.catalog.condense import condense
-    from probcat.catalog.fits import write_catalog
+    from probcat.catalog.fits import write_alternatives, write_catalog
     from probcat.pixels.flags import flag_cards, flag_run
+    from probcat.samples.diagnostics import diagnose
 
     catalog = condense(samples, **_options_of(condense, config.catalog))
-    summary = summarize(samples, catalog)
+    diagnostics = diagnose(samples)
+    summary = summarize(samples, catalog, diagnostics)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
-    columns = {"flags": flag_run(samples, catalog)}
-    for image, view, label in zip(images, samples_per_image(samples, images), labels, strict=True):
-        own = provenance(config, image, summary)
-        what = (label, own, image is images[0])
-        found = _write_image_results(view, image, catalog, config, out, what)
+    columns = {"flags": flag_run(catalog, diagnostics)}
+    # Images are processed one by one, since the maps of all would take much memory.
+    for image, own, label in zip(images, samples_per_image(samples, images), labels, strict=True):
+        cards = provenance(config, image, summary)
+        what = (label, cards, image is images[0])
+        found = _write_image_results(own, image, catalog, config, out, what)
         columns["flags"] = columns["flags"] | found.pop("flags")
-        # Blends are those of the first image.
+        # Columns of blends are those of the first image.
         columns = {**found, **columns}
     catalog = catalog.with_columns(columns)
     cards = provenance(config, images[0], summary) | flag_cards()
-    table = catalog_table(catalog, images)
-    write_catalog(out / CATALOG, table, cards, alternatives=catalog.alternatives_table())
+    write_catalog(out / CATALOG, catalog.to_table(images), cards)
+    write_alternatives(out / ALTERNATIVES, catalog.alternatives_table(), cards)
+    catalog.to_netcdf(out / MEMBERS)
     return summary
 
 
@@ -75,7 +81,10 @@ def _write_image_results(
     out: Path,
     what: tuple[str, dict[str, Any], bool],
 ) -> dict[str, np.ndarray]:
-    """Write maps, model and figures of one image; give columns that follow from its pixels."""
+    """Write maps, model and figures of one image; return the columns that follow from its pixels.
+
+    The last argument is the label in names of files, the header, and whether it is the first image.
+    """
     from probcat import plots
     from probcat.pixels.assign import assign_pixels
     from probcat.pixels.blends import blend_columns, find_footprints, positions
@@ -84,10 +93,10 @@ def _write_image_results(
     from probcat.pixels.model_image import mean_background, posterior_model
 
     label, cards, first = what
-    assignment = assign_pixels(
-        samples, catalog, image, **_options_of(assign_pixels, config.catalog)
-    )
-    model = posterior_model(samples, image)
+    options = _options_of(assign_pixels, config.catalog)
+    assignment = assign_pixels(samples, catalog, image, **options)
+    # From the same draws as the maps, so that their noise is that of the residuals.
+    model = posterior_model(samples, image, **_options_of(posterior_model, config.catalog))
     write_assignment(_labelled(out / ASSIGNMENT, label), assignment, cards)
     write_model(_labelled(out / MODEL, label), image, model, cards)
     if first:
@@ -95,48 +104,33 @@ def _write_image_results(
     else:
         figure = plots.plot_residual(image, model)
         figure.savefig(_labelled(out / "residual.png", label), dpi=120)
-    place = positions(samples, catalog)
-    footprints = find_footprints(catalog, assignment, image, place)
+    position = positions(samples, catalog)
+    footprints = find_footprints(catalog, assignment, image, position)
     light = model.mean - mean_background(samples, image)
     columns = blend_columns(catalog, footprints, light)
-    return {**columns, "flags": flag_pixels(footprints, image, place)}
+    return {**columns, "flags": flag_pixels(footprints, image, position)}
 
 
 def _labelled(path: Path, label: str) -> Path:
     return path.with_name(f"{path.stem}{label}{path.suffix}")
 
 
-def catalog_table(catalog: CondensedCatalog, images: Sequence[Image]) -> Any:
-    """Give the condensed catalog in the columns of ``catalog.fits``.
+def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
+    """Return the keywords of every file: program, seed, inputs, and diagnostics of the run.
 
     Parameters
     ----------
-    catalog : CondensedCatalog
-        Objects.
-    images : sequence of Image
-        Give bands, unit, WCS and zero points; without a zero point magnitudes are NaN.
-
-    Returns
-    -------
-    astropy.table.Table
-    """
-    image = images[0]
-    points = {
-        one.band: float("nan") if one.zero_point is None else one.zero_point
-        for one in reversed(images)
-    }
-    first = points.pop(image.band)
-    band = "".join(letter if letter.isalnum() else "_" for letter in image.band)
-    return catalog.to_table(image.wcs, first, band, image.unit, points)
-
-
-def provenance(config: RunConfig, image: Image, summary: Summary) -> dict[str, Any]:
-    """Give the header of every file: program, seed, inputs, and how well the run went.
+    config : RunConfig
+        Settings of the run.
+    image : Image
+        Image of the file.
+    summary : Summary
+        The closing table.
 
     Returns
     -------
     dict
-        FITS keyword to (value, comment).
+        Values and comments by FITS keyword.
     """
     cards: dict[str, Any] = {
         "CREATOR": (f"probcat {__version__}", "program and version"),
@@ -159,11 +153,29 @@ def write_figures(
     model: PosteriorModel,
     out: Path,
 ) -> None:
-    """Draw the figures of a run as PNG files, see `FIGURES`."""
+    """Write the figures of a run, see `probcat.run.files.FIGURES`.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in the pixels of the image.
+    image : Image
+        First image of the run.
+    catalog : CondensedCatalog
+        Catalog that was condensed from the samples.
+    assignment : Assignment
+        Maps of the image.
+    model : PosteriorModel
+        Model of the image.
+    out : Path
+        Directory of the PNG files.
+    """
     from probcat import plots
 
+    # Positions are in pixels of the first image, so that it can be plotted without the others.
+    of_image = replace(catalog, attrs={**catalog.attrs, "images": {}})
     figures: dict[str, Any] = {
-        "objects": plots.plot_scene(image, catalog).figure,
+        "objects": plots.plot_scene(image, of_image).figure,
         "residual": plots.plot_residual(image, model),
         "traces": plots.plot_trace(samples),
         "blend": plots.plot_corner(samples, catalog, assignment),
@@ -174,6 +186,6 @@ def write_figures(
 
 
 def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Pick the options that a function takes."""
+    """Options that a function takes."""
     names = inspect.signature(function).parameters
     return {key: value for key, value in options.items() if key in names}

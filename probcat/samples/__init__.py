@@ -1,4 +1,4 @@
-"""Posterior samples and their diagnostics, with numpy and no jax.
+"""Posterior samples and their diagnostics; numpy, without JAX.
 
 Imports `image`, `files` and the names of `model`.
 """

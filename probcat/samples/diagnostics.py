@@ -1,38 +1,43 @@
-"""Convergence, judged by quantities that do not depend on how sources are labelled."""
+"""Convergence of chains, judged by quantities that do not depend on the order of sources."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from probcat.samples.samples import Samples
 
-# Number of sources brighter than these quantiles of all sampled fluxes.
 _FLUX_QUANTILES = (0.25, 0.5, 0.75)
-_FEWEST_DRAWS = 4
+"""Quantiles of all sampled fluxes above which sources are counted."""
+_MIN_DRAWS = 4
+"""Smallest number of draws per chain from which convergence can be judged."""
 
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """How well chains agree, by quantity.
+    """Agreement of the chains, by quantity.
 
     Parameters
     ----------
     names : tuple of str
-        Quantities that vary.
+        Quantities that vary between draws.
     mean, std : ndarray, shape (n,)
-        Over all draws.
+        Mean and standard deviation over all draws.
     rhat : ndarray, shape (n,)
         Rank-normalised split R-hat (Vehtari et al. 2021, Bayesian Analysis 16, 667, eq. 14).
     ess : ndarray, shape (n,)
         Bulk effective sample size (ibid., section 4.1).
     drift : ndarray, shape (n,)
-        Mean of the second half of the draws less that of the first, in standard deviations.
+        Mean of the second half of the draws minus that of the first, in standard deviations.
     reasons : tuple of str
-        What speaks against convergence, a line each; empty if nothing does.
+        Arguments against convergence, one line each; empty if there are none.
+    full_arrays : bool
+        Whether an array of the sampler was full after warm-up, so that it had to be enlarged.
     """
 
     names: tuple[str, ...]
@@ -42,15 +47,16 @@ class Diagnostics:
     ess: np.ndarray
     drift: np.ndarray
     reasons: tuple[str, ...]
+    full_arrays: bool = False
 
     @property
     def converged(self) -> bool:
-        """Whether nothing speaks against convergence."""
+        """Whether there is no argument against convergence."""
         return not self.reasons
 
     @property
     def worst_rhat(self) -> tuple[str, float]:
-        """The quantity with the largest R-hat, and its value; ("none", nan) without any."""
+        """The quantity with the largest R-hat, and its value; ("none", nan) if there is none."""
         return self._extreme(self.rhat)
 
     @property
@@ -75,7 +81,7 @@ class Diagnostics:
 
 
 def import_arviz() -> ModuleType:
-    """Import arviz without the notice that version 0.23 gives once a day."""
+    """Import arviz without the notice that version 0.23 shows once a day."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         import arviz
@@ -83,18 +89,19 @@ def import_arviz() -> ModuleType:
 
 
 def label_free(samples: Samples) -> dict[str, np.ndarray]:
-    """Give quantities of a catalog that do not depend on the order of its sources.
+    """Compute quantities of the catalogs that do not depend on the order of sources.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
 
     Returns
     -------
     dict of str to float64 ndarray, shape (chain, draw)
-        The scalars of the samples; `num_sources`, `total_flux`; `num_extended` if there are
-        extended sources; and `num_above_<p>`, the number of sources brighter than the p %
-        point of all sampled fluxes.
+        The scalars of the samples; `num_sources` and `total_flux`; `num_extended` if there are
+        extended sources; and `num_above_<p>`, the number of sources brighter than the p % quantile
+        of all sampled fluxes.
     """
     active = np.asarray(samples.sources["active"], dtype=bool)
     flux = np.where(active, samples.sources["flux"], 0.0).astype(np.float64)
@@ -114,26 +121,29 @@ def label_free(samples: Samples) -> dict[str, np.ndarray]:
 def diagnose(
     samples: Samples, *, max_rhat: float = 1.05, min_ess: float = 100.0, max_drift: float = 0.5
 ) -> Diagnostics:
-    """Judge convergence from quantities that do not depend on labels.
+    """Judge the convergence of the chains.
 
-    A chain alone is compared in halves. A quantity that never changes (a fixed background) is
-    left out.
+    The two halves of a single chain are compared with each other. Quantities that never change,
+    such as a fixed background, are left out.
 
     Parameters
     ----------
     samples : Samples
+        Draws from the posterior.
     max_rhat, min_ess, max_drift : float
-        Beyond these a quantity speaks against convergence.
+        Largest R-hat, smallest effective sample size and largest drift (in standard deviations)
+        that are no argument against convergence.
 
     Returns
     -------
     Diagnostics
     """
+    full = _full_arrays(samples.attrs)
     moving = {name: v for name, v in label_free(samples).items() if np.ptp(v) > 0}
-    if not moving or samples.num_draws < _FEWEST_DRAWS:
+    if not moving or samples.num_draws < _MIN_DRAWS:
         empty = np.zeros(0)
         reason = "too few draws to judge" if moving else "nothing varies between draws"
-        return Diagnostics((), empty, empty, empty, empty, empty, (reason,))
+        return Diagnostics((), empty, empty, empty, empty, empty, (reason,), full)
     values = np.stack(list(moving.values()))
     rhat, ess = _convergence(moving)
     std = values.std(axis=(1, 2))
@@ -152,7 +162,13 @@ def diagnose(
         if against:
             reasons.append(f"{name}: {', '.join(against)}")
     mean = values.mean(axis=(1, 2))
-    return Diagnostics(tuple(moving), mean, std, rhat, ess, drift, tuple(reasons))
+    return Diagnostics(tuple(moving), mean, std, rhat, ess, drift, tuple(reasons), full)
+
+
+def _full_arrays(attrs: Mapping[str, Any]) -> bool:
+    """Whether an array was enlarged after warm-up, by the numbers that the sampler recorded."""
+    warmup = int(attrs.get("num_warmup", 0))
+    return any(int(each["draw"]) >= warmup for each in attrs.get("grown", []))
 
 
 def _convergence(moving: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +186,7 @@ def _convergence(moving: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]
     coords = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
     dataset = xr.Dataset(variables, coords=coords)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # A quantity that is constant within chains has an infinite R-hat, not a warning.
+        # A quantity that is constant within chains gets an infinite R-hat, without a warning.
         warnings.simplefilter("ignore")
         rhat, ess = arviz.rhat(dataset), arviz.ess(dataset)
     return tuple(  # type: ignore[return-value]

@@ -1,52 +1,56 @@
 """Posterior samples of catalogs: in memory, as an xarray tree, and on disk.
 
-A draw is an unordered catalog, so the source axis carries no identity: slot 3 of one draw
-and slot 3 of the next have nothing to do with each other. `active` marks the slots that
-hold a source.
+A draw is an unordered catalog, so positions on the source axis carry no identity: slot 3 of one
+draw and slot 3 of the next are unrelated. `active` marks the slots that hold a source.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.samples.netcdf import (
+    SampleArrays,
+    arrays_of_tree,
+    build_tree,
+    read_arrays,
+    write_arrays,
+)
 
 if TYPE_CHECKING:
     import xarray
 
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
+"""Shape properties of an extended source."""
 FLOAT_NAMES = ("x", "y", "flux", *SHAPE_NAMES)
+"""All properties of a source in one band that are numbers."""
 FLAG_NAMES = ("is_extended", "active")
-
-_ATTRIBUTES_KEY = "probcat"
-_SOURCE_UNITS = {"x": "pixel", "y": "pixel", "half_light_radius": "pixel"}
+"""Properties of a source that are true or false."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Samples:
     """Draws from the posterior over catalogs.
 
     Parameters
     ----------
     sources : mapping of str to ndarray, shape (chain, draw, source)
-        float32 `x`, `y` (pixel), `flux` (the image's unit), `half_light_radius` (pixel),
-        `ellipticity_1`, `ellipticity_2`, `sersic_n`; bool `is_extended` and `active`.
-        Shape properties count only where a source is extended; nothing counts where
-        `active` is False. With several bands `flux` is that of the first, and those of the
-        others are `flux_<band>`.
+        float32 `x`, `y` (pixels), `flux` (unit of the image), `half_light_radius` (pixels),
+        `ellipticity_1`, `ellipticity_2` and `sersic_n`; bool `is_extended` and `active`. Shape
+        properties are meaningful only for extended sources, and all properties only where `active`
+        is true. With several bands `flux` is in the first band, and fluxes in the others are
+        `flux_<band>`.
     scalars : mapping of str to ndarray, shape (chain, draw)
-        Quantities that every catalog has one of: `num_sources`, `log_likelihood`, ...
+        Quantities with one value per catalog: `num_sources`, `log_likelihood`, ...
     stats : mapping of str to ndarray, shape (chain, draw)
-        What the sampler did: acceptance by move.
+        Statistics of the sampler, such as counts of accepted moves.
     attrs : mapping
-        Whatever JSON can hold: seed, version, settings, unit, band.
+        Seed, version, settings, unit, bands, and anything else that JSON can hold.
 
     Raises
     ------
@@ -75,6 +79,13 @@ class Samples:
                     found = np.shape(values)
                     raise InputError(f"{kind} {name} has shape {found}, expected {expected}")
 
+    def __repr__(self) -> str:
+        bands = 1 + len(self.band_fluxes)
+        return (
+            f"<Samples: {self.num_chains} chains x {self.num_draws} draws of up to "
+            f"{self.capacity} sources in {bands} band{'s' if bands > 1 else ''}>"
+        )
+
     @property
     def num_chains(self) -> int:
         """Number of chains."""
@@ -82,7 +93,7 @@ class Samples:
 
     @property
     def num_draws(self) -> int:
-        """Number of draws a chain."""
+        """Number of draws per chain."""
         return self.sources["active"].shape[1]
 
     @property
@@ -97,18 +108,18 @@ class Samples:
 
     @property
     def band_fluxes(self) -> list[str]:
-        """Names of the fluxes in the bands beyond the first, such as `flux_i`."""
+        """Names of the fluxes in all bands but the first, such as `flux_i`."""
         return [name for name in self.sources if name.startswith("flux_")]
 
     def compact(self) -> Samples:
-        """Move active sources to the front of their draw and cut the source axis.
+        """Return samples with active sources first, and no more slots than necessary.
 
         Returns
         -------
         Samples
-            Its source axis is as long as the largest number of active sources (at least 1).
-            Float properties are NaN where inactive, shape properties also where a source is
-            a point; `is_extended` is False where inactive.
+            Samples whose source axis is as long as the largest number of active sources (at
+            least 1). Numbers are NaN where inactive, and shape properties also for points;
+            `is_extended` is false where inactive.
         """
         active = np.asarray(self.sources["active"], dtype=bool)
         length = max(int(active.sum(axis=-1).max(initial=0)), 1)
@@ -126,7 +137,17 @@ class Samples:
         return Samples(sources, self.scalars, self.stats, self.attrs)
 
     def select_draws(self, draws: slice | Sequence[int] | np.ndarray) -> Samples:
-        """Keep some draws of every chain, for instance `slice(None, None, 5)`."""
+        """Return some draws of every chain.
+
+        Parameters
+        ----------
+        draws : slice or sequence of int
+            Draws to keep, for instance ``slice(None, None, 5)``.
+
+        Returns
+        -------
+        Samples
+        """
 
         def cut(group: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
             return {name: np.asarray(values)[:, draws] for name, values in group.items()}
@@ -139,8 +160,8 @@ class Samples:
         Returns
         -------
         dict of str to ndarray, shape (number of active sources,)
-            The properties, and `sample`: chain * num_draws + draw, in rising order; within a
-            sample the slots' order is kept.
+            The properties, and `sample`, which is chain * num_draws + draw, in increasing order;
+            within a draw the slots keep their order.
         """
         active = np.asarray(self.sources["active"], dtype=bool)
         chain, draw, slot = np.nonzero(active)
@@ -151,12 +172,22 @@ class Samples:
 
     @staticmethod
     def concatenate(blocks: Sequence[Samples]) -> Samples:
-        """Join blocks of draws of the same chains, in order; attributes are the last block's.
+        """Join blocks of draws of the same chains.
+
+        Parameters
+        ----------
+        blocks : sequence of Samples
+            Blocks in the order of their draws.
+
+        Returns
+        -------
+        Samples
+            All draws, with the attributes of the last block.
 
         Raises
         ------
         InputError
-            If there is no block, or names or numbers of chains differ.
+            If there is no block, or quantities or numbers of chains differ.
         """
         if not blocks:
             raise InputError("no samples to join")
@@ -182,7 +213,7 @@ class Samples:
         )
 
     def to_datatree(self) -> xarray.DataTree:
-        """Give the samples as a tree that arviz reads.
+        """Return the samples as a tree that arviz reads.
 
         Returns
         -------
@@ -190,111 +221,68 @@ class Samples:
             Groups `posterior` (scalars; chain, draw), `sources` (chain, draw, source) and
             `sample_stats` (chain, draw). Every dimension has a coordinate.
         """
-        import xarray as xr
-
-        axes = {
-            "chain": np.arange(self.num_chains),
-            "draw": np.arange(self.num_draws),
-            "source": np.arange(self.capacity),
-        }
-
-        def dataset(group: Mapping[str, np.ndarray], dims: tuple[str, ...]) -> xr.Dataset:
-            units = {**_SOURCE_UNITS, "flux": str(self.attrs.get("unit", ""))}
-            variables = {
-                name: (dims, np.asarray(values), {"units": units[name]} if name in units else {})
-                for name, values in group.items()
-            }
-            return xr.Dataset(variables, coords={dim: axes[dim] for dim in dims})
-
-        tree = xr.DataTree.from_dict(
-            {
-                "posterior": dataset(self.scalars, ("chain", "draw")),
-                "sources": dataset(self.sources, ("chain", "draw", "source")),
-                "sample_stats": dataset(self.stats, ("chain", "draw")),
-            }
-        )
-        tree.attrs[_ATTRIBUTES_KEY] = json.dumps(dict(self.attrs), default=_plain)
-        return tree
+        return build_tree(self._arrays())
 
     @classmethod
     def from_datatree(cls, tree: xarray.DataTree) -> Samples:
-        """Read back what `to_datatree` gave.
+        """Make samples from a tree.
+
+        Parameters
+        ----------
+        tree : xarray.DataTree
+            The result of `to_datatree`.
+
+        Returns
+        -------
+        Samples
 
         Raises
         ------
         InputError
             If the tree lacks a group or a property.
         """
-        missing = [name for name in ("posterior", "sources", "sample_stats") if name not in tree]
-        if missing:
-            raise InputError(f"samples lack the group {', '.join(missing)}")
-
-        def group(name: str) -> dict[str, np.ndarray]:
-            variables = tree[name].data_vars
-            return {str(key): np.asarray(values.values) for key, values in variables.items()}
-
-        sources = group("sources")
-        sources.update({n: sources[n].astype(bool) for n in FLAG_NAMES if n in sources})
-        attrs = json.loads(tree.attrs.get(_ATTRIBUTES_KEY, "{}"))
-        return cls(sources, group("posterior"), group("sample_stats"), attrs)
+        return cls(*arrays_of_tree(tree))
 
     def to_netcdf(self, path: str | os.PathLike[str]) -> None:
         """Write the compacted samples as netCDF.
 
-        The file appears under its name only when it is whole: it is written beside it,
-        flushed to disk, and renamed.
+        The file appears under its name only when it is complete.
 
         Parameters
         ----------
-        path : path-like
+        path : path_like
             An existing file is replaced.
         """
-        path = Path(path)
-        tree = self.compact().to_datatree()
-        packed = {"zlib": True, "complevel": 1, "shuffle": True}
-        encoding = {"/sources": {str(name): dict(packed) for name in tree["sources"].data_vars}}
-        partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            tree.to_netcdf(partial, engine="h5netcdf", encoding=encoding)
-            with open(partial, "rb") as handle:
-                os.fsync(handle.fileno())
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_arrays(path, self.compact()._arrays())
 
     @classmethod
     def from_netcdf(cls, path: str | os.PathLike[str]) -> Samples:
-        """Read samples from a file that `to_netcdf` wrote.
+        """Read samples.
+
+        Parameters
+        ----------
+        path : path_like
+            A file that `to_netcdf` wrote.
+
+        Returns
+        -------
+        Samples
 
         Raises
         ------
         InputError
             If there is no such file, or it holds no samples.
         """
-        import xarray as xr
+        return cls(*read_arrays(path))
 
-        if not Path(path).is_file():
-            raise InputError(f"no samples: {path} does not exist")
-        try:
-            with xr.open_datatree(path, engine="h5netcdf") as tree:
-                return cls.from_datatree(tree)
-        except OSError as error:
-            raise InputError(f"{path} is not a netCDF file: {error}") from error
+    def _arrays(self) -> SampleArrays:
+        return SampleArrays(self.sources, self.scalars, self.stats, self.attrs)
 
 
 def _pad_sources(values: np.ndarray, length: int) -> np.ndarray:
-    """Lengthen a source axis with inactive slots; two-dimensional arrays stay as they are."""
+    """Lengthen a source axis by inactive slots; arrays with two dimensions stay as they are."""
     values = np.asarray(values)
     if values.ndim < 3 or values.shape[-1] == length:
         return values
     blank = False if values.dtype == bool else np.nan
     return np.pad(values, ((0, 0), (0, 0), (0, length - values.shape[-1])), constant_values=blank)
-
-
-def _plain(value: Any) -> Any:
-    """Turn numpy scalars, arrays and paths into what JSON can hold."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, os.PathLike):
-        return os.fspath(value)
-    raise TypeError(f"{type(value).__name__} cannot be saved as an attribute of samples")

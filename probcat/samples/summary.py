@@ -16,41 +16,42 @@ if TYPE_CHECKING:
     from probcat.samples.samples import Samples
 
 INTERVAL = (0.05, 0.95)
+"""Quantiles between which the number of sources is quoted."""
 
 
 class Columns(Protocol):
-    """Anything whose columns are taken by name, as a `probcat.CondensedCatalog`."""
+    """A catalog whose columns are taken by name, such as `probcat.CondensedCatalog`."""
 
     def __getitem__(self, name: str, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run found, and whether its samples can be trusted.
+    """Number of objects that a run found, and how well its chains agree.
 
     Parameters
     ----------
     num_objects : int or None
-        Objects of the condensed catalog that exist with more than even odds.
+        Number of objects that exist with a probability above one half; None without a catalog.
     num_sources : tuple of float
-        Median of N, and the ends of its central 90 % interval.
+        Median number of sources N, and the ends of its central 90 % interval.
     chi2_per_pixel : float
-        Posterior mean over the pixels that count; NaN if not recorded.
+        Posterior mean of chi2 per pixel with weight; NaN if it was not recorded.
     rhat, ess : tuple of (str, float)
-        Name and value of the quantity with the largest R-hat, and of that with the smallest
-        bulk effective sample size (`probcat.samples.diagnostics.diagnose`).
+        Name and value of the quantity with the largest R-hat, and of the one with the smallest bulk
+        effective sample size (`probcat.samples.diagnostics.diagnose`).
     acceptance : dict of str to float
-        Share of proposals accepted, by move.
+        Fraction of proposals that were accepted, by move.
     num_chains, num_draws : int
-        Size of the sample.
+        Number of chains, and of draws per chain.
     seconds : float
-        Time the run took; NaN if not recorded.
+        Duration of the run; NaN if it was not recorded.
     expected_objects : float or None
-        Sum of the objects' probabilities of existence; None without a condensed catalog.
+        Sum of the probabilities that objects exist; None without a catalog.
     convergence_of_n : tuple of float
-        R-hat and bulk effective sample size of N; NaN where N never changes.
+        R-hat and bulk effective sample size of N; NaN if N never changes.
     converged : bool
-        Whether nothing speaks against convergence.
+        Whether there is no argument against convergence.
     """
 
     num_objects: int | None
@@ -67,19 +68,19 @@ class Summary:
     converged: bool = False
 
     def rows(self) -> list[tuple[str, str]]:
-        """Give the table as pairs of a name and a value."""
+        """Return the table as pairs of a name and a value."""
         median, low, high = self.num_sources
         rows = [
             ("sources N", f"{median:.0f} (median; 90 % between {low:.0f} and {high:.0f})"),
             ("chi2 per pixel", f"{self.chi2_per_pixel:.3f}"),
-            ("R-hat, worst", f"{self.rhat[1]:.3f} ({self.rhat[0]})"),
-            ("ESS, least", f"{self.ess[1]:.0f} ({self.ess[0]})"),
-            ("draws", f"{self.num_draws} of each of {self.num_chains} chains"),
+            ("R-hat, largest", f"{self.rhat[1]:.3f} ({self.rhat[0]})"),
+            ("ESS, smallest", f"{self.ess[1]:.0f} ({self.ess[0]})"),
+            ("draws", f"{self.num_draws} in each of {self.num_chains} chains"),
         ]
         if self.num_objects is not None:
             rows.insert(0, ("objects", f"{self.num_objects} (prob_exist > 0.5)"))
         if self.acceptance:
-            parts = [f"{name} {100 * share:.2g} %" for name, share in self.acceptance.items()]
+            parts = [f"{name} {100 * rate:.2g} %" for name, rate in self.acceptance.items()]
             rows.append(("accepted", ", ".join(parts)))
         if math.isfinite(self.seconds):
             rows.append(("time", f"{self.seconds:.0f} s"))
@@ -91,7 +92,7 @@ class Summary:
         return "\n".join(f"  {name:<{width}}  {value}" for name, value in rows)
 
     def cards(self) -> dict[str, Any]:
-        """Give the figures as FITS keywords with comments; what is not finite is left out."""
+        """Return the finite values as FITS keywords with comments."""
         median, low, high = self.num_sources
         cards = {
             "NOBJ": (_number(self.num_objects), "objects with prob_exist > 0.5"),
@@ -102,11 +103,11 @@ class Summary:
             "RHAT_N": (self.convergence_of_n[0], "R-hat of the number of sources"),
             "ESS_N": (self.convergence_of_n[1], "effective samples of the number of sources"),
             "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
-            "RHAT": (self.rhat[1], f"worst R-hat: {self.rhat[0]}"),
-            "ESS": (self.ess[1], f"least effective samples: {self.ess[0]}"),
-            "CONVERGD": (self.converged, "whether nothing speaks against convergence"),
-            "NCHAIN": (self.num_chains, "chains"),
-            "NDRAW": (self.num_draws, "draws of each chain"),
+            "RHAT": (self.rhat[1], f"largest R-hat: {self.rhat[0]}"),
+            "ESS": (self.ess[1], f"smallest ESS: {self.ess[0]}"),
+            "CONVERGD": (self.converged, "no argument against convergence"),
+            "NCHAIN": (self.num_chains, "number of chains"),
+            "NDRAW": (self.num_draws, "draws in each chain"),
         }
         return {key: card for key, card in cards.items() if math.isfinite(card[0])}
 
@@ -114,16 +115,16 @@ class Summary:
 def summarize(
     samples: Samples, catalog: Columns | None = None, diagnostics: Diagnostics | None = None
 ) -> Summary:
-    """Sum up samples and, if there is one, their condensed catalog.
+    """Summarize samples and, if there is one, their condensed catalog.
 
     Parameters
     ----------
     samples : Samples
-        The draws.
+        Draws from the posterior.
     catalog : CondensedCatalog, optional
-        What they were condensed to; its column `prob_exist` is used.
+        Catalog that was condensed from them; its column `prob_exist` is used.
     diagnostics : Diagnostics, optional
-        Those of the samples, where they are known; by default they are computed.
+        Diagnostics of the samples; by default they are computed.
 
     Returns
     -------
@@ -150,12 +151,12 @@ def summarize(
 
 
 def _number(value: float | None) -> float:
-    """Give NaN for what is not there."""
+    """Return a number as it is, and NaN for None."""
     return math.nan if value is None else value
 
 
 def _convergence_of_n(diagnostics: Diagnostics) -> tuple[float, float]:
-    """R-hat and effective samples of the number of sources."""
+    """R-hat and effective sample size of the number of sources."""
     if "num_sources" not in diagnostics.names:
         return math.nan, math.nan
     row = diagnostics.names.index("num_sources")
@@ -163,7 +164,7 @@ def _convergence_of_n(diagnostics: Diagnostics) -> tuple[float, float]:
 
 
 def _acceptance(stats: Mapping[str, np.ndarray]) -> dict[str, float]:
-    """Give the share of accepted proposals by move, both ways together.
+    """Fraction of accepted proposals by move, with both directions together.
 
     The counts are ``tried_<move>_<up or down>`` and ``accepted_<move>_<up or down>``.
     """
@@ -175,24 +176,37 @@ def _acceptance(stats: Mapping[str, np.ndarray]) -> dict[str, float]:
         for key, counts in (("tried", tried), ("accepted", accepted)):
             if kind == key:
                 counts[move] = counts.get(move, 0.0) + float(np.sum(values))
-    shares = {move: accepted.get(move, 0.0) / count for move, count in tried.items() if count}
+    rates = {move: accepted.get(move, 0.0) / count for move, count in tried.items() if count}
     if "hmc_acceptance" in stats:
-        shares["hmc"] = float(np.mean(stats["hmc_acceptance"]))
-    return shares
+        rates["hmc"] = float(np.mean(stats["hmc_acceptance"]))
+    return rates
 
 
 def acceptance_table(samples: Samples) -> str:
-    """Give the share of accepted proposals by move and signal-to-noise ratio as text."""
+    """Return the fraction of accepted proposals by move and signal-to-noise ratio as text.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples of a run; their attributes hold the rates.
+
+    Returns
+    -------
+    str
+        A table with one line per move and direction; empty if no rates were recorded.
+    """
     edges = [0.0, *samples.attrs.get("signal_edges", []), math.inf]
-    shares = samples.attrs.get("acceptance_by_signal", {})
-    if not shares:
+    rates = samples.attrs.get("acceptance_by_signal", {})
+    if not rates:
         return ""
     bins = [f"{low:g}-{high:g}" for low, high in pairwise(edges)]
-    width = max(len(name) for name in shares) + 5
+    width = max(len(name) for name in rates) + 5
     lines = [f"{'accepted (%), by S/N':{width}}" + "".join(f"{label:>9}" for label in bins)]
-    for name, ways in shares.items():
-        for way, values in ways.items():
+    for name, directions in rates.items():
+        for direction, values in directions.items():
             if any(value is not None for value in values):
                 cells = ("-" if v is None else f"{100 * v:.2g}" for v in values)
-                lines.append(f"{name + ' ' + way:{width}}" + "".join(f"{c:>9}" for c in cells))
+                lines.append(
+                    f"{name + ' ' + direction:{width}}" + "".join(f"{c:>9}" for c in cells)
+                )
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from probcat.catalog.condense import condense
-from probcat.catalog.fits import read_catalog, write_catalog
+from probcat.catalog.fits import read_alternatives, read_catalog, write_alternatives
 from probcat.errors import InputError
 from tests.catalog.test_condense import samples_from_draws
 
@@ -138,18 +138,15 @@ def test_groups_stay_small_in_a_chain_of_exclusions():
     assert sizes.max() <= 8
 
 
-def test_alternatives_are_a_table_of_the_catalog_s_file(swapping, tmp_path):
-    from astropy.table import Table
-
+def test_alternatives_are_a_table_of_their_own_file(swapping, tmp_path):
     catalog = condense(swapping)
-    write_catalog(
-        tmp_path / "catalog.fits", catalog.to_table(), alternatives=catalog.alternatives_table()
-    )
-    assert len(read_catalog(tmp_path / "catalog.fits")) == 4
-    table = Table.read(tmp_path / "catalog.fits", hdu="ALTERNATIVES")
+    write_alternatives(tmp_path / "alternatives.fits", catalog.alternatives_table())
+    table = read_alternatives(tmp_path / "alternatives.fits")
     np.testing.assert_array_equal(table["configuration"], [1, 2])
     np.testing.assert_allclose(table["prob"], 0.5)
-    assert sorted(str(ids).strip() for ids in table["object_ids"]) == ["1", "2 3"]
+    assert sorted(table["object_ids"]) == ["1", "2 3"]
     empty = condense(samples_from_draws([[] for _ in range(6)])).alternatives_table()
-    write_catalog(tmp_path / "empty.fits", catalog.to_table(), alternatives=empty)
-    assert len(Table.read(tmp_path / "empty.fits", hdu="ALTERNATIVES")) == 0
+    write_alternatives(tmp_path / "empty.fits", empty)
+    assert len(read_alternatives(tmp_path / "empty.fits")) == 0
+    with pytest.raises(InputError, match="no table CATALOG"):
+        read_catalog(tmp_path / "empty.fits")

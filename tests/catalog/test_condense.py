@@ -1,5 +1,7 @@
 """Condensing: objects with known answers, one source a draw, and nothing lost."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
@@ -32,6 +34,11 @@ def samples_from_draws(draws, num_chains=2, seed=0):
                 sources["sersic_n"][number, slot] = 1.0
     shape = (num_chains, len(draws) // num_chains, length)
     return Samples({name: values.reshape(shape) for name, values in sources.items()})
+
+
+def make_image(band="", wcs=None, zero_point=None, unit="ADU"):
+    """What the table of a catalog needs of an image."""
+    return SimpleNamespace(band=band, wcs=wcs, zero_point=zero_point, unit=unit, shape=(40, 40))
 
 
 def with_band(samples, ratio_of):
@@ -201,7 +208,7 @@ def test_covariance_is_that_of_the_draws():
     values = [own[name].astype(np.float64) for name in catalog.covariance_names]
     expected = np.cov(values, bias=True)
     np.testing.assert_allclose(catalog.covariance(1), expected, rtol=1e-9)
-    table = catalog.to_table(band="r", unit="ADU")
+    table = catalog.to_table([make_image("r"), make_image("i")])
     assert table["x_flux_r_cov"][0] == pytest.approx(expected[0, 2])
     assert table["flux_r_flux_i_cov"][0] == pytest.approx(expected[2, 3])
     assert str(table["x_flux_r_cov"].unit) == "adu pix"
@@ -305,15 +312,38 @@ def test_table_has_units_and_sky_positions():
     )
     wcs.wcs.cdelt = [-1e-4, 1e-4]
     catalog = condense(samples_from_draws([[(10.0, 10.0, 100.0)]] * 8))
-    table = catalog.to_table(wcs=wcs, zero_point=25.0, band="r", unit="ADU")
+    table = catalog.to_table(make_image("r", wcs=wcs, zero_point=25.0))
     assert {"object_id", "x_err", "flux_r_err", "prob_exist", "sersic_n"} <= set(table.colnames)
     assert (table["ra"][0], table["dec"][0]) == pytest.approx((30.0, 5.0))
     assert table["mag_r"][0] == pytest.approx(20.0)
     assert table.meta["PIXSCALE"] == pytest.approx(0.36)
     assert str(table["flux_r"].unit) == "adu"
     assert str(table["half_light_radius"].unit) == "pix"
-    assert str(catalog.to_table(unit="furlong")["flux"].unit) == "furlong"
-    assert "ra" not in catalog.to_table().colnames
+    assert str(catalog.to_table(make_image(unit="furlong"))["flux"].unit) == "furlong"
+    assert np.isnan(catalog.to_table(make_image())["mag"][0])
+    for column in ("ra", "mag", "position_angle"):
+        assert column not in catalog.to_table().colnames
+    assert catalog.to_table()["flux"].unit is None
+
+
+def test_bands_have_their_own_units_zero_points_and_proper_names():
+    samples = with_band(samples_from_draws([[(5.0, 5.0, 900.0)]] * 8), lambda x, y, flux: 2.0)
+    renamed = {name.replace("flux_i", "flux_F814W-x"): v for name, v in samples.sources.items()}
+    catalog = condense(Samples(renamed, attrs={"bands": ["F606W-x", "F814W-x"]}))
+    images = [
+        make_image("F606W-x", zero_point=25.0),
+        make_image("F606W-x", zero_point=26.0),
+        make_image("F814W-x", zero_point=24.0, unit="electron"),
+    ]
+    table = catalog.to_table(images)
+    assert table["mag_F606W_x"][0] == pytest.approx(25.0 - 2.5 * np.log10(900.0))
+    assert table["mag_F814W_x"][0] == pytest.approx(24.0 - 2.5 * np.log10(1800.0))
+    assert str(table["flux_F606W_x"].unit) == "adu"
+    assert str(table["flux_F814W_x_err"].unit) == "electron"
+    assert str(table["flux_F606W_x_flux_F814W_x_cov"].unit) == "adu electron"
+    for wrong in (images[0], images[2], images[::-1]):
+        with pytest.raises(InputError, match="band"):
+            catalog.to_table(wrong)
 
 
 def test_errors_and_shapes_on_the_sky_follow_the_wcs():
@@ -332,7 +362,7 @@ def test_errors_and_shapes_on_the_sky_follow_the_wcs():
     ]
     samples = samples_from_draws(draws)
     catalog = condense(samples)
-    table = catalog.to_table(wcs=wcs)
+    table = catalog.to_table(make_image(wcs=wcs))
     own = catalog.posterior(samples, 1)
     sky = wcs.pixel_to_world(own["x"].astype(float), own["y"].astype(float))
     dx, dy = SkyCoord(table["ra"][0], table["dec"][0], unit="deg").spherical_offsets_to(sky)

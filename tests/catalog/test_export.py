@@ -16,7 +16,7 @@ from probcat.errors import InputError
 from probcat.pixels.flags import flag_cards
 from probcat.run.cli import main
 from probcat.run.export import export_run
-from tests.catalog.test_condense import samples_from_draws
+from tests.catalog.test_condense import make_image, samples_from_draws
 
 READERS = {
     "ecsv": "ascii.ecsv",
@@ -46,9 +46,9 @@ def run(tmp_path):
         draws.append(draw + ([(14.0, 20.0, 300.0 + rng.normal())] if number % 10 < 3 else []))
     catalog = condense(samples_from_draws(draws))
     catalog = catalog.with_columns({"flags": np.zeros(3, np.int32)})
-    table = catalog.to_table(make_wcs(), 27.0, "r", "adu")
+    table = catalog.to_table(make_image("r", make_wcs(), 27.0, "adu"))
     cards = {"SEED": (4, "seed"), **flag_cards()}
-    write_catalog(tmp_path / "catalog.fits", table, cards, catalog.alternatives_table())
+    write_catalog(tmp_path / "catalog.fits", table, cards)
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def export(*arguments):
 
 @pytest.mark.parametrize("format", READERS)
 def test_tables_come_back(run, format):
-    original = Table.read(run / "catalog.fits", hdu="CATALOG")
+    original = Table.read(run / "catalog.fits")
     result = export(run, "--format", format)
     assert result.exit_code == 0, result.output
     path = result.output.strip()
@@ -87,7 +87,7 @@ def test_votable_has_ucds_and_descriptions(run):
     assert export(run, "--format", "votable").exit_code == 0
     text = (run / "catalog.xml").read_text()
     assert 'ucd="stat.probability;src.class.starGalaxy"' in text
-    assert "share of the draws with it" in text
+    assert "fraction of draws that contain it" in text
 
 
 def test_parquet_comes_back_with_units(run):
@@ -171,7 +171,7 @@ def test_empty_catalog_is_exported(run):
     [
         ({"format": "excel"}, "unknown format 'excel'"),
         ({"format": "csv", "min_prob": 1.2}, "min_prob must be in"),
-        ({"format": "csv", "frame": "fk5"}, "for DS9 regions only"),
+        ({"format": "csv", "frame": "fk5"}, "only DS9 regions have a frame"),
         ({"format": "csv", "out": "missing/catalog.csv"}, "there is no directory"),
         ({"format": "fits", "out": "catalog.fits"}, "is the catalog that is exported"),
     ],

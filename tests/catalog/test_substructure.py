@@ -33,7 +33,7 @@ def share_of_parts(samples, prior=None):
 
 @pytest.mark.parametrize("extended", [False, True])
 def test_density_adds_up_to_the_number_of_parts(extended):
-    prior = SubstructurePrior(number=1.7, share=0.05, double=0.3)
+    prior = SubstructurePrior(number=1.7, flux_fraction=0.05, double=0.3)
     step = np.arange(-60.0, 60.0, 0.1)
     x, y = (axis.ravel() for axis in np.meshgrid(step, step))
     # Of two extended components the part is the fainter.

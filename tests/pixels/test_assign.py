@@ -14,12 +14,13 @@ from astropy.wcs import WCS
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.pixels.accumulate import FOOTPRINT_SIGMA, KINDS, LIT_SIGMA, accumulate
+from probcat.pixels.accumulate import FOOTPRINT_SIGMA, LIT_SIGMA, accumulate
 from probcat.pixels.assign import assign_pixels
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.combine_bands import combine
 from probcat.pixels.fits import read_assignment, write_assignment
-from probcat.pixels.model_image import posterior_model
+from probcat.pixels.model_image import default_renderer, posterior_model
+from probcat.pixels.noise import pixel_noise
 from probcat.pixels.run_lengths import encode_mask
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
@@ -173,7 +174,7 @@ def test_maps_equal_a_direct_count(num_objects, max_memory, parts):
     expected, _ = count_directly(samples, catalog, image, renderer)
     for kind in KINDS:
         for row, object_id in enumerate(catalog["object_id"]):
-            found = assignment.map(object_id, kind, band="r")
+            found = assignment.map(object_id, kind)
             assert found.dtype == np.float32
             np.testing.assert_allclose(found, expected[kind][row], atol=2e-5)
         np.testing.assert_allclose(assignment.unassigned[kind], expected[kind][-1], atol=2e-5)
@@ -236,7 +237,7 @@ def test_samples_without_sources_give_empty_maps():
     np.testing.assert_array_equal(assignment.background, 1.0)
 
 
-def test_unknown_object_kind_or_band_is_refused():
+def test_unknown_object_or_kind_is_refused():
     stamps = {kind: np.ones((1, 3, 3), np.float32) for kind in KINDS}
     blank = {kind: np.zeros((5, 6), np.float32) for kind in KINDS}
     assignment = Assignment(np.array([7]), np.array([[-1, 4]]), stamps, blank, (5, 6), "r")
@@ -246,7 +247,6 @@ def test_unknown_object_kind_or_band_is_refused():
     for arguments, message in (
         ((8,), "no object 8"),
         ((7, "mass"), "kind"),
-        ((7, "light", "g"), "band"),
     ):
         with pytest.raises(InputError, match=message):
             assignment.map(*arguments)
@@ -271,6 +271,66 @@ def test_sky_that_was_taken_off_owns_photons():
     for sky, message in ((np.ones(3), "shape"), (np.nan, "finite")):
         with pytest.raises(InputError, match=message):
             assign_pixels(samples, catalog, image, renderer, subtracted_sky=sky)
+
+
+@pytest.mark.parametrize("kind", ["noise_scale", "psf_error_floor", "fixed_error", "photons"])
+def test_noise_of_maps_is_that_of_the_residuals(kind):
+    """With the noise of the residuals as that of the image, all maps are the same."""
+    image, samples, renderer = make_image(), make_samples(), GaussianRenderer()
+    catalog = link_at_random(samples, 5)
+    plain = assign_pixels(samples, catalog, image, renderer)
+    sampled = {"noise_scale": 2.0, "psf_error_floor": 0.4}.get(kind)
+    if sampled is not None:
+        scalars = {**samples.scalars, kind: np.full((2, samples.num_draws), sampled)}
+        noisy, image_of = replace(samples, scalars=scalars), image
+    elif kind == "fixed_error":
+        noisy, image_of = replace(samples, attrs={"psf_error_floor": 0.4}), image
+    else:
+        noisy, image_of = samples, SimpleNamespace(**{**vars(image), "photon_variance": 3.0})
+    model = posterior_model(noisy, image_of, renderer)
+    good = image.weight > 0
+    noise = np.ones(image.shape)
+    noise[good] = ((image.clean_data - model.mean) / model.residual)[good]
+    assert np.sqrt(image.weight[good]) @ noise[good] > 1.1 * good.sum()
+    found = assign_pixels(noisy, catalog, image_of, renderer)
+    weight = np.where(good, 1.0 / noise**2, 0.0).astype(np.float32)
+    expected = assign_pixels(
+        samples, catalog, SimpleNamespace(**{**vars(image), "weight": weight}), renderer
+    )
+    np.testing.assert_allclose(found.snr_squared, expected.snr_squared, rtol=2e-4, atol=1e-6)
+    for name in KINDS:
+        np.testing.assert_allclose(found.stamps[name], expected.stamps[name], atol=1e-5)
+    areas = [one.stamps["footprint"].sum() for one in (plain, found)]
+    assert areas[1] < 0.95 * areas[0]
+    bright = plain.snr_squared > 25.0
+    assert (found.snr_squared[bright] < 0.8 * plain.snr_squared[bright]).all()
+    if kind == "noise_scale":
+        np.testing.assert_allclose(found.snr_squared, plain.snr_squared / 4.0, rtol=1e-5)
+
+
+def test_sampled_width_of_the_psf_is_that_of_the_renderer():
+    from probcat.psf.psf import PSF
+
+    samples = make_samples()
+    widths = {"x": 0.1, "y": -0.05}
+    scalars = {
+        f"psf_width_change_{axis}": np.full((2, samples.num_draws), value)
+        for axis, value in widths.items()
+    }
+    image = SimpleNamespace(psf=PSF.moffat(3.0, 3.5))
+    renderer = default_renderer(replace(samples, scalars={**samples.scalars, **scalars}), image)
+    np.testing.assert_allclose(renderer.point_tables.width, [0.1, -0.05], rtol=1e-6)
+    assert not np.any(default_renderer(samples, image).point_tables.width)
+
+
+def test_noise_without_samples_is_that_of_the_weights():
+    image = make_image()
+    good = image.weight > 0
+    found = pixel_noise(image)
+    np.testing.assert_allclose(found[good], image.weight[good] ** -0.5, rtol=1e-6)
+    assert found[3, 4] == np.median(found[good])
+    image.weight[:] = 0.0
+    assert np.isinf(pixel_noise(image)).all()
 
 
 def test_many_scenes_share_one_program():
@@ -419,7 +479,7 @@ def test_bands_that_do_not_go_together_are_refused():
         ([one, other_objects], None, "different objects"),
         ([one, replace(one, shape=(9, 9))], None, "one pixel grid"),
         ([one, two_objects(wcs=make_wcs(0.3))], None, "0.30 px apart"),
-        ([one, replace(one, snr_squared=None)], None, "give weights"),
+        ([one, replace(one, snr_squared=None)], None, "no snr_squared; give weights"),
         ([one, one], [1.0], "1 weights"),
         ([one, one], [1.0, -1.0], "not negative"),
         ([one, one], [1.0, np.ones(3)], "shape"),

@@ -8,10 +8,10 @@ import pytest
 
 from probcat.catalog.condense import condense
 from probcat.image.masks import saturated_plane
-from probcat.pixels.accumulate import KINDS
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.blends import blend_columns, find_footprints, positions
 from probcat.pixels.flags import Flag, flag_cards, flag_pixels, flag_run
+from probcat.samples.diagnostics import diagnose
 from tests.catalog.test_condense import samples_from_draws
 
 SHAPE, SIZE = (20, 60), 9
@@ -111,7 +111,7 @@ def test_empty_catalog_has_empty_columns():
     footprints = find_footprints(catalog, make_maps(catalog), make_image(), np.zeros((0, 2)))
     found = blend_columns(catalog, footprints, np.ones(SHAPE))
     assert len(found["blend_id"]) == len(found["blendedness"]) == 0
-    assert len(flag_run(samples, catalog)) == 0
+    assert len(flag_run(catalog, diagnose(samples))) == 0
 
 
 def test_flags_of_pixels():
@@ -167,14 +167,22 @@ def test_image_remembers_which_pixels_are_saturated(tmp_path):
 
 def test_flags_of_the_run():
     samples, catalog = make_catalog([(10, 10), (30, 10)], share=[1.0, 0.5])
-    notes = ["catalog for point sources full after 20 draws: enlarged"]
-    samples = replace(samples, attrs={"num_warmup": 50, "notes": notes})
-    assert not (flag_run(samples, catalog) & Flag.CAPACITY).any()
-    notes.append("slots of a window for point sources full after 60 draws: enlarged")
     catalog = catalog.with_columns({"rhat": np.array([1.0, 1.5])})
-    flags = flag_run(samples, catalog)
-    assert (flags & Flag.CAPACITY).all()
-    np.testing.assert_array_equal(flags & Flag.CHAINS_DISAGREE > 0, [False, True])
+
+    def flags_of(**attrs):
+        return flag_run(catalog, diagnose(replace(samples, attrs=attrs)))
+
+    full = {"kind": "point", "array": "catalog"}
+    early, late = {**full, "draw": 49}, {**full, "draw": 50}
+    for grown, expected in (([], 0), ([early], 0), ([early, late], Flag.CAPACITY)):
+        flags = flags_of(num_warmup=50, grown=grown)
+        np.testing.assert_array_equal(flags & Flag.CAPACITY, int(expected))
+        np.testing.assert_array_equal(flags & Flag.CHAINS_DISAGREE > 0, [False, True])
+    # Sentences for the reader decide nothing.
+    note = "slots of a window for point sources full after 60 draws: enlarged, compiling"
+    assert not (flags_of(num_warmup=50, grown=[early], notes=[note]) & Flag.CAPACITY).any()
+    assert (flags_of(num_warmup=50, grown=[late], notes=["more room"]) & Flag.CAPACITY).all()
+    assert (flags_of() & Flag.NOT_CONVERGED > 0).all() != diagnose(samples).converged
 
 
 def test_cards_tell_the_meaning_of_every_bit():

@@ -7,8 +7,7 @@ import pytest
 
 from probcat.catalog.condense import condense
 from probcat.errors import InputError
-from probcat.pixels.accumulate import KINDS
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.blends import find_brightest_blend
 from probcat.pixels.model_image import PosteriorModel
 from probcat.plots import (

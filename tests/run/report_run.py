@@ -31,13 +31,13 @@ def make_run(directory, monkeypatch, bands=("g", "r")):
 
     images, files = [], []
     for number, band in enumerate(bands):
-        images.append(_make_image(band, number))
+        images.append(make_image(band, number))
         files.append(str(directory / f"{band}.fits"))
         write_image(files[-1], images[-1])
     prior = Prior.from_image(images)
     config = RunConfig({"files": files}, prior.to_config(), {"seed": 3, "prior_only": False})
     write_config(directory / "config.toml", config)
-    samples = _make_samples(images, bands)
+    samples = make_samples(bands)
     samples.to_netcdf(directory / "samples.nc")
     with monkeypatch.context() as patch:
         patch.setattr("probcat.run.results.write_figures", lambda *arguments: None)
@@ -71,7 +71,8 @@ def without_objects(contents):
     )
 
 
-def _make_image(band, number):
+def make_image(band, number):
+    """The sky in one band, on a grid of its own."""
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
     wcs.wcs.crval = 150.0, 2.0
@@ -87,7 +88,8 @@ def _make_image(band, number):
     )
 
 
-def _make_samples(images, bands):
+def make_samples(bands):
+    """Scatter about the truth, with the attributes of a run."""
     rng = np.random.default_rng(0)
     dims = (2, NUM_DRAWS, 4)
     active = np.ones(dims, dtype=bool)
@@ -113,6 +115,8 @@ def _make_samples(images, bands):
         "large_radius": 0,
         "large_size": None,
         "band": bands[0],
+        "bands": list(bands),
+        "image_shapes": [list(SHAPE)] * len(bands),
         "unit": "adu",
         "psf_fwhm": 2.8,
         "background_model": ["level"],

@@ -99,7 +99,7 @@ def test_assignment_comes_back_bit_for_bit(tmp_path, count):
         np.testing.assert_array_equal(back.unassigned[kind], made.unassigned[kind])
         for object_id in made.object_ids:
             expected = made.map(object_id, kind)
-            np.testing.assert_array_equal(back.map(object_id, kind, band="i"), expected)
+            np.testing.assert_array_equal(back.map(object_id, kind), expected)
             assert back.map(object_id, kind).shape == (20, 30)
 
 

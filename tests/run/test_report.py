@@ -14,20 +14,25 @@ from astropy.io import fits
 from astropy.table import Table
 from click.testing import CliRunner
 
+from probcat.catalog.catalog import CondensedCatalog
+from probcat.catalog.fits import write_alternatives
 from probcat.errors import InputError
-from probcat.pixels.accumulate import KINDS
-from probcat.pixels.assignment import Assignment
+from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.fits import read_assignment
+from probcat.pixels.flags import Flag
 from probcat.run.cli import main
 from probcat.run.config import read_config, write_config
 from probcat.run.directory import clear_directory
-from probcat.run.files import REPORT
+from probcat.run.files import ALTERNATIVES, FIGURES, MEMBERS, REPORT
 from probcat.run.report.columns import order_columns
 from probcat.run.report.contents import read_contents
 from probcat.run.report.data import draws_to_keep, page_data
 from probcat.run.report.packing import LEVELS, pack, pack_stamps, quantise, shrink, shrink_factor
 from probcat.run.report.page import render_page, write_report
 from probcat.run.report.sky import sky_polynomial
+from probcat.run.results import write_figures
+from probcat.samples.per_image import samples_per_image
+from probcat.samples.samples import Samples
 from tests.run.report_run import EXTENDED, NUM_DRAWS, SHAPE, SHIFT, X, Y, make_run, without_objects
 
 # Bokeh itself is about 2.1 MB.
@@ -200,17 +205,14 @@ def test_alternatives_and_names_of_flags_are_read(run, tmp_path):
     shutil.copytree(run, copy)
     with fits.open(copy / "catalog.fits") as hdus:
         hdus["CATALOG"].header["FLAG2"] = "SATURATED", "bit 4"
-        rows = {
-            "alternative_group": [1, 1, 3],
-            "configuration": [1, 2, 1],
-            "prob": [0.75, 0.25, 1.0],
-            "object_ids": ["1 2", "1", ""],
-        }
-        if "ALTERNATIVES" in hdus:
-            del hdus["ALTERNATIVES"]
-        hdus.append(fits.table_to_hdu(Table(rows)))
-        hdus[-1].name = "ALTERNATIVES"
         hdus.writeto(copy / "catalog.fits", overwrite=True)
+    rows = {
+        "alternative_group": [1, 1, 3],
+        "configuration": [1, 2, 1],
+        "prob": [0.75, 0.25, 1.0],
+        "object_ids": ["1 2", "1", ""],
+    }
+    write_alternatives(copy / "alternatives.fits", Table(rows))
     info, _ = page_data(read_contents(copy))
     assert info["alternatives"] == {"1": [(0.75, "1 2"), (0.25, "1")], "3": [(1.0, "")]}
     assert info["flags"]["2"] == "SATURATED"
@@ -301,19 +303,61 @@ def test_what_is_no_finished_run_is_refused(run, tmp_path):
     assert "not finished" in result.output
 
 
-def test_results_of_other_samples_are_refused(run, tmp_path):
+def test_results_of_other_samples_or_settings_are_refused(run, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(run, copy)
-    config = read_config(copy / "config.toml").update("catalog", min_prob=0.9)
+    config = read_config(copy / "config.toml")
+    write_config(copy / "config.toml", config.update("catalog", min_prob=0.9))
+    refuse(copy, "members.nc: does not belong.* probcat condense")
     write_config(copy / "config.toml", config)
-    refuse(copy, "probcat condense")
+    Samples.from_netcdf(copy / "samples.nc").select_draws(slice(9)).to_netcdf(copy / "samples.nc")
+    refuse(copy, "members.nc: does not belong.* probcat condense")
+    (copy / "members.nc").unlink()
+    refuse(copy, f"holds no members.nc; write it with: probcat condense {copy}")
+
+
+def test_the_report_condenses_nothing(run, tmp_path, monkeypatch):
+    def condense(*arguments, **options):
+        raise AssertionError("condensed")
+
+    monkeypatch.setattr("probcat.catalog.condense.condense", condense)
+    assert write_report(run, out=tmp_path / "page.html").is_file()
 
 
 def test_a_new_run_takes_the_old_page_away(tmp_path):
-    for name in (REPORT, "mine.html"):
+    for name in (REPORT, MEMBERS, ALTERNATIVES, "mine.html"):
         (tmp_path / name).write_text("")
     clear_directory(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
+
+
+def test_convergence_is_judged_once_and_the_catalog_is_the_only_table(tmp_path, monkeypatch):
+    calls = []
+
+    def convergence(moving):
+        calls.append(len(moving))
+        return np.ones(len(moving)), np.full(len(moving), 500.0)
+
+    monkeypatch.setattr("probcat.samples.diagnostics._convergence", convergence)
+    run = make_run(tmp_path, monkeypatch, bands=("g",))
+    assert len(calls) == 1
+    # Warnings are errors here, such as that of several tables in a file.
+    table = Table.read(run / "catalog.fits")
+    assert len(table) == len(CondensedCatalog.from_netcdf(run / "members.nc")) == 4
+    assert (table["flags"] & Flag.NOT_CONVERGED == 0).all()
+    assert "configuration" in Table.read(run / "alternatives.fits").colnames
+
+
+def test_figures_of_several_images_are_those_of_the_first(contents, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    written = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path, **options: written.append(path))
+    first = contents.images[0]
+    (own, _) = samples_per_image(contents.samples, [one.image for one in contents.images])
+    given = (own, first.image, contents.catalog, first.assignment, first.model, tmp_path)
+    write_figures(*given)
+    assert [path.name for path in written] == list(FIGURES)
 
 
 def test_missing_bokeh_is_said(run, monkeypatch):

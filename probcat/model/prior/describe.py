@@ -27,7 +27,11 @@ FROM_IMAGE = (
 
 
 def describe_prior(
-    parameters: Mapping[str, Any], given: Mapping[str, Any], images: Sequence[Image]
+    parameters: Mapping[str, Any],
+    given: Mapping[str, Any],
+    images: Sequence[Image],
+    *,
+    origins: bool = True,
 ) -> list[str]:
     """Describe the prior of a run.
 
@@ -39,6 +43,8 @@ def describe_prior(
         Those that the user gave.
     images : sequence of Image
         Give names and units.
+    origins : bool
+        Whether to say where each parameter came from: given, default, or the images.
 
     Returns
     -------
@@ -46,7 +52,7 @@ def describe_prior(
         A line each on fluxes and numbers, on sizes, on backgrounds and colours, and on what
         else of the images is sampled, if anything is.
     """
-    parts = _Parts(parameters, given, len(images) > 1)
+    parts = _Parts(parameters, given, len(images) > 1, origins)
     unit = images[0].unit or "image units"
     lines = [
         f"prior: {_fluxes(parts, unit)}; {_numbers(parts)}",
@@ -73,9 +79,13 @@ class _Parts:
     """Parameters as text, with where they came from."""
 
     def __init__(
-        self, parameters: Mapping[str, Any], given: Mapping[str, Any], several: bool
+        self,
+        parameters: Mapping[str, Any],
+        given: Mapping[str, Any],
+        several: bool,
+        origins: bool,
     ) -> None:
-        self.parameters, self.given = parameters, given
+        self.parameters, self.given, self.origins = parameters, given, origins
         self.image = "from the images" if several else "from the image"
 
     def get(self, name: str) -> Any:
@@ -90,53 +100,55 @@ class _Parts:
         return list(value) if isinstance(value, list | tuple) else [value] * number
 
     def origin(self, *names: str) -> str:
-        """Say where parameters came from; of a mixture, all of it."""
+        """Say where parameters came from, after a blank; of a mixture, all of it."""
+        if not self.origins:
+            return ""
         found = []
         for name in names:
             if self.given.get(name) is not None:
                 found.append("given")
             else:
                 found.append(self.image if name in FROM_IMAGE else "default")
-        return f"({' and '.join(dict.fromkeys(found))})"
+        return f" ({' and '.join(dict.fromkeys(found))})"
 
 
 def _fluxes(parts: _Parts, unit: str) -> str:
     low, high = (parts.text(name) for name in ("flux_min", "flux_max"))
     origins = [parts.origin(name) for name in ("flux_min", "flux_max")]
-    low += f" {origins[0]}" if origins[0] != origins[1] else ""
-    limits = f"flux {low} to {high} {unit} {origins[1]}"
+    low += origins[0] if origins[0] != origins[1] else ""
+    limits = f"flux {low} to {high} {unit}{origins[1]}"
     if parts.get("flux_slope") is not None:
-        return f"{limits} ~ flux^-{parts.text('flux_slope')} {parts.origin('flux_slope')}"
+        return f"{limits} ~ flux^-{parts.text('flux_slope')}{parts.origin('flux_slope')}"
     slope = f"{parts.text('flux_slope_mean')} +- {parts.text('flux_slope_scatter')}"
     origin = parts.origin("flux_slope_mean", "flux_slope_scatter")
-    return f"{limits} ~ flux^-s, s = {slope} {origin}"
+    return f"{limits} ~ flux^-s, s = {slope}{origin}"
 
 
 def _numbers(parts: _Parts) -> str:
     if parts.get("expected_sources") is not None:
         return (
-            f"{parts.text('expected_sources')} sources expected {parts.origin('expected_sources')}"
+            f"{parts.text('expected_sources')} sources expected{parts.origin('expected_sources')}"
         )
-    return f"p(N) ~ exp(-{parts.text('parsimony')} N) for N sources {parts.origin('parsimony')}"
+    return f"p(N) ~ exp(-{parts.text('parsimony')} N) for N sources{parts.origin('parsimony')}"
 
 
 def _sizes(parts: _Parts) -> str:
     share = parts.get("extended_fraction")
     if share == 0.0:
-        return f"point sources alone {parts.origin('extended_fraction')}"
+        return f"point sources alone{parts.origin('extended_fraction')}"
     names = [f"half_light_radius_{end}" for end in ("median", "scatter", "min", "max")]
     median, scatter, low, high = (parts.get(name) for name in names)
     radius = (
         f"half-light radius {median:.3g} px within a factor {math.exp(scatter):.2g}, "
-        f"{low:.3g} to {high:.3g} px {parts.origin(names[0], *names[2:])}"
+        f"{low:.3g} to {high:.3g} px{parts.origin(names[0], *names[2:])}"
     )
     if share == 1.0:
-        return f"extended sources alone {parts.origin('extended_fraction')}; {radius}"
+        return f"extended sources alone{parts.origin('extended_fraction')}; {radius}"
     if share is not None:
-        return f"extended share {share:.3g} {parts.origin('extended_fraction')}; {radius}"
+        return f"extended share {share:.3g}{parts.origin('extended_fraction')}; {radius}"
     names = ["extended_fraction_a", "extended_fraction_b"]
     beta = ", ".join(parts.text(name) for name in names)
-    return f"extended share ~ Beta({beta}) {parts.origin(*names)}; {radius}"
+    return f"extended share ~ Beta({beta}){parts.origin(*names)}; {radius}"
 
 
 def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
@@ -153,20 +165,20 @@ def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
     text = ", ".join(f"{a} {b}".strip() for a, b in zip(labels, levels, strict=True))
     model = parts.get("background_model") or LEVEL
     models = [model] if isinstance(model, str) else list(model)
-    shape = "" if set(models) == {LEVEL} else f", {'/'.join(models)} {parts.origin(_MODEL)}"
-    return f"background {text} per pixel {origin}{shape}"
+    shape = "" if set(models) == {LEVEL} else f", {'/'.join(models)}{parts.origin(_MODEL)}"
+    return f"background {text} per pixel{origin}{shape}"
 
 
 def _nuisances(parts: _Parts, several: bool) -> str:
     """Say what of the images is sampled besides; exposures and offsets only of several."""
     found = []
     if parts.get("psf_error_floor") is not None and parts.get("psf_error_floor") > 0.0:
-        found.append(f"PSF error {parts.text('psf_error_floor')} {parts.origin('psf_error_floor')}")
+        found.append(f"PSF error {parts.text('psf_error_floor')}{parts.origin('psf_error_floor')}")
     for name, label, of_several in _SCATTERS:
         scatter = parts.get(name)
         fixed = name == "psf_error_floor_scatter" and parts.get("psf_error_floor") is not None
         if scatter and not fixed and (several or not of_several):
-            found.append(f"{label} +- {scatter:.3g} {parts.origin(name)}")
+            found.append(f"{label} +- {scatter:.3g}{parts.origin(name)}")
     return ", ".join(found)
 
 
@@ -189,4 +201,4 @@ def _colours(parts: _Parts, bands: Sequence[str]) -> str:
         f"{band}/{bands[0]} {mean:.2g} +- {scatter:.2g}"
         for band, (mean, scatter) in zip(bands[1:], pairs, strict=True)
     )
-    return f"; ln of flux ratios {text} {parts.origin(*names)}"
+    return f"; ln of flux ratios {text}{parts.origin(*names)}"

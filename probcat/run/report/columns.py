@@ -1,4 +1,4 @@
-"""Which columns of the catalog the table shows, and how."""
+"""Columns of the catalog in the table of the page."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-# Errors, quantiles and covariances are shown with the object, not in the table.
 _DETAIL = re.compile(r".*_(err|error|q\d\d|cov|corr)$")
-# These come first, in this order, as far as there are any; then all others.
+"""Errors, quantiles and covariances, which are shown only for the selected object."""
 _ORDER = (
     r"object_id",
     r"ra",
@@ -25,6 +24,7 @@ _ORDER = (
     r"ellipticity_2",
     r"sersic_n",
 )
+"""Patterns of the columns that come first, in this order."""
 _TITLES = {
     "object_id": "id",
     "prob_exist": "exists",
@@ -36,30 +36,41 @@ _TITLES = {
     "num_members": "draws",
     "alternative_group": "group",
     "num_alternatives": "alternatives",
-    "blend_id": "parent",
+    "blend_id": "blend",
     "half_light_radius_sky": "r half, sky",
     "position_angle": "pa",
     "rhat": "R-hat",
 }
+"""Titles of columns with long names."""
 
 
 def order_columns(names: list[str]) -> list[str]:
-    """Pick and sort the columns of the table."""
+    """Select and sort the columns of the table.
 
-    def place(name: str) -> int:
+    Parameters
+    ----------
+    names : list of str
+        Columns of the catalog.
+
+    Returns
+    -------
+    list of str
+    """
+
+    def rank(name: str) -> int:
         found = (number for number, like in enumerate(_ORDER) if re.fullmatch(like, name))
         return next(found, len(_ORDER))
 
-    return sorted((name for name in names if not _DETAIL.fullmatch(name)), key=place)
+    return sorted((name for name in names if not _DETAIL.fullmatch(name)), key=rank)
 
 
 def table_columns(table: Any) -> list[Any]:
-    """Make the table's columns.
+    """Make the columns of the page's table.
 
     Parameters
     ----------
     table : astropy.table.Table
-        All its columns but errors and quantiles, and those that are not one value a row.
+        Catalog; errors, quantiles and columns with several values per row are left out.
 
     Returns
     -------
@@ -85,7 +96,7 @@ def table_columns(table: Any) -> list[Any]:
 
 
 def _format(name: str, values: np.ndarray) -> str:
-    """Choose decimals by what a column is, or so that its median shows four digits."""
+    """Number format by the name of a column, or with four digits of its median."""
     if name in ("ra", "dec"):
         return "0.000000"
     if name.startswith("mag") or name in ("x", "y"):
@@ -99,7 +110,7 @@ def _format(name: str, values: np.ndarray) -> str:
 
 
 def _width(name: str) -> int:
-    """Give the width of a column in screen pixels; all are stretched alike to fill the table."""
+    """Relative width of a column in screen pixels; columns are stretched to fill the table."""
     if name in ("ra", "dec"):
         return 90
     return 50 if name.startswith("prob") or name in ("object_id", "num_members") else 75

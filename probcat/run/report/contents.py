@@ -1,8 +1,7 @@
-"""What a report shows: a run read back, and its objects as every image sees them."""
+"""Contents of a report: a run read back, with its objects in the pixels of every image."""
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,24 +25,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ImageContents:
-    """One image, what was found in it, and where its objects lie.
+    """One image of a run, its maps and model, and the positions of objects in it.
 
     Parameters
     ----------
     label : str
+        Label of the image: its band, with a number if there are several of the band.
     image : Image
-    link : Alignment
-        From the first image.
+        The image.
+    alignment : Alignment
+        How the image relates to the first one.
     assignment : Assignment
+        Maps of the image.
     model : PosteriorModel
+        Model of the image.
     columns : mapping of str to ndarray, shape (n,)
-        `x`, `y`, `half_light_radius`, `ellipticity_1`, `ellipticity_2` in its pixels, and the
-        outlines' `width`, `height` (pixels, full length) and `angle` (degrees).
+        `x`, `y`, `half_light_radius`, `ellipticity_1` and `ellipticity_2` in its pixels, and
+        `width`, `height` (pixels, full lengths) and `angle` (degrees) of the outlines.
     """
 
     label: str
     image: Image
-    link: Alignment
+    alignment: Alignment
     assignment: Assignment
     model: PosteriorModel
     columns: dict[str, np.ndarray]
@@ -56,16 +59,20 @@ class RunContents:
     Parameters
     ----------
     directory : Path
+        Directory of the run.
     config : RunConfig
+        Settings of the run.
     samples : Samples
-        Positions in pixels of the first image.
+        Draws, with positions in pixels of the first image.
     catalog : CondensedCatalog
+        Objects and their members.
     table : astropy.table.Table
-        What ``catalog.fits`` holds; its ``meta`` is the header.
+        Table of ``catalog.fits``, with its header in ``meta``.
     alternatives : mapping of int to list of (float, str)
-        By ``alternative_group`` the configurations of its objects: their probabilities, and
-        the ids of the objects that are there. Empty where the catalog has none.
+        Configurations by ``alternative_group``: their probabilities, and the numbers of the objects
+        that are present.
     images : tuple of ImageContents
+        All images of the run.
     """
 
     directory: Path
@@ -78,12 +85,12 @@ class RunContents:
 
 
 def read_contents(directory: Path) -> RunContents:
-    """Read a run back from its directory.
+    """Read a run back from its directory; nothing is condensed or computed from draws again.
 
     Parameters
     ----------
     directory : Path
-        Of a run that is finished.
+        Directory of a finished run.
 
     Returns
     -------
@@ -92,10 +99,9 @@ def read_contents(directory: Path) -> RunContents:
     Raises
     ------
     InputError
-        If there is no finished run, it sampled the prior alone, its images are gone, or its
-        catalog and maps are not those of its samples.
+        If there is no finished run, it sampled the prior alone, its images are missing, or
+        its catalog, members or maps do not belong to its samples.
     """
-    from probcat.catalog.condense import condense
     from probcat.catalog.fits import read_catalog
     from probcat.image.alignment import align_images, image_labels
     from probcat.run.files import CATALOG, CONFIG, SAMPLES
@@ -111,16 +117,14 @@ def read_contents(directory: Path) -> RunContents:
     if not (directory / SAMPLES).is_file():
         raise InputError(
             f"{directory}: is not finished (no {SAMPLES}); "
-            f"go on with: probcat run --out {directory} --resume"
+            f"resume it with: probcat run --out {directory} --resume"
         )
     samples = Samples.from_netcdf(directory / SAMPLES)
     images = read_input(config)
-    names = inspect.signature(condense).parameters
-    catalog = condense(samples, **{k: v for k, v in config.catalog.items() if k in names})
+    catalog = _read_members(directory, samples, config)
     table = read_catalog(directory / CATALOG)
     if not _agree(table, catalog):
         raise InputError(_stale(directory / CATALOG, directory))
-    alternatives = _read_alternatives(directory / CATALOG)
     several = zip(
         image_labels(images),
         images,
@@ -129,42 +133,60 @@ def read_contents(directory: Path) -> RunContents:
         strict=True,
     )
     found = tuple(
-        _read_image(directory, catalog, label, image, link, view, len(images) > 1)
-        for label, image, link, view in several
+        _read_image(directory, catalog, label, image, alignment, own, len(images) > 1)
+        for label, image, alignment, own in several
     )
+    alternatives = _alternatives(directory)
     return RunContents(directory, config, samples, catalog, table, alternatives, found)
 
 
+def _read_members(directory: Path, samples: Samples, config: RunConfig) -> CondensedCatalog:
+    """Read the condensed catalog, and check that it belongs to the samples and settings."""
+    from probcat.catalog.catalog import CondensedCatalog
+    from probcat.run.files import MEMBERS
+
+    path = directory / MEMBERS
+    if not path.is_file():
+        raise InputError(f"{directory}: holds no {MEMBERS}; write it with: {_remedy(directory)}")
+    catalog = CondensedCatalog.from_netcdf(path)
+    active = np.asarray(samples.sources["active"], dtype=bool)
+    same = catalog.members.shape == active.shape and active[catalog.members >= 0].all()
+    asked = {key: value for key, value in config.catalog.items() if value is not None}
+    changed = any(asked.get(key, value) != value for key, value in catalog.attrs.items())
+    if changed or not same:
+        raise InputError(_stale(path, directory))
+    return catalog
+
+
 def _agree(table: Any, catalog: CondensedCatalog) -> bool:
-    """Whether a catalog file is what the samples condense to now."""
+    """Whether the table of a catalog file holds the objects of a condensed catalog."""
     return len(table) == len(catalog) and all(
         np.allclose(np.asarray(table[name]), np.asarray(catalog[name]), rtol=0, atol=1e-3)
         for name in ("x", "y", "prob_exist")
     )
 
 
-def _read_alternatives(path: Path) -> dict[int, list[tuple[float, str]]]:
-    """Read the configurations of blends, if the catalog's file has any."""
-    from astropy.table import Table
-
-    from probcat.files.fits import open_fits
+def _alternatives(directory: Path) -> dict[int, list[tuple[float, str]]]:
+    """Probabilities and objects of the configurations of every group."""
+    from probcat.catalog.fits import read_alternatives
+    from probcat.run.files import ALTERNATIVES
 
     found: dict[int, list[tuple[float, str]]] = {}
-    with open_fits(path) as hdus:
-        if "ALTERNATIVES" not in hdus:
-            return found
-        table = Table.read(hdus["ALTERNATIVES"])
+    table = read_alternatives(directory / ALTERNATIVES)
     columns = (table[name].tolist() for name in ("alternative_group", "prob", "object_ids"))
     for group, prob, ids in zip(*columns, strict=True):
-        text = ids.decode() if isinstance(ids, bytes) else ids
-        found.setdefault(int(group), []).append((float(prob), text.strip()))
+        found.setdefault(int(group), []).append((float(prob), str(ids)))
     return found
+
+
+def _remedy(directory: Path) -> str:
+    return f"probcat condense {directory}"
 
 
 def _stale(path: Path, directory: Path) -> str:
     return (
-        f"{path}: does not belong to the samples beside it; "
-        f"make it anew with: probcat condense {directory}"
+        f"{path}: does not belong to the samples and settings of the run; "
+        f"write it again with: {_remedy(directory)}"
     )
 
 
@@ -173,8 +195,8 @@ def _read_image(
     catalog: CondensedCatalog,
     label: str,
     image: Image,
-    link: Alignment,
-    view: Samples,
+    alignment: Alignment,
+    samples: Samples,
     one_of_several: bool,
 ) -> ImageContents:
     """Read maps and model of one image."""
@@ -191,22 +213,7 @@ def _read_image(
     model = read_model(path[MODEL])
     if model.mean.shape != image.shape:
         raise InputError(_stale(path[MODEL], directory))
-    columns = _seen_objects(view, catalog)
-    shapes = zip(
-        ("width", "height", "angle"), outlines(columns, np.arange(len(catalog))), strict=True
-    )
-    return ImageContents(label, image, link, assignment, model, columns | dict(shapes))
-
-
-def _seen_objects(view: Samples, catalog: CondensedCatalog) -> dict[str, np.ndarray]:
-    """Average positions and shapes of the objects' members, in the pixels of a view."""
-    members = np.asarray(catalog.members)
-    extended = np.asarray(view.sources["is_extended"], dtype=bool)
-    found = {"prob_star": np.asarray(catalog["prob_star"])}
-    for name in ("x", "y", *SHAPE_NAMES):
-        use = (members >= 0) & (extended if name in SHAPE_NAMES else True)
-        row, values = members[use], np.asarray(view.sources[name], np.float64)[use]
-        count = np.bincount(row, minlength=len(catalog))
-        total = np.bincount(row, values, minlength=len(catalog))
-        found[name] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return found
+    columns = catalog.member_means(samples, ("x", "y", *SHAPE_NAMES))
+    columns["prob_star"] = np.asarray(catalog["prob_star"])
+    columns |= dict(zip(("width", "height", "angle"), outlines(columns), strict=True))
+    return ImageContents(label, image, alignment, assignment, model, columns)

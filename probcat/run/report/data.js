@@ -1,5 +1,5 @@
 "use strict";
-// What the page holds: arrays in one compressed block, and a description of them.
+// Contents of the page: arrays in one compressed block, and a description of them.
 const probcat = { ready: false };
 
 probcat.unpack = async function () {
@@ -20,7 +20,7 @@ probcat.unpack = async function () {
   return [info, arrays];
 };
 
-// Whole numbers back to values: 0 is NaN, 1 and the greatest are the ends.
+// Convert integers to values: 0 is NaN, 1 and the largest integer are the ends of the range.
 probcat.decode = function (coded, low, high, greatest) {
   const values = new Float32Array(coded.length);
   const step = (high - low) / (greatest - 1);
@@ -30,7 +30,7 @@ probcat.decode = function (coded, low, high, greatest) {
   return values;
 };
 
-// Pixels as bokeh takes them.
+// Pixels in the form that bokeh expects.
 probcat.picture = function (values, width) {
   const { ndarray } = Bokeh.require("core/util/ndarray");
   const dtype = values instanceof Uint32Array ? "uint32" : "float32";
@@ -56,12 +56,12 @@ probcat.number = function (value, error) {
 
 probcat.layers = ["data", "model", "residual", "owners", "map"];
 
-// Called by bokeh when its models are there, with all that have a name.
+// Called by bokeh when its models are ready, with all models that have a name.
 probcat.start = async function (models) {
   probcat.models = models;
   try {
     if (typeof DecompressionStream === "undefined") {
-      throw new Error("this browser is too old for the page: it lacks DecompressionStream");
+      throw new Error("this browser is too old, since it lacks DecompressionStream");
     }
     [probcat.info, probcat.arrays] = await probcat.unpack();
     probcat.chosen = -1;
@@ -80,13 +80,13 @@ probcat.start = async function (models) {
     probcat.ready = true;
   } catch (error) {
     const problem = document.getElementById("problem");
-    problem.textContent = "The page could not be drawn: " + error.message;
+    problem.textContent = "The page could not be displayed: " + error.message;
     problem.hidden = false;
     throw error;
   }
 };
 
-// Make the panels as large as leaves room for the details beside them.
+// Make the panels as large as possible, with room for the details beside them.
 probcat.fitWindow = function () {
   const { left_plot, right_plot } = probcat.models;
   const aspect = left_plot.frame_width / left_plot.frame_height;

@@ -1,4 +1,4 @@
-"""What the page's scripts work on: arrays, and a description of them."""
+"""Data of the page's scripts: arrays, and a description of them."""
 
 from __future__ import annotations
 
@@ -17,30 +17,44 @@ from probcat.samples.samples import SHAPE_NAMES
 if TYPE_CHECKING:
     from probcat.run.report.contents import ImageContents, RunContents
 
-MOST_DRAWS = 200
+MAX_DRAWS = 200
+"""Largest number of draws of an object."""
 MIN_PROB = 0.2
-_FEWEST_DRAWS = 25
-# What a page may hold for all objects together, in bytes before compression.
+"""Probability of existence below which the page hides objects at first."""
+_MIN_DRAWS = 25
+"""Number of draws of an object that are kept even in large catalogs."""
 _DRAW_BYTES = 1_150_000
-_MOST_DRAW_BYTES = 12_000_000
+"""Bytes, before compression, that the draws of all objects should not exceed."""
+_MAX_DRAW_BYTES = 12_000_000
+"""Bytes, before compression, that the draws of all objects never exceed."""
 _STAMP_VALUES = 12_000_000
+"""Largest number of values of each kind of map, for all images together."""
 _TRACE_POINTS = 500
+"""Largest number of draws in a trace."""
 _EXISTENCE_DRAWS = 256
+"""Largest number of draws for which the page records the objects that they contain."""
 _RESIDUAL_LIMIT = 50.0
+"""Residuals are clipped at this many standard deviations."""
 _COLUMN_LABELS = {"half_light_radius": "r half", "ellipticity_1": "g1", "ellipticity_2": "g2"}
+"""Labels of properties with long names."""
 
 Arrays = dict[str, np.ndarray]
 
 
 def page_data(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """Collect all that the page shows of images, objects and chains.
+    """Collect the data of images, objects and chains that the page shows.
+
+    Parameters
+    ----------
+    run : RunContents
+        The run to show.
 
     Returns
     -------
     info : dict
-        What JSON can hold.
+        Description that JSON can hold.
     arrays : dict of str to ndarray
-        Named by what they are of: ``table/<column>``, ``image/<number>/<layer>``, ...
+        Arrays by name: ``table/<column>``, ``image/<number>/<layer>``, ...
     """
     info: dict[str, Any] = {"levels": LEVELS, "residual_limit": _RESIDUAL_LIMIT}
     arrays: Arrays = {}
@@ -57,7 +71,7 @@ def page_data(run: RunContents) -> tuple[dict[str, Any], Arrays]:
 
 
 def _table(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """All columns of the catalog; those that are not numbers as lists of text."""
+    """All columns of the catalog; those without numbers are lists of text."""
     arrays: Arrays = {}
     text: dict[str, list[str]] = {}
     units = {}
@@ -68,7 +82,7 @@ def _table(run: RunContents) -> tuple[dict[str, Any], Arrays]:
         if values.ndim != 1:
             continue
         if values.dtype.kind in "iufb":
-            # Positions on the sky need more than single precision.
+            # Celestial positions need double precision.
             wide = values.dtype.kind == "f" and name in ("ra", "dec")
             whole = values.dtype.kind in "iub" and np.abs(values).max(initial=0) < 2**31
             kept = np.float64 if wide else np.int32 if whole else np.float32
@@ -86,7 +100,7 @@ def _table(run: RunContents) -> tuple[dict[str, Any], Arrays]:
 
 
 def flag_names(header: Mapping[str, Any]) -> dict[str, str]:
-    """Names of the bits of the column `flags`, by number, as the catalog's header gives them."""
+    """Return the names of the bits of the column `flags`, by number, from the catalog's header."""
     found = ((re.fullmatch(r"FLAG(\d+)", key), value) for key, value in header.items())
     return {match[1]: str(value) for match, value in found if match}
 
@@ -96,14 +110,14 @@ def _as_text(value: Any) -> str:
 
 
 def draw_names(run: RunContents) -> list[str]:
-    """Properties that the draws of an object are shown in: shapes only if anything has one."""
+    """Return the properties of draws that the page shows: shapes only if there are galaxies."""
     extended = bool(np.any(run.samples.sources["is_extended"]))
     shapes = SHAPE_NAMES if extended else ()
     return ["x", "y", "flux", *run.samples.band_fluxes, *shapes]
 
 
 def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """Thinned draws of every object, a byte a number between its least and greatest value."""
+    """Thinned draws of every object, with one byte per number between the extremes."""
     names = draw_names(run)
     members = np.asarray(run.catalog.members)
     chain, draw, source = np.nonzero(members >= 0)
@@ -130,7 +144,7 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     coded = quantise(values, low[row[pick]], high[row[pick]], np.uint8)
     labels = [_COLUMN_LABELS.get(name, name.replace("_", " ")) for name in names]
     of_image = [
-        "flux" if image.link.band == 0 else f"flux_{image.image.band}" for image in run.images
+        "flux" if image.alignment.band == 0 else f"flux_{image.image.band}" for image in run.images
     ]
     described = {
         "names": names,
@@ -151,34 +165,34 @@ def _draws(run: RunContents) -> tuple[dict[str, Any], Arrays]:
 
 
 def draws_to_keep(count: np.ndarray, prob: np.ndarray, num_names: int) -> np.ndarray:
-    """Choose how many draws of every object a page keeps, fewer in larger catalogs.
+    """Choose the number of draws of every object that the page keeps, fewer in large catalogs.
 
     Parameters
     ----------
     count : ndarray of int, shape (n,)
-        Draws that hold the object.
+        Number of draws that contain the object.
     prob : ndarray, shape (n,)
-        Probability that it exists. Of the unlikely ones, which the page hides at first, no
-        more than the fewest are kept.
+        Probability that the object exists. Improbable objects, which the page hides at first, keep
+        at most the smallest number of draws.
     num_names : int
-        Numbers a draw.
+        Number of properties of a draw.
 
     Returns
     -------
     ndarray of int, shape (n,)
-        None of the faintest where even the fewest of all are too many.
+        0 for the faintest objects if even the smallest number of draws for all would be too many.
     """
     unlikely = prob < MIN_PROB
-    spent = int(np.minimum(count[unlikely], _FEWEST_DRAWS).sum())
+    spent = int(np.minimum(count[unlikely], _MIN_DRAWS).sum())
     affordable = (_DRAW_BYTES // num_names - spent) // max(int((~unlikely).sum()), 1)
-    most = np.where(unlikely, _FEWEST_DRAWS, np.clip(affordable, _FEWEST_DRAWS, MOST_DRAWS))
+    most = np.where(unlikely, _MIN_DRAWS, np.clip(affordable, _MIN_DRAWS, MAX_DRAWS))
     kept = np.minimum(count, most)
-    kept[np.cumsum(kept) * num_names > _MOST_DRAW_BYTES] = 0
+    kept[np.cumsum(kept) * num_names > _MAX_DRAW_BYTES] = 0
     return np.asarray(kept)
 
 
 def _ranges(values: np.ndarray, row: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Least and greatest value of every object, shape (objects, names); 0 without any."""
+    """Smallest and largest values of every object, shape (objects, names); 0 without draws."""
     low = np.full((size, values.shape[1]), np.inf)
     high = -low
     np.minimum.at(low, row, np.where(np.isfinite(values), values, np.inf))
@@ -187,15 +201,15 @@ def _ranges(values: np.ndarray, row: np.ndarray, size: int) -> tuple[np.ndarray,
 
 
 def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """Find which of some evenly spaced draws hold which object, a bit each, and shares by chain."""
+    """Presence of every object in evenly spaced draws, one bit each, and fractions by chain."""
     samples = run.samples
     total = samples.num_chains * samples.num_draws
     chosen = np.unique(np.linspace(0, total - 1, min(total, _EXISTENCE_DRAWS)).round().astype(int))
     members = np.asarray(run.catalog.members).reshape(total, -1)[chosen]
-    held = np.zeros((len(run.catalog), len(chosen)), dtype=bool)
+    present = np.zeros((len(run.catalog), len(chosen)), dtype=bool)
     draw, source = np.nonzero(members >= 0)
-    held[members[draw, source], draw] = True
-    bits = np.packbits(held, axis=1, bitorder="little")
+    present[members[draw, source], draw] = True
+    bits = np.packbits(present, axis=1, bitorder="little")
     members = np.asarray(run.catalog.members).reshape(samples.num_chains, -1)
     counts = [
         np.bincount(chain[chain >= 0], minlength=len(run.catalog)) / max(samples.num_draws, 1)
@@ -207,7 +221,7 @@ def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
 
 
 def _traces(run: RunContents) -> tuple[dict[str, Any], Arrays]:
-    """Quantities that do not depend on labels, thinned draws of every chain."""
+    """Thinned traces of quantities that do not depend on the order of sources."""
     moving = {name: v for name, v in label_free(run.samples).items() if np.ptp(v) > 0}
     count = run.samples.num_draws
     draws = np.unique(np.linspace(0, count - 1, min(count, _TRACE_POINTS)).round().astype(int))
@@ -250,7 +264,7 @@ def _image(one: ImageContents, most: int) -> tuple[dict[str, Any], Arrays]:
         "shape": list(image.shape),
         "factor": factor,
         "scale": {"low": low, "high": high, "linear": linear, "ends": ends},
-        "affine": one.link.affine.tolist(),
+        "affine": one.alignment.affine.tolist(),
         "sky": sky_polynomial(image.wcs, image.shape),
         "kinds": list(stamps.values),
         "mapped": stamps.num_kept,

@@ -1,4 +1,4 @@
-// What is known of the chosen object: its properties, its neighbours, its posterior.
+// Details of the selected object: its properties, its neighbours, its posterior.
 
 probcat.describe = function () {
   const { info, arrays, chosen: row } = probcat;
@@ -36,7 +36,7 @@ probcat.describe = function () {
   facts.innerHTML =
     `<h3>Object <span id="chosen-id">${value("object_id")}</span></h3>` +
     `<p>exists <b>${value("prob_exist").toFixed(2)}</b>, ${type}</p>` + probcat.byChain(row) +
-    "<button id='zoom-object'>Zoom to it</button><button id='zoom-out'>Whole image</button>" +
+    "<button id='zoom-object'>Zoom to object</button><button id='zoom-out'>Whole image</button>" +
     `<table>${lines.join("")}</table>`;
   near.innerHTML = probcat.nearTable(row) + probcat.alternativesTable(value("alternative_group"));
   document.getElementById("zoom-object").onclick = () => probcat.zoomTo(row);
@@ -47,14 +47,14 @@ probcat.describe = function () {
   probcat.drawCorner(draws);
 };
 
-// Names of the bits that are set.
+// Names of the flags that are set.
 probcat.flagText = function (flags) {
   const bits = Object.entries(probcat.info.flags).filter(([bit]) => (flags >> Number(bit)) & 1);
   const names = bits.map(([, name]) => probcat.escape(name)).join(", ");
   return flags === 0 ? "none" : names || String(flags);
 };
 
-// Explanations of the light of a group of objects, of which one draw holds one.
+// Configurations of a group of objects that replace one another; a draw has one of them.
 probcat.alternativesTable = function (group) {
   const found = group ? probcat.info.alternatives[group] : undefined;
   if (!found) return "";
@@ -62,22 +62,22 @@ probcat.alternativesTable = function (group) {
     `<tr><td>${prob.toFixed(2)}</td><td>${probcat.escape(ids) || "none of them"}</td></tr>`
   ));
   return (
-    "<table id='alternatives'><caption>Alternatives: which of these objects are there together</caption>" +
+    "<table id='alternatives'><caption>Alternatives: objects that are present together</caption>" +
     `<tr><th>probability</th><th>objects</th></tr>${lines.join("")}</table>`
   );
 };
 
-// How often every chain holds the object; chains that disagree are said aloud.
+// Fraction of each chain's draws that contain the object, with a warning if chains disagree.
 probcat.byChain = function (row) {
   const chains = probcat.info.traces.chains;
   if (chains < 2) return "";
-  const shares = Array.from(probcat.arrays["existence/chains"].subarray(row * chains, (row + 1) * chains));
-  const apart = Math.max(...shares) - Math.min(...shares) > 0.5;
-  const listed = shares.map((share) => share.toFixed(2)).join(", ");
-  return `<p${apart ? " class='apart'" : ""}>by chain ${listed}${apart ? ": the chains disagree" : ""}</p>`;
+  const fractions = Array.from(probcat.arrays["existence/chains"].subarray(row * chains, (row + 1) * chains));
+  const apart = Math.max(...fractions) - Math.min(...fractions) > 0.5;
+  const listed = fractions.map((fraction) => fraction.toFixed(2)).join(", ");
+  return `<p${apart ? " class='apart'" : ""}>exists in each chain: ${listed}${apart ? "; the chains disagree" : ""}</p>`;
 };
 
-// Neighbours that share light, and how the chances of each depend on whether this object exists.
+// Neighbours that share light, and their probabilities given that this object exists or does not.
 probcat.nearTable = function (row) {
   const pairs = probcat.overlaps(row);
   if (!pairs.length) return "<p class='hint'>No other object shares its pixels.</p>";
@@ -91,30 +91,30 @@ probcat.nearTable = function (row) {
   });
   return (
     `<table><caption>Objects that share light with object ${ids[row]}</caption>` +
-    "<tr><th>id</th><th>px away</th>" +
-    "<th title='pixels that both own half of count as one'>pixels shared</th><th>exists</th>" +
-    `<th title='among draws that hold object ${ids[row]}'>exists with it</th>` +
-    `<th title='among draws that lack object ${ids[row]}'>exists without it</th></tr>` +
+    "<tr><th>id</th><th>distance [px]</th>" +
+    "<th title='a pixel that both own equally counts as one'>pixels shared</th><th>exists</th>" +
+    `<th title='among draws that contain object ${ids[row]}'>exists with it</th>` +
+    `<th title='among draws without object ${ids[row]}'>exists without it</th></tr>` +
     lines.join("") + "</table>"
   );
 };
 
-// Probability that an object exists where another does, and where it does not.
+// Probability that an object exists in draws with another object, and in draws without it.
 probcat.chances = function (object, given) {
   const bytes = Math.ceil(probcat.info.existence_draws / 8), bits = probcat.arrays["existence"];
-  let both = 0, all = 0, held = 0;
+  let both = 0, all = 0, present = 0;
   for (let draw = 0; draw < probcat.info.existence_draws; draw++) {
     const has = (row) => (bits[row * bytes + (draw >> 3)] >> (draw & 7)) & 1;
     all += has(object);
-    held += has(given);
+    present += has(given);
     both += has(object) & has(given);
   }
-  const missing = probcat.info.existence_draws - held;
-  const share = (part, whole) => (whole >= 5 ? (part / whole).toFixed(2) : "–");
-  return [share(both, held), share(all - both, missing)];
+  const missing = probcat.info.existence_draws - present;
+  const fraction = (part, whole) => (whole >= 5 ? (part / whole).toFixed(2) : "–");
+  return [fraction(both, present), fraction(all - both, missing)];
 };
 
-// Thinned draws of an object: names, labels, columns of values, and which are extended.
+// Thinned draws of an object: labels and values of its properties, and which are extended.
 probcat.drawsOf = function (row) {
   const { info, arrays } = probcat, names = info.draws.names;
   const start = arrays["draws/start"][row], count = arrays["draws/count"][row], size = names.length;
@@ -144,7 +144,7 @@ probcat.drawCorner = function ({ count, extended, columns }) {
     text.angle.push(angle);
     text.align.push(align);
   };
-  const place = (column, value) => 0.04 + (0.92 * (value - column.low)) / (column.high - column.low);
+  const position = (column, value) => 0.04 + (0.92 * (value - column.low)) / (column.high - column.low);
   const margin = 0.16 * size;
   columns.forEach((column, i) => {
     const bottom = size - 1 - i;
@@ -159,14 +159,14 @@ probcat.drawCorner = function ({ count, extended, columns }) {
       for (let k = 0; k < count && j < i; k++) {
         const [a, b] = [columns[j].values[k], column.values[k]];
         if (Number.isNaN(a) || Number.isNaN(b)) continue;
-        dots.x.push(j + cell * place(columns[j], a));
-        dots.y.push(bottom + cell * place(column, b));
+        dots.x.push(j + cell * position(columns[j], a));
+        dots.y.push(bottom + cell * position(column, b));
         dots.colour.push(extended[k] ? "#d95f02" : "#1f5fbf");
       }
     }
     probcat.cornerLabels(column, i, bottom, size, cell, write);
   });
-  const note = columns.length ? `${count} draws` : "no draws of this object are kept in this page";
+  const note = columns.length ? `${count} draws` : "this page contains no draws of the object";
   write(size - 0.1, size - 0.25, note, 0, "right");
   if (extended.includes(1) && extended.includes(0)) {
     write(size - 0.1, size - 0.25 - 0.055 * size, "orange: as a galaxy, blue: as a star", 0, "right");
@@ -194,14 +194,14 @@ probcat.cornerBars = function (column, i, bottom, cell, bars) {
   });
 };
 
-// Name and ends of a property below its column and, but for the first, left of its row.
+// Name and range of a property below its column and, except for the first, left of its row.
 probcat.cornerLabels = function (column, i, bottom, size, cell, write) {
   const spread = column.high - column.low, step = 0.045 * size;
-  // Enough digits to tell parts of the range, few enough to fit.
+  // As many digits as resolve the range and fit.
   const [low, high] = [column.low, column.high].map((value) => probcat.number(value, 2.5 * spread));
-  const turned = size > 4;
+  const narrow = size > 4;
   write(i + cell / 2, -2.6 * step, column.label, 0, "center");
-  if (turned) {
+  if (narrow) {
     write(i + cell / 2, -0.6 * step, low, 0, "center");
     write(i + cell / 2, -1.5 * step, high, 0, "center");
   } else {

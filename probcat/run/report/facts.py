@@ -1,8 +1,7 @@
-"""What the page says in words: convergence, summary, settings and provenance, as HTML."""
+"""Texts of the page as HTML: convergence, summary, settings and provenance."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -19,20 +18,19 @@ from probcat.samples.summary import acceptance_table, summarize
 if TYPE_CHECKING:
     from probcat.run.report.contents import RunContents
 
-_MOST_REASONS = 8
-_ORIGIN = re.compile(
-    r" \((given|default|from the images?)( and (given|default|from the images?))*\)"
-)
+_MAX_REASONS = 8
+"""Largest number of arguments against convergence at the top of the page."""
 
 
-def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
-    """Give the fragments of the page that are not drawn.
+def page_texts(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
+    """Return the texts and tables of the page.
 
     Parameters
     ----------
     run : RunContents
+        The run to show.
     info : dict
-        What `probcat.run.report.data.page_data` gave.
+        Description of the page's data, from `probcat.run.report.data.page_data`.
 
     Returns
     -------
@@ -41,7 +39,7 @@ def describe(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
         ``settings``, ``provenance``, ``limits``.
     """
     diagnostics = diagnose(run.samples)
-    summary = summarize(run.samples, run.catalog)
+    summary = summarize(run.samples, run.catalog, diagnostics)
     names = [Path(name).name for name in run.config.image["files"]]
     return {
         "heading": escape(", ".join(dict.fromkeys(names))),
@@ -70,27 +68,27 @@ def _rows(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _verdict(diagnostics: Diagnostics) -> str:
-    """Say whether the chains have converged, loudly if they have not."""
+    """Statement whether the chains have converged, with reasons if they have not."""
     if diagnostics.converged:
         name, rhat = diagnostics.worst_rhat
         least, ess = diagnostics.least_ess
         return (
             "<div class='verdict good'><b>The chains agree.</b> "
-            f"Worst R-hat {rhat:.3f} ({escape(name)}), least effective sample size {ess:.0f} "
+            f"Largest R-hat {rhat:.3f} ({escape(name)}), smallest effective sample size {ess:.0f} "
             f"({escape(least)}).</div>"
         )
-    shown = diagnostics.reasons[:_MOST_REASONS]
+    shown = diagnostics.reasons[:_MAX_REASONS]
     items = "".join(f"<li>{escape(reason)}</li>" for reason in shown)
     if len(diagnostics.reasons) > len(shown):
         items += f"<li>and {len(diagnostics.reasons) - len(shown)} more, see below</li>"
     return (
         "<div class='verdict bad' role='alert'><b>NOT CONVERGED.</b> Errors and probabilities "
-        f"below may be wrong: sample longer, or look at the chains.<ul>{items}</ul></div>"
+        f"below may be wrong: sample longer, or inspect the chains.<ul>{items}</ul></div>"
     )
 
 
 def _diagnostics(found: Diagnostics) -> str:
-    """Make the table of R-hat and effective sample sizes; its rows choose a trace."""
+    """Table of R-hat and effective sample sizes, whose rows select a trace."""
     against = {reason.split(":")[0] for reason in found.reasons}
     columns = zip(
         found.names, found.mean, found.std, found.rhat, found.ess, found.drift, strict=True
@@ -108,13 +106,13 @@ def _diagnostics(found: Diagnostics) -> str:
 
 
 def _settings(run: RunContents) -> str:
-    """Prior, notes on the images, acceptance, and the configuration as used."""
+    """Prior, notes on the images, acceptance, and the configuration of the run."""
     from probcat.run.files import CONFIG
 
     images = [one.image for one in run.images]
     notes = [f"{image.name}: {note}" for image in images for note in image.notes]
-    # What of the prior was given and what came from the images, a finished run no longer knows.
-    prior = [_ORIGIN.sub("", line) for line in describe_prior(run.config.prior, {}, images)]
+    # A finished run has no record of which parameters were given and which follow from the images.
+    prior = describe_prior(run.config.prior, {}, images, origins=False)
     lines = [*notes, *describe_images(images), *prior]
     text = {
         "Images and prior": "\n".join(lines),
@@ -129,17 +127,17 @@ def _settings(run: RunContents) -> str:
 
 
 def _provenance(run: RunContents, names: list[str]) -> list[tuple[str, str]]:
-    """Tell where the samples come from."""
+    """Origin of the samples and of the catalog."""
     attrs = run.samples.attrs
-    catalog = {key: value for key, value in run.catalog.attrs.items() if value is not None}
+    catalog = {key: v for key, v in run.catalog.attrs.items() if key != "images"}
     rows = [
         ("inputs", ", ".join(dict.fromkeys(names))),
         ("run", str(run.directory.resolve())),
         ("page written", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("program", f"probcat {attrs.get('version', 'of unknown version')}"),
         ("seed", str(attrs.get("seed", run.config.sampler.get("seed", "unknown")))),
-        ("condensed", ", ".join(f"{key} {_short(value)}" for key, value in catalog.items())),
-        ("sources of no object", f"{run.catalog.num_unassigned:.2f} a draw"),
+        ("condensing", ", ".join(f"{key} {_short(value)}" for key, value in catalog.items())),
+        ("unassigned sources", f"{run.catalog.num_unassigned:.2f} per draw"),
     ]
     for key in ("psf_fwhm", "unit", "band"):
         if attrs.get(key):
@@ -152,27 +150,31 @@ def _short(value: Any) -> str:
 
 
 def _limits(run: RunContents, info: dict[str, Any]) -> list[str]:
-    """Say what of the run the page leaves out."""
+    """Statements about the parts of the run that the page leaves out."""
     lines = []
     count = info["num_objects"]
     for one in info["images"]:
         name = one["label"] or one["name"]
         if one["factor"] > 1:
             lines.append(
-                f"{name}: shown with {one['factor']}×{one['factor']} pixels averaged into one, "
-                f"since it is larger than {LARGEST_SIDE} px."
+                f"{name}: blocks of {one['factor']}×{one['factor']} pixels are averaged, since the "
+                f"image is larger than {LARGEST_SIDE} pixels."
             )
         if one["mapped"] < count:
             lines.append(
-                f"{name}: maps of the {one['mapped']} brightest of {count} objects are here."
+                f"{name}: the page contains maps of only the {one['mapped']} brightest of {count} "
+                "objects."
             )
     most = info["draws"]["most"]
     members = int(np.max(run.catalog["num_members"], initial=0))
     if most < members:
-        lines.append(f"Posteriors of objects show up to {most} evenly spaced draws each.")
+        lines.append(f"The posterior of an object shows up to {most} evenly spaced draws.")
     if info["draws"]["objects"] < count:
-        lines.append(f"Posteriors of the {info['draws']['objects']} brightest objects are here.")
+        lines.append(
+            f"The page contains only the posteriors of the {info['draws']['objects']} brightest "
+            "objects."
+        )
     lines.append(
-        "Maps are rounded to steps of 1/63; assignment.fits and samples.nc hold everything."
+        "Maps are rounded to multiples of 1/63; assignment.fits and samples.nc have full precision."
     )
     return lines

@@ -1,4 +1,4 @@
-"""The interactive parts of the page, as bokeh models; the scripts fill their sources."""
+"""The interactive parts of the page, as bokeh models whose sources the scripts fill."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from probcat.run.report.data import MIN_PROB
 from probcat.run.report.panels import LAYERS, build_panels
 
 CORNER = 360
+"""Side of the corner plot in screen pixels."""
 
 
 def build_document(run: Any, info: dict[str, Any]) -> Any:
@@ -17,13 +18,15 @@ def build_document(run: Any, info: dict[str, Any]) -> Any:
     Parameters
     ----------
     run : RunContents
+        The run to show.
     info : dict
-        What `probcat.run.report.data.page_data` gave.
+        Description of the page's data, from `probcat.run.report.data.page_data`.
 
     Returns
     -------
     bokeh.document.Document
-        Its roots are named; when it is ready it calls ``probcat.start`` with all named models.
+        A document with named roots; when it is ready it calls ``probcat.start`` with all named
+        models.
     """
     from bokeh.document import Document
     from bokeh.models import CustomJS
@@ -47,12 +50,12 @@ def build_document(run: Any, info: dict[str, Any]) -> Any:
 
 
 def _sources() -> dict[str, Any]:
-    """Make the sources that the scripts fill, by name."""
+    """Empty sources, which the scripts fill, by name."""
     from bokeh.models import ColumnDataSource
 
-    place = ("x", "y", "dw", "dh")
+    extent = ("x", "y", "dw", "dh")
     columns = {
-        **{f"{layer}_source": ("image", *place) for layer in LAYERS},
+        **{f"{layer}_source": ("image", *extent) for layer in LAYERS},
         "objects": ("object_id",),
         "markers": ("x", "y", "width", "height", "angle", "prob", "colour"),
         "chosen": ("x", "y", "width", "height", "angle"),
@@ -69,7 +72,7 @@ def _sources() -> dict[str, Any]:
 
 
 def _controls(info: dict[str, Any]) -> list[Any]:
-    """Choices that both panels follow."""
+    """Controls of both panels."""
     from bokeh.models import CustomJS, Select, Slider, TextInput
 
     image = Select(
@@ -82,11 +85,11 @@ def _controls(info: dict[str, Any]) -> list[Any]:
     )
     image.js_on_change("value", CustomJS(code="probcat.showImage(Number(cb_obj.value))"))
     kinds = list(dict.fromkeys(kind for one in info["images"] for kind in one["kinds"]))
-    kind = Select(title="Map", options=kinds, width=120, name="kind_choice")
+    kind = Select(title="Map of the selected object", options=kinds, width=120, name="kind_choice")
     kind.value = kinds[0] if kinds else ""
     kind.js_on_change("value", CustomJS(code="probcat.showKind(cb_obj.value)"))
     least = Slider(
-        title="Objects that exist with at least",
+        title="Smallest probability of objects shown",
         start=0.0,
         end=1.0,
         step=0.05,
@@ -101,7 +104,7 @@ def _controls(info: dict[str, Any]) -> list[Any]:
 
 
 def _corner(sources: dict[str, Any]) -> Any:
-    """Draw all panels of a corner plot in one frame, whose cells have a side of one."""
+    """Corner plot in one frame, whose cells have a side of one."""
     from bokeh.models import Range1d
     from bokeh.plotting import figure
 
@@ -135,7 +138,7 @@ def _corner(sources: dict[str, Any]) -> Any:
 
 
 def _traces(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
-    """Two traces of quantities to be chosen."""
+    """Two traces with a choice of quantities."""
     from bokeh.layouts import column
     from bokeh.models import CustomJS, Range1d, Select
     from bokeh.plotting import figure
@@ -163,7 +166,7 @@ def _traces(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
 
 
 def _table(run: Any, sources: dict[str, Any]) -> Any:
-    """Table of objects that can be sorted, of which one row can be chosen."""
+    """Sortable table of objects, of which one row can be selected."""
     from bokeh.models import BooleanFilter, CDSView, CustomJS, DataTable
 
     source = sources["objects"]

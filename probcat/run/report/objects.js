@@ -1,4 +1,4 @@
-// Objects: the table, which one is chosen, its maps, and who overlaps with it.
+// Objects: the table, the selected object, its maps, and the objects that overlap with it.
 
 probcat.fillTable = function () {
   const { info, arrays, models } = probcat;
@@ -34,7 +34,7 @@ probcat.find = function (text) {
   probcat.zoomTo(row);
 };
 
-// Called when the selection of the table changes, by whatever hand.
+// Called when the selection of the table changes, by the user or by a script.
 probcat.select = function (row) {
   if (!probcat.info) return;
   probcat.chosen = row;
@@ -42,7 +42,7 @@ probcat.select = function (row) {
   probcat.describe();
 };
 
-// Zoom to an object's footprint and what is around it, or to the map where it has none.
+// Zoom to an object's footprint and its surroundings.
 probcat.zoomTo = function (row) {
   const edges = probcat.edges(probcat.stamp(row, "footprint"));
   const xs = [...edges.x0, ...edges.x1], ys = [...edges.y0, ...edges.y1];
@@ -52,7 +52,7 @@ probcat.zoomTo = function (row) {
   probcat.setView(probcat.of("object/x")[row], probcat.of("object/y")[row], half, half);
 };
 
-// The nearest shown object within reach of the pointer, or else who owns the pixel most.
+// Select the nearest visible object close to the pointer, or else the main owner of the pixel.
 probcat.click = function (x, y) {
   if (!probcat.ready) return;
   const { x_range, left_plot } = probcat.models;
@@ -76,14 +76,14 @@ probcat.box = function (row) {
   return probcat.of("boxes").subarray(4 * row, 4 * row + 4);
 };
 
-// One map of an object, in [0, 1]: box and values, row by row.
+// One map of an object: its box, and values row by row in steps of 1 / levels.
 probcat.stamp = function (row, kind) {
   const [y0, x0, height, width] = probcat.box(row), start = probcat.of("start")[row];
   const values = probcat.of("map/" + kind).subarray(start, start + height * width);
   return { y0, x0, height, width, values };
 };
 
-// Which objects have a map in a cell of 16 pixels.
+// List the objects that have a map in each cell of 16 x 16 pixels.
 probcat.indexBoxes = function () {
   const boxes = probcat.of("boxes"), cells = new Map();
   for (let row = 0; row < boxes.length / 4; row++) {
@@ -100,7 +100,7 @@ probcat.indexBoxes = function () {
   probcat.cells = cells;
 };
 
-// Objects with light in a pixel, [row, share], the greatest share first.
+// Objects with light in a pixel, [row, share], the largest share first.
 probcat.ownersAt = function (px, py) {
   const found = [];
   for (const row of probcat.cells.get((py >> 4) * 65536 + (px >> 4)) || []) {
@@ -112,8 +112,8 @@ probcat.ownersAt = function (px, py) {
   return found.sort((one, other) => other[1] - one[1]);
 };
 
-// Objects that share pixels with one, the most overlap first; a pixel that both own half of
-// counts as one.
+// Objects that share pixels with an object, the largest overlap first; a pixel that both own
+// equally counts as one.
 probcat.overlaps = function (row) {
   const one = probcat.stamp(row, "light"), shared = new Map();
   if (!one.height) return [];
@@ -141,7 +141,7 @@ probcat.overlaps = function (row) {
   return [...shared].filter((pair) => pair[1] >= 0.05).sort((a, b) => b[1] - a[1]).slice(0, 8);
 };
 
-// Mark the chosen object, its map, its footprint, and its neighbours on the panels.
+// Mark the selected object, its map, its footprint, and its neighbours in the panels.
 probcat.drawChosen = function () {
   const { models, chosen: row } = probcat;
   if (row < 0) {
@@ -161,7 +161,7 @@ probcat.drawChosen = function () {
   probcat.drawNames();
 };
 
-// The chosen object's id, and those of its neighbours where the view is close enough for them.
+// Show the number of the selected object, and those of its neighbours if the view is close.
 probcat.drawNames = function () {
   const { models, chosen: row } = probcat;
   if (!(row >= 0)) return;
@@ -191,7 +191,7 @@ probcat.showKind = function (kind) {
   probcat.drawMap();
 };
 
-// Edges of the pixels in which a map is above one half, as segments.
+// Edges, as segments, of the area in which a map is above one half.
 probcat.edges = function ({ y0, x0, height, width, values }) {
   const data = { x0: [], y0: [], x1: [], y1: [] };
   const half = probcat.info.levels / 2;

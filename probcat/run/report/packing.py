@@ -1,4 +1,4 @@
-"""Arrays as the page holds them: few bits, cut to what is not empty, and compressed."""
+"""Compact arrays for the page: few bits per value, cut to pixels with values, and compressed."""
 
 from __future__ import annotations
 
@@ -12,25 +12,27 @@ import numpy as np
 if TYPE_CHECKING:
     from probcat.pixels.assignment import Assignment
 
-# Shares and probabilities keep this many steps, which compress to few bits each.
 LEVELS = 63
+"""Number of steps of shares and probabilities, so that they compress to a few bits each."""
 LARGEST_SIDE = 1500
+"""Largest side of an image in the page, in pixels."""
 _ALIGNMENT = 8
+"""Arrays start at multiples of this number of bytes."""
 
 
 class Stamps(NamedTuple):
-    """Maps of all objects, cut to where any of them is not zero.
+    """Maps of all objects, cut to the pixels in which any of them is not zero.
 
-    Parameters
+    Attributes
     ----------
     boxes : ndarray of int32, shape (n, 4)
-        First row and column, number of rows and of columns; without maps none of either.
+        First row and column, and numbers of rows and columns, which are 0 without a map.
     start : ndarray of uint32, shape (n,)
         Index of the first value of an object in every one of `values`.
     values : mapping of str to uint8 ndarray
-        By kind, the maps of all objects one after another, in steps of 1 / `LEVELS`.
+        Maps by kind, those of all objects one after another, in steps of 1 / `LEVELS`.
     num_kept : int
-        Objects whose maps are kept; those after them, in the order of the catalog, are not.
+        Number of objects, the first ones of the catalog, whose maps are kept.
     """
 
     boxes: np.ndarray
@@ -40,12 +42,17 @@ class Stamps(NamedTuple):
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, list[Any]], str]:
-    """Put arrays one after another, compressed, as text.
+    """Join and compress arrays, and encode them as text.
+
+    Parameters
+    ----------
+    arrays : mapping of str to ndarray
+        Arrays by name.
 
     Returns
     -------
     index : dict of str to list
-        For every array its type, its first byte, and its number of elements.
+        Type, first byte, and number of elements of each array.
     text : str
         Base64 of a zlib stream.
     """
@@ -63,26 +70,43 @@ def pack(arrays: Mapping[str, np.ndarray]) -> tuple[dict[str, list[Any]], str]:
 
 
 def quantise(values: np.ndarray, low: Any, high: Any, dtype: Any = np.uint16) -> np.ndarray:
-    """Write values as whole numbers, 1 at `low` to the type's greatest at `high`; NaN is 0."""
+    """Encode values as integers.
+
+    Parameters
+    ----------
+    values : ndarray
+        Values to encode.
+    low, high : float or array_like
+        Values that become 1 and the largest integer of the type; others are clipped.
+    dtype : dtype
+        Unsigned type of the integers.
+
+    Returns
+    -------
+    ndarray of `dtype`
+        0 stands for a value that is not finite.
+    """
     steps = np.iinfo(dtype).max - 1
     finite = np.isfinite(values)
     width = np.where(np.subtract(high, low) > 0, np.subtract(high, low), 1.0)
-    place = np.clip((np.where(finite, values, low) - low) / width, 0.0, 1.0)
-    return np.where(finite, 1 + np.rint(steps * place), 0).astype(dtype)
+    fraction = np.clip((np.where(finite, values, low) - low) / width, 0.0, 1.0)
+    return np.where(finite, 1 + np.rint(steps * fraction), 0).astype(dtype)
 
 
 def shrink_factor(shape: tuple[int, int]) -> int:
-    """How many pixels of an image, along a side, go into one of the page."""
+    """Return the number of pixels of an image along a side that the page averages into one."""
     return -(-max(shape) // LARGEST_SIDE)
 
 
 def shrink(values: np.ndarray, factor: int) -> np.ndarray:
-    """Average blocks of pixels, NaN aside; the last ones of a side may be smaller.
+    """Average blocks of pixels without regard to NaN.
 
     Parameters
     ----------
     values : ndarray, shape (ny, nx) or (ny, nx, channels)
+        Pixels.
     factor : int
+        Side of a block; the last blocks of a side may be smaller.
 
     Returns
     -------
@@ -100,14 +124,15 @@ def shrink(values: np.ndarray, factor: int) -> np.ndarray:
 
 
 def pack_stamps(assignment: Assignment, most: int) -> Stamps:
-    """Cut maps to where they are not zero.
+    """Cut the maps of objects to the pixels in which they are not zero.
 
     Parameters
     ----------
     assignment : Assignment
+        Maps of an image.
     most : int
-        Values to keep of every kind; objects beyond them, in the order of the catalog, get
-        no map.
+        Largest number of values of each kind; the last objects of the catalog have no map if
+        there are more.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""One HTML file of a run, with scripts, styles and data in it."""
+"""The page of a run: one HTML file that contains scripts, styles and data."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from probcat.errors import InputError
+from probcat.files.atomic import replacing
 from probcat.run.files import REPORT
 
 _SCRIPTS = ("data.js", "panels.js", "objects.js", "details.js")
+"""Scripts of the page, in this order."""
 
 
 def write_report(
@@ -22,20 +24,20 @@ def write_report(
     Parameters
     ----------
     directory : path_like
-        Of a finished run.
+        Directory of a finished run.
     out : path_like, optional
-        The file, by default ``report.html`` in the directory. An existing one is replaced.
+        File to write, by default ``report.html`` in the directory. An existing file is replaced.
 
     Returns
     -------
     Path
-        The file. It opens in a browser from disk and needs no network.
+        The file, which a browser opens from disk without a network.
 
     Raises
     ------
     InputError
-        If bokeh is not installed, or the directory holds no finished run or results that do
-        not belong to its samples.
+        If bokeh is not installed, the directory holds no finished run, its results do not belong
+        to its samples, or the file cannot be written.
     """
     _require_bokeh()
     from probcat.run.report.contents import read_contents
@@ -47,14 +49,11 @@ def write_report(
     if not out.parent.is_dir():
         raise InputError(f"{out}: there is no directory {out.parent}")
     text = render_page(read_contents(directory))
-    partial = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, out)
+        with replacing(out) as partial:
+            partial.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"{out}: cannot be written: {error.strerror or error}") from None
-    finally:
-        partial.unlink(missing_ok=True)
     return out
 
 
@@ -63,7 +62,7 @@ def _require_bokeh() -> None:
         import bokeh  # noqa: F401
     except ImportError:
         raise InputError(
-            "a report needs bokeh, which is not installed: pip install 'probcat[report]'"
+            "a report needs bokeh, which is not installed; pip install 'probcat[report]'"
         ) from None
 
 
@@ -73,6 +72,7 @@ def render_page(run: Any) -> str:
     Parameters
     ----------
     run : RunContents
+        The run to show.
 
     Returns
     -------
@@ -82,17 +82,17 @@ def render_page(run: Any) -> str:
     from bokeh.resources import INLINE
 
     from probcat.run.report.data import page_data
-    from probcat.run.report.facts import describe
+    from probcat.run.report.facts import page_texts
     from probcat.run.report.models import build_document
     from probcat.run.report.packing import pack
 
     info, arrays = page_data(run)
     info["arrays"], packed = pack(arrays)
     variables = {
-        **describe(run, info),
+        **page_texts(run, info),
         "style": _asset("report.css"),
         "script": "\n".join(_asset(name) for name in _SCRIPTS),
-        # A closing tag inside a string would end the element that holds it.
+        # A closing tag inside a string would end the script element.
         "info": json.dumps(info).replace("<", "\\u003c"),
         "packed": packed,
         "several": len(run.images) > 1,

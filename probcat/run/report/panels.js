@@ -1,6 +1,6 @@
-// The two panels: images, layers, outlines, and what is under the pointer.
+// The two panels: images, layers, outlines, and the pixel at the pointer.
 
-// From the scale of the grey layers back to the image's unit.
+// Convert the scale of the grey layers to the image's unit.
 probcat.brightness = function (scaled) {
   const scale = probcat.info && probcat.info.images[probcat.image || 0].scale;
   if (!scale) return "";
@@ -22,7 +22,7 @@ probcat.showImage = function (number, first) {
   const image = info.images[number];
   const [ny, nx] = image.shape, factor = image.factor;
   const width = Math.ceil(nx / factor), height = Math.ceil(ny / factor);
-  const place = { x: [-0.5], y: [-0.5], dw: [width * factor], dh: [height * factor] };
+  const extent = { x: [-0.5], y: [-0.5], dw: [width * factor], dh: [height * factor] };
   const ends = image.scale.ends, limit = info.residual_limit;
   probcat.pixels = {
     width,
@@ -31,17 +31,17 @@ probcat.showImage = function (number, first) {
     residual: probcat.decode(probcat.of("residual"), -limit, limit, 65535),
   };
   for (const layer of ["data", "model", "residual"]) {
-    models[layer + "_source"].data = { image: [probcat.picture(probcat.pixels[layer], width)], ...place };
+    models[layer + "_source"].data = { image: [probcat.picture(probcat.pixels[layer], width)], ...extent };
   }
   const rgb = probcat.of("owners"), packed = new Uint32Array(width * height);
   for (let i = 0; i < packed.length; i++) {
     packed[i] = (0xff000000 | (rgb[3 * i + 2] << 16) | (rgb[3 * i + 1] << 8) | rgb[3 * i]) >>> 0;
   }
-  models.owners_source.data = { image: [probcat.picture(packed, width)], ...place };
+  models.owners_source.data = { image: [probcat.picture(packed, width)], ...extent };
   probcat.indexBoxes();
   if (first) probcat.resetView(); else probcat.followView(before, number);
   for (const side of ["left", "right"]) {
-    // New values of the same ticks have new labels.
+    // The ticks stay, but their labels change.
     const bar = models[side + "_grey_bar"];
     bar.ticker.ticks = bar.ticker.ticks.slice();
     bar.title = image.unit;
@@ -53,7 +53,7 @@ probcat.showImage = function (number, first) {
   }
 };
 
-// Ranges that show a box whole, with square pixels.
+// Set ranges that show a complete box, with square pixels.
 probcat.setView = function (x, y, halfWidth, halfHeight, asStart) {
   const { x_range, y_range, left_plot } = probcat.models;
   const aspect = left_plot.frame_width / left_plot.frame_height;
@@ -73,7 +73,7 @@ probcat.resetView = function () {
   probcat.setView((nx - 1) / 2, (ny - 1) / 2, nx / 2, ny / 2, true);
 };
 
-// Keep the same patch of the sky in view when another image is shown.
+// Keep the same part of the sky in view when another image is shown.
 probcat.followView = function (before, after) {
   const { x_range, y_range } = probcat.models;
   const [a, b] = [probcat.info.images[before].affine, probcat.info.images[after].affine];
@@ -98,7 +98,7 @@ probcat.showLayer = function (side, active) {
   models[side + "_plot"].background_fill_color = dark ? "#000004" : "#d8d8d8";
 };
 
-// Ranges change twice a movement; draw once.
+// Both ranges change in a movement; draw once.
 probcat.moved = function () {
   if (probcat.moving || !probcat.info) return;
   clearTimeout(probcat.waiting);
@@ -107,8 +107,8 @@ probcat.moved = function () {
 
 probcat.mostMarkers = 3000;
 
-// Outlines of the objects in view that exist with at least the chosen probability; of too many
-// the brightest.
+// Draw outlines of the objects in view that exist with at least the chosen probability, or of the
+// brightest of them if there are too many.
 probcat.drawMarkers = function () {
   const { models } = probcat;
   const { x_range, y_range } = models;
@@ -137,7 +137,7 @@ probcat.probColour = function (prob) {
   return `rgb(${mixed.join(",")})`;
 };
 
-// Line under the panels: position and values of the pixel at the pointer, and who owns its light.
+// Line under the panels: position and values of the pixel at the pointer, and its owners.
 probcat.point = function (x, y) {
   if (!probcat.ready) return;
   const image = probcat.info.images[probcat.image];
@@ -165,7 +165,7 @@ probcat.point = function (x, y) {
   readout.textContent = parts.join("   |   ");
 };
 
-// Gnomonic projection, inverted (Calabretta & Greisen 2002, section 5.1.3).
+// Inverse of the gnomonic projection (Calabretta & Greisen 2002, section 5.1.3).
 probcat.sky = function (image, x, y) {
   const [ny, nx] = image.shape;
   const u = (2 * x - nx + 1) / nx, v = (2 * y - ny + 1) / ny;

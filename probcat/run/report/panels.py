@@ -1,4 +1,4 @@
-"""The two panels of images: layers, outlines and tools, as bokeh models."""
+"""The two panels with images: layers, outlines and tools, as bokeh models."""
 
 from __future__ import annotations
 
@@ -7,14 +7,32 @@ from typing import Any
 import numpy as np
 
 FRAME = 440
+"""Longer side of a panel in screen pixels before it is fitted to the window."""
 LAYERS = ("data", "model", "residual", "owners", "map")
-_LAYER_LABELS = ("Data", "Model", "Residual", "Who owns the light", "Chosen object")
+"""Layers of a panel, of which one is visible."""
+_LAYER_LABELS = ("Data", "Model", "Residual", "Owners of the light", "Selected object")
+"""Labels of the layers."""
 _START = ("data", "owners")
+"""Layers that the left and the right panel show first."""
 _RESIDUAL_RANGE = 5.0
+"""End of the residual's colour scale in standard deviations."""
 
 
 def build_panels(info: dict[str, Any], sources: dict[str, Any]) -> list[Any]:
-    """Two views of the image that share their ranges, each with a choice of layers."""
+    """Make two views of the image with common ranges, each with a choice of layers.
+
+    Parameters
+    ----------
+    info : dict
+        Description of the page's data.
+    sources : dict of str to bokeh.models.ColumnDataSource
+        Sources of the layers and outlines.
+
+    Returns
+    -------
+    list of bokeh models
+        The left and the right panel.
+    """
     from bokeh.models import CrosshairTool, Range1d, Span
 
     ranges = Range1d(0, 1, name="x_range"), Range1d(0, 1, name="y_range")
@@ -78,7 +96,7 @@ def _panel(
 
 
 def _draw_layers(plot: Any, side: str, start: str, sources: dict[str, Any]) -> None:
-    """Draw every layer, of which one is visible, and a bar of its colours."""
+    """Add all layers with their colour bars; only the first one is visible."""
     from bokeh.models import ColorBar, CustomJSTickFormatter, FixedTicker, LinearColorMapper
     from bokeh.palettes import Greys256, Magma256, RdBu11
 
@@ -117,17 +135,17 @@ def _draw_layers(plot: Any, side: str, start: str, sources: dict[str, Any]) -> N
 
 
 def _blend(palette: Any, count: int) -> list[str]:
-    """Interpolate a palette."""
+    """Interpolate a palette to `count` colours."""
     rgb = np.array([[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in palette])
-    place = np.linspace(0, len(palette) - 1, count)
-    channels = [np.interp(place, np.arange(len(palette)), rgb[:, i]) for i in range(3)]
+    index = np.linspace(0, len(palette) - 1, count)
+    channels = [np.interp(index, np.arange(len(palette)), rgb[:, i]) for i in range(3)]
     return [
         "#" + "".join(f"{round(v):02x}" for v in colour) for colour in zip(*channels, strict=True)
     ]
 
 
 def _draw_outlines(plot: Any, sources: dict[str, Any]) -> None:
-    """Draw outlines of objects, the chosen one, its footprint, and names of its neighbours."""
+    """Add outlines of objects, the selected one, its footprint, and numbers of its neighbours."""
     shape = {"x": "x", "y": "y", "width": "width", "height": "height", "angle": "angle"}
     plot.ellipse(
         **shape, source=sources["markers"], fill_color=None, line_color="colour", line_width=1.3

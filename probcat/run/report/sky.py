@@ -1,4 +1,4 @@
-"""Sky coordinates that a page can compute: a polynomial into the tangent plane."""
+"""Celestial coordinates for a page: a polynomial from pixels to the tangent plane."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from typing import Any
 import numpy as np
 
 _DEGREE = 3
+"""Degree of the polynomial."""
 _GRID = 12
-_LARGEST_MISFIT = 0.05
+"""Number of grid points along a side of the image."""
+_MAX_MISFIT = 0.05
+"""Largest deviation from the WCS in pixels."""
 
 
 def sky_polynomial(wcs: Any, shape: tuple[int, int]) -> dict[str, Any] | None:
-    """Fit the map from pixels to the plane that touches the sky at the image's centre.
+    """Fit a polynomial to the map from pixels to the tangent plane at the image's centre.
 
-    Gnomonic projection, Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3.
+    The projection is gnomonic (Calabretta & Greisen 2002, A&A 395, 1077, section 5.1.3).
 
     Parameters
     ----------
     wcs : astropy.wcs.WCS or None
+        WCS of the image.
     shape : tuple of int
-        (ny, nx) of the image.
+        Shape (ny, nx) of the image.
 
     Returns
     -------
     dict or None
-        `ra`, `dec` of the centre in radians; `xi`, `eta`: coefficients, in radians, of
-        u^i v^j for i + j up to 3, where u and v run from -1 to 1 over the image. None where
-        there is no WCS of the sky or a cubic departs from it by more than 0.05 px.
+        `ra` and `dec` of the centre in radians; `xi` and `eta`, the coefficients in radians of
+        u^i v^j for i + j up to 3, where u and v run from -1 to 1 over the image. None if there is
+        no celestial WCS, or the polynomial deviates from it by more than 0.05 pixels.
     """
     if wcs is None or not wcs.has_celestial:
         return None
@@ -48,7 +52,7 @@ def sky_polynomial(wcs: Any, shape: tuple[int, int]) -> dict[str, Any] | None:
     solution = np.linalg.lstsq(design, plane, rcond=None)[0]
     first = [powers.index(power) for power in ((1, 0), (0, 1))]
     pixel = np.sqrt(abs(np.linalg.det(solution[first])) / (0.25 * nx * ny))
-    if not np.abs(design @ solution - plane).max() < _LARGEST_MISFIT * pixel:
+    if not np.abs(design @ solution - plane).max() < _MAX_MISFIT * pixel:
         return None
     return {
         "ra": float(centre[0]),
