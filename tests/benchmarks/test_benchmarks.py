@@ -16,9 +16,10 @@ from probcat.image.alignment import image_labels
 from probcat.model.simulate import render_light
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+PATHS = sorted(path.relative_to(FOLDER) for path in FOLDER.glob("*/[!_]*.py"))
+MODULES = [".".join(path.with_suffix("").parts) for path in PATHS]
 NUM_IMAGES = 3
-COMMANDS = [name for name in MODULES if "@click.command" in (FOLDER / f"{name}.py").read_text()]
+COMMANDS = [name for name in MODULES if name.startswith("programs")]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -38,7 +39,7 @@ def test_commands_give_help(name):
 @pytest.fixture
 def scenes(monkeypatch):
     """Scenes whose sampler makes few kinds of moves, which compiles sooner."""
-    module = importlib.import_module("benchmarks.scenes")
+    module = importlib.import_module("benchmarks.fields.scenes")
     few = replace(module.SETTINGS, split_merge=0, merge_and_split=0, companion=0)
     monkeypatch.setattr(module, "SETTINGS", few)
     return module
@@ -67,7 +68,7 @@ def test_simulated_images_hold_what_the_truth_says(scenes):
 
 
 def test_calibration_ranks_the_truth_of_a_scene(scenes, tmp_path, monkeypatch):
-    calibration = importlib.import_module("benchmarks.calibration")
+    calibration = importlib.import_module("benchmarks.programs.calibration")
     monkeypatch.setattr(calibration, "use_all_cores", lambda: None)
     file, figure = tmp_path / "ranks.json", tmp_path / "ranks.png"
     command = f"--scenes 1 --images {NUM_IMAGES} --stars-only --num-chains 2 --num-warmup 20 "
@@ -86,7 +87,7 @@ def test_calibration_ranks_the_truth_of_a_scene(scenes, tmp_path, monkeypatch):
 @pytest.mark.parametrize(("shift", "fair"), [(0.0, True), (1.0, False)])
 def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
     """Uniform ranks fail with a chance of 1e-6; a bias of one sigma is never missed."""
-    ranks = importlib.import_module("benchmarks.ranks")
+    ranks = importlib.import_module("benchmarks.support.ranks")
     rng = np.random.default_rng(1)
     record = ranks.Record({"num_chains": 1, "num_samples": 99, "thin": 1})
     for _ in range(1000):
@@ -105,7 +106,7 @@ def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
 @pytest.mark.slow
 def test_scarlet_gives_a_star_and_a_galaxy_their_light(monkeypatch):
     pytest.importorskip("scarlet2")
-    scarlet = importlib.import_module("benchmarks.scarlet")
+    scarlet = importlib.import_module("benchmarks.rivals.scarlet")
     monkeypatch.setattr(scarlet, "MAX_STEPS", 200)
 
     def gaussian(shape, x, y, fwhm):

@@ -2,7 +2,7 @@
 
 The ensemble is scored as PCAT's is: every draw's catalog is matched to the truth on its own, and
 counts are summed over draws (Portillo et al. 2017, AJ 154, 132, section 5.2).  The truth is M2's
-stars from HST, moved by the median offset of bright stars, as in `benchmarks.m2`; ``--truth none``
+stars from HST, moved by the median offset of bright stars, as in `benchmarks.programs.m2`; ``--truth none``
 leaves it out.
 """
 
@@ -14,8 +14,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.common import data_path, device_name, report
-from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS
+from benchmarks.programs.m2 import BORDER, EDGES, MAG_GAP, RADIUS
+from benchmarks.support.results import data_path, device_name, report
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.condense import METHODS, condense
 from probcat.image.image import Image

@@ -10,7 +10,7 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import convergence, timed_draws
+from benchmarks.support.results import convergence, timed_draws
 
 NUISANCES = (
     "background",

@@ -11,7 +11,7 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import (
+from benchmarks.support.results import (
     convergence,
     data_path,
     device_name,

@@ -10,10 +10,10 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import convergence, data_path, device_name, report, timed_draws
-from benchmarks.crowded import simulate_bands
-from benchmarks.fits import NUISANCES
-from benchmarks.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
+from benchmarks.fields.crowded import simulate_bands
+from benchmarks.programs.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
+from benchmarks.support.results import convergence, data_path, device_name, report, timed_draws
+from benchmarks.support.run_images import NUISANCES
 from probcat.model.prior.parameters import UNCERTAIN_PSF
 from probcat.sampler.compiled_block import use_all_cores
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
-from benchmarks.common import convergence, device_name, report
+from benchmarks.support.results import convergence, device_name, report
 from probcat.model.prior.parameters import UNCERTAIN_PSF
 from probcat.sampler.compiled_block import num_compilations, use_all_cores
 

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.common import data_path
+from benchmarks.support.results import data_path
 
 COLOUR_MAG = (14.0, 17.0, 19.0, 20.0, 22.0, 24.0)
 """Magnitudes in r of the points between which g - r runs, roughly as in an old cluster."""

@@ -22,7 +22,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.baselines import (
+from benchmarks.rivals.baselines import (
     detection_image,
     gaussian_shares,
     hard_shares,
@@ -30,9 +30,9 @@ from benchmarks.baselines import (
     segment_photutils,
     segment_sep,
 )
-from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
-from benchmarks.fits import describe, fit, residuals
-from benchmarks.scarlet import fit_scarlet
+from benchmarks.rivals.scarlet import fit_scarlet
+from benchmarks.support.results import data_path, device_name, parse_settings, peak_memory, report
+from benchmarks.support.run_images import describe, fit, residuals
 from probcat.sampler.compiled_block import use_all_cores
 
 FILE = "sim_blend/sim_blend.fits"

@@ -19,9 +19,8 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
-from benchmarks import scenes as drawn
-from benchmarks.common import convergence, device_name, peak_memory, report
-from benchmarks.ranks import (
+from benchmarks.fields import scenes as drawn
+from benchmarks.support.ranks import (
     BRIGHTEST,
     Record,
     coverage,
@@ -32,6 +31,7 @@ from benchmarks.ranks import (
     rank,
     uniformity,
 )
+from benchmarks.support.results import convergence, device_name, peak_memory, report
 from probcat.sampler.compiled_block import num_compilations, use_all_cores
 from probcat.sampler.sample import Run
 

@@ -9,8 +9,8 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.common import data_path, device_name, parse_settings, peak_memory, report
-from benchmarks.fits import describe, fit, residuals
+from benchmarks.support.results import data_path, device_name, parse_settings, peak_memory, report
+from benchmarks.support.run_images import describe, fit, residuals
 from probcat.sampler.compiled_block import use_all_cores
 
 BANDS = "igrzy"

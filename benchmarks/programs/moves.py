@@ -16,8 +16,8 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import data_path, device_name, report
-from benchmarks.m2 import PRIOR
+from benchmarks.programs.m2 import PRIOR
+from benchmarks.support.results import data_path, device_name, report
 from probcat.sampler.compiled_block import use_all_cores
 
 CELL = 10.0

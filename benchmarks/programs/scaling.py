@@ -9,7 +9,7 @@ import click
 import jax
 import numpy as np
 
-from benchmarks.common import device_name, peak_memory, report
+from benchmarks.support.results import device_name, peak_memory, report
 from probcat.sampler.compiled_block import use_all_cores
 
 DENSITY = 0.05

@@ -13,7 +13,7 @@ import click
 import jax
 import numpy as np
 
-DEFAULT_DATA = Path(__file__).parents[1] / ".." / "shared" / "data"
+DEFAULT_DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 
 
 def data_path(name: str) -> Path:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import numpy as np
 
-from benchmarks.common import device_name, peak_memory, report
+from benchmarks.support.results import device_name, peak_memory, report
 from probcat.catalog.condense import METHODS, condense
 from probcat.samples.samples import SHAPE_NAMES, Samples
 

@@ -1,6 +1,6 @@
 """Calibration of what is said of objects: that they exist, are stars, and own their light.
 
-Blends are drawn from a population that the sampler is not told (`benchmarks.blends`): it has its
+Blends are drawn from a population that the sampler is not told (`benchmarks.fields.blends`): it has its
 default prior.  Objects of the condensed catalog are matched to true sources one to one, within
 half a FWHM and one magnitude, so that their total probability is the largest.  An object is real
 if it is matched: `prob_exist` is compared with that, over all objects of the catalog (those of 5 %
@@ -22,8 +22,8 @@ import jax
 import numpy as np
 from tqdm.auto import tqdm
 
-from benchmarks.blends import COSMOS, FWHM, NOISE, Blend, Renderer
-from benchmarks.common import (
+from benchmarks.fields.blends import COSMOS, FWHM, NOISE, Blend, Renderer
+from benchmarks.support.results import (
     convergence,
     data_path,
     device_name,
