@@ -1,13 +1,16 @@
-"""Blends rendered by GalSim: stars and galaxies of a stated population, unknown to the sampler.
+"""Blends rendered with GalSim: stars and galaxies of a population that the sampler does not know.
 
-The population: 3 to 6 sources, each with even odds a star or a galaxy, about the middle of
-40x40 px (normal, 5 px along each axis, at least 4 px inside the image). Fluxes are log-uniform,
-of stars 8 to 200 and of galaxies 20 to 400 times the error of an isolated star. Galaxies are real
-ones of COSMOS (GalSim's sample, turned at random, with their own sizes at 0.2 arcsec/px) where
-they are at hand, of those that can be as bright and leave HST's own noise, made white, below a
-fifth of the noise of the blend; else Sersic profiles: half-light radius log-uniform from 1 to
-3 px, index from 0.5 to 4, reduced shear uniform up to 0.5. One Moffat PSF (FWHM 3 px, index 3.5),
-Gaussian noise of one unit, a background of ten.
+A blend has 3 to 6 sources, each a star or a galaxy with equal probability, around the middle of an
+image of 40x40 px (normal with 5 px along each axis, at least 4 px inside the image). Fluxes are
+log-uniform: 8 to 200 times the error of an isolated star for stars, 20 to 400 times for galaxies.
+There is one Moffat PSF (FWHM 3 px, index 3.5), Gaussian noise of one unit, and a background of
+ten units.
+
+Galaxies are real ones of COSMOS (the sample of GalSim) where its data are found: rotated at
+random, with their own sizes at 0.2 arcsec per pixel. A galaxy is only made so bright that the
+noise of HST in it, whitened, stays below a fifth of the noise of the blend. Elsewhere galaxies are
+Sersic profiles: half-light radius log-uniform from 1 to 3 px, index uniform from 0.5 to 4, reduced
+shear uniform up to 0.5.
 """
 
 from dataclasses import dataclass
@@ -17,28 +20,51 @@ from typing import Any
 import numpy as np
 
 SHAPE = (40, 40)
+"""Rows and columns of an image."""
 PIXEL_SCALE = 0.2
-FWHM, MOFFAT_INDEX = 3.0, 3.5
-NOISE, LEVEL = 1.0, 10.0
-FEWEST, MOST = 3, 6
-SPREAD, BORDER = 5.0, 4.0
-STAR_SIGNAL, GALAXY_SIGNAL = (8.0, 200.0), (20.0, 400.0)
+"""Side of a pixel in arcseconds."""
+FWHM = 3.0
+"""FWHM of the PSF in pixels."""
+MOFFAT_INDEX = 3.5
+"""Index of the Moffat profile of the PSF."""
+NOISE = 1.0
+"""Standard deviation of the noise of a pixel."""
+LEVEL = 10.0
+"""Background level of a pixel."""
+FEWEST = 3
+"""Smallest number of sources of a blend."""
+MOST = 6
+"""Largest number of sources of a blend."""
+SPREAD = 5.0
+"""Standard deviation of positions along each axis in pixels."""
+BORDER = 4.0
+"""Smallest distance of a source from the edge of the image in pixels."""
+STAR_SIGNAL = (8.0, 200.0)
+"""Range of the fluxes of stars, in units of the error of an isolated star."""
+GALAXY_SIGNAL = (20.0, 400.0)
+"""Range of the fluxes of galaxies, in units of the error of an isolated star."""
 HST_NOISE = 0.2
-"""Of a real galaxy, in units of the noise: brighter, it would be taken for structure."""
+"""Largest noise of HST in a real galaxy, in units of `NOISE`; more would look like structure."""
 COSMOS = "real_galaxy_catalog_26_extension_example.fits"
+"""Catalog of GalSim's sample of real galaxies."""
+LN_SIZE_RANGE = float(np.log(3.0))
+"""Logarithm of the ratio of the largest to the smallest half-light radius of Sersic profiles."""
+PSF_SIZE = 27
+"""Side of the PSF stamp in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Blend:
-    """An image and what it was made of.
+    """An image and its true sources.
 
     Attributes
     ----------
     image : probcat.Image
+        Image with noise.
     sources : dict of str to ndarray, shape (n,)
-        `x, y` (px), `flux`, `is_star`.
+        Columns `x` and `y` (pixels), `flux`, and `is_star`.
     light : ndarray, shape (n, ny, nx)
-        Noise-free.
+        Noise-free light of every source.
     """
 
     image: Any
@@ -47,12 +73,12 @@ class Blend:
 
 
 class Renderer:
-    """Draws blends.
+    """Renderer of random blends.
 
     Parameters
     ----------
-    folder : Path, optional
-        Of GalSim's COSMOS sample; without it galaxies are Sersic profiles.
+    folder : Path or None
+        Folder of GalSim's sample of COSMOS; without it galaxies are Sersic profiles.
     """
 
     def __init__(self, folder: Path | None):
@@ -61,42 +87,48 @@ class Renderer:
         from probcat import PSF
 
         self.star = galsim.Moffat(beta=MOFFAT_INDEX, fwhm=FWHM * PIXEL_SCALE)
-        side = 27
-        image = self.star.drawImage(nx=side, ny=side, scale=PIXEL_SCALE)
+        image = self.star.drawImage(nx=PSF_SIZE, ny=PSF_SIZE, scale=PIXEL_SCALE)
         self.psf = PSF.from_pixels(np.asarray(image.array, float))
-        self.real = None
+        self.real: Any = None
         if folder is not None:
             self.real = galsim.RealGalaxyCatalog(COSMOS, dir=str(folder))
         self.limits: np.ndarray | None = None
         self.unit = NOISE * np.sqrt(self.psf.effective_area)
 
     def draw(self, seed: tuple[int, int]) -> Blend:
-        """Draw a blend."""
+        """Return the blend of a seed and a number.
+
+        Parameters
+        ----------
+        seed : tuple of int
+            Seed of all blends, and the number of this one.
+        """
         from probcat import Image
 
         rng = np.random.default_rng(seed)
         number = int(rng.integers(FEWEST, MOST + 1))
         star = rng.random(number) < 0.5
         middle = 0.5 * (np.array(SHAPE[::-1]) - 1.0)
-        place = rng.normal(middle, SPREAD, (number, 2))
-        place = np.clip(place, BORDER, np.array(SHAPE[::-1]) - 1.0 - BORDER)
+        position = rng.normal(middle, SPREAD, (number, 2))
+        position = np.clip(position, BORDER, np.array(SHAPE[::-1]) - 1.0 - BORDER)
         drawn = [self._source(bool(kind), rng) for kind in star]
         flux = np.array([flux for _, flux in drawn])
         light = np.array(
             [
                 self._image(profile, one, *at)
-                for (profile, one), at in zip(drawn, place, strict=True)
+                for (profile, one), at in zip(drawn, position, strict=True)
             ]
         )
         data = light.sum(axis=0) + LEVEL + rng.normal(0.0, NOISE, SHAPE)
         image = Image.from_arrays(
             data.astype(np.float32), np.full(SHAPE, NOISE**2, np.float32), psf=self.psf, band="i"
         )
-        sources = {"x": place[:, 0], "y": place[:, 1], "flux": flux, "is_star": star.astype(float)}
+        sources = {"x": position[:, 0], "y": position[:, 1], "flux": flux}
+        sources["is_star"] = star.astype(float)
         return Blend(image, sources, light)
 
     def _source(self, star: bool, rng: np.random.Generator) -> tuple[Any, float]:
-        """Profile of unit flux as it is seen, the PSF included but not the pixels, and a flux."""
+        """Profile of unit flux, convolved with the PSF but not with the pixels, and its flux."""
         import galsim
 
         low, high = STAR_SIGNAL if star else GALAXY_SIGNAL
@@ -108,15 +140,14 @@ class Renderer:
             galaxy = galsim.RealGalaxy(self.real, index=index, flux=1.0)
             profile = galsim.Convolve([galaxy.rotate(_angle(rng)), self.star])
         else:
-            size = PIXEL_SCALE * float(np.exp(rng.uniform(0.0, np.log(3.0))))
-            index = float(rng.uniform(0.5, 4.0))
-            galaxy = galsim.Sersic(index, half_light_radius=size)
+            size = PIXEL_SCALE * float(np.exp(rng.uniform(0.0, LN_SIZE_RANGE)))
+            galaxy = galsim.Sersic(float(rng.uniform(0.5, 4.0)), half_light_radius=size)
             galaxy = galaxy.shear(g=float(rng.uniform(0.0, 0.5)), beta=_angle(rng))
             profile = galsim.Convolve([galaxy, self.star])
         return profile, self.unit * signal
 
     def _limits(self) -> np.ndarray:
-        """Signal-to-noise ratio at which HST's noise of each real galaxy is what it may be."""
+        """Signal-to-noise ratio up to which the noise of HST in each real galaxy is allowed."""
         import galsim
 
         if self.limits is None:
@@ -141,7 +172,7 @@ class Renderer:
 
 
 def _angle(rng: np.random.Generator) -> Any:
-    """Draw an angle on the sky."""
+    """Random angle on the sky."""
     import galsim
 
     return rng.uniform(0.0, np.pi) * galsim.radians

@@ -1,7 +1,7 @@
-"""A star field like M2 whose PSFs, positions and noise are those of the model: HST's stars.
+"""A simulated star field like M2, whose PSFs, positions and noise are exactly those of the model.
 
-What a set of bands gains on these images and not on the real ones is lost to PSFs, astrometry
-or noise that are not what the model takes them to be.
+The stars are those that HST finds in M2. If a set of bands is better on these images than on the
+real ones, the real images suffer from PSFs, astrometry or noise that the model does not describe.
 """
 
 from dataclasses import replace
@@ -10,26 +10,29 @@ from typing import Any
 import jax
 import numpy as np
 
-from benchmarks.support.results import data_path
+from benchmarks.support.data import data_path
 
 COLOUR_MAG = (14.0, 17.0, 19.0, 20.0, 22.0, 24.0)
-"""Magnitudes in r of the points between which g - r runs, roughly as in an old cluster."""
+"""Magnitudes in r of the points that define g - r, roughly as in an old cluster."""
 COLOUR = (0.75, 0.50, 0.27, 0.25, 0.40, 0.65)
+"""g - r at the magnitudes of `COLOUR_MAG`, with linear interpolation between them."""
 REDDER = 0.4
-"""r - i in units of g - r."""
+"""Ratio of r - i to g - r."""
 SCATTER = 0.03
+"""Standard deviation of g - r at a magnitude."""
 
 
 def simulate_bands(images: list[Any], seed: int) -> list[Any]:
-    """Replace pixels and variances of images by simulated ones.
+    """Return images of M2 with simulated pixels and variances.
 
-    Every image keeps its PSF, WCS, zero point, gain and mask, and its median.
+    Every image keeps its PSF, WCS, zero point, gain, mask and median.
 
     Parameters
     ----------
     images : list of Image
-        Of M2, that in r first.
+        Images of M2, the one in r first.
     seed : int
+        Seed of colours and noise.
 
     Returns
     -------
@@ -47,15 +50,15 @@ def simulate_bands(images: list[Any], seed: int) -> list[Any]:
     sky = reference.wcs.pixel_to_world(x, y)
     made = []
     for number, image in enumerate(images):
-        place = image.wcs.world_to_pixel(sky)
+        x, y = image.wcs.world_to_pixel(sky)
         band_flux = 10.0 ** (0.4 * (image.zero_point - mag - offsets[image.band]))
-        stars = {"x": place[0], "y": place[1], "flux": band_flux}
+        stars = {"x": x, "y": y, "flux": band_flux}
         made.append(_simulate(image, stars, jax.random.key(seed + number)))
     return made
 
 
 def _simulate(image: Any, stars: dict[str, np.ndarray], rng_key: Any) -> Any:
-    """Pixels of stars, a level and Poisson noise."""
+    """Image with the light of stars, a background level and Poisson noise."""
     from probcat import simulate_image
 
     data = image.clean_data.astype(np.float64)

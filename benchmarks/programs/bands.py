@@ -1,163 +1,141 @@
-"""Depth that further bands add: stars of M2 in r, r and i, and g, r and i, against HST.
+"""Depth that further bands add: stars of M2 in r, in r and i, and in g, r and i, against HST.
 
-The default prior of points alone, from empty catalogs: no figure of it is set by hand.
+Every run starts from an empty catalog, with the default prior of point sources alone.
 """
 
-from pathlib import Path
 from typing import Any
 
 import click
 import jax
 import numpy as np
 
+from benchmarks.fields import m2_hst
 from benchmarks.fields.crowded import simulate_bands
-from benchmarks.programs.m2 import BORDER, EDGES, MAG_GAP, RADIUS, psf_options
-from benchmarks.support.results import convergence, data_path, device_name, report, timed_draws
-from benchmarks.support.run_images import NUISANCES
+from benchmarks.support.options import Options, shared_options
+from benchmarks.support.results import echo
+from benchmarks.support.run_images import summarize_nuisances
+from benchmarks.support.timing import convergence, timed_draws, traces
 from probcat.model.prior.parameters import UNCERTAIN_PSF
 from probcat.sampler.compiled_block import use_all_cores
 
 HST_LIMIT = 22.33
-"""Truth of the matching of Liu et al. (2023): 1,000 HST electrons, in r."""
-
+"""Faintest magnitude in r of the truth of Liu et al. (2023), 1,000 electrons of HST."""
+STARNET_RADIUS = 0.5
+"""Largest distance in pixels along each axis of a match of Liu et al. (2023)."""
+STARNET_MAG_DIFFERENCE = 0.5
+"""Largest difference of magnitudes of a match of Liu et al. (2023)."""
+STARNET_BORDER = 5
+"""Width in pixels of the border that Liu et al. (2023) leave out."""
 RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
-"""False-discovery rates at which sets of bands are compared."""
+"""False-discovery rates at which the depths of sets of bands are compared."""
 
 
 @click.command()
-@click.option("--seconds", default=400.0, show_default=True, help="CPU-seconds for each set.")
-@click.option("--bands", "sets", multiple=True, default=["r", "ri", "rgi"], show_default=True)
+@shared_options("seed", "psf", "psf_floor", "raw_file", seconds=400.0, num_chains=4, num_warmup=100)
 @click.option(
-    "--psf",
-    type=click.Choice(["given", "frame", "stars"]),
-    default="given",
+    "--bands",
+    "sets",
+    multiple=True,
+    default=["r", "ri", "rgi"],
     show_default=True,
-    help="Those of the cutouts' files, those of the frame's psField, or built from stars.",
+    help="Bands that are sampled together; may be repeated.",
 )
-@click.option("--psf-floor", is_flag=True, help="Sample error and width of the PSFs too.")
 @click.option("--refine", default=0, show_default=True, help="Rounds of refining the PSFs first.")
-@click.option("--simulated", is_flag=True, help="HST's stars as these images would see them.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(
-    seconds: float,
-    sets: tuple[str, ...],
-    psf: str,
-    psf_floor: bool,
-    refine: int,
-    simulated: bool,
-    seed: int,
-    file: Path | None,
-) -> None:
-    """Sample every set of bands, and print completeness, FDR and F1."""
+@click.option("--simulated", is_flag=True, help="Simulate the images from the stars of HST.")
+def main(options: Options, sets: tuple[str, ...], refine: int, simulated: bool) -> None:
+    """Sample every set of bands; measure completeness, false-discovery rate and F1."""
     use_all_cores()
-    results: dict[str, Any] = {"device": device_name(), "seconds": seconds, "psf": psf}
-    results |= {"psf_floor": psf_floor, "refine": refine, "simulated": simulated}
-    results["seed"] = seed
+    results: dict[str, Any] = {}
+    raw: dict[str, Any] = {}
     for bands in sets:
-        images = _read(bands, psf, simulated, seed)
-        found = _measure(images, seconds, psf_floor, refine, seed)
+        images = [m2_hst.read_cutout(band, options.psf) for band in bands]
+        if simulated:
+            images = simulate_bands(images, options.seed)
+        results[bands], raw[bands] = _measure(images, options, refine)
         click.echo(f"\n{bands}")
-        report(found, None)
-        results[bands] = found
-    if file is not None:
-        report(results, file)
-
-
-def _read(bands: str, psf: str, simulated: bool, seed: int) -> list[Any]:
-    from probcat import Image
-
-    options = psf_options(psf)
-    images = [Image.read(data_path(f"m2/m2_{band}.fits"), band=band, **options) for band in bands]
-    return simulate_bands(images, seed) if simulated else images
+        echo(results[bands])
+    options.finish(results, options.settings(bands=sets, refine=refine, simulated=simulated), raw)
 
 
 def _measure(
-    images: list[Any], seconds: float, psf_floor: bool, refine: int, seed: int
-) -> dict[str, Any]:
+    images: list[Any], options: Options, refine: int
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Results and traces of one set of bands."""
     from probcat import Prior, condense, refine_psf
     from probcat.sampler.collect import to_samples
     from probcat.sampler.sample import Run
     from probcat.sampler.settings import SamplerSettings
 
-    uncertain = UNCERTAIN_PSF if psf_floor else {}
+    uncertain = UNCERTAIN_PSF if options.psf_floor else {}
     if refine:
-        images = refine_psf(images, rounds=refine, extended_fraction=0.0, rng_key=seed)
+        images = refine_psf(images, rounds=refine, extended_fraction=0.0, rng_key=options.seed)
     prior = Prior.from_image(images, extended_fraction=0.0, **uncertain)
-    run = Run(images, prior, SamplerSettings(), jax.random.key(seed), (4, 100, 1))
+    counts = (options.num_chains, options.num_warmup, 1)
+    run = Run(images, prior, SamplerSettings(), jax.random.key(options.seed), counts)
     timed_draws(run, seconds=0.0)  # compiles
-    track = timed_draws(run, seconds)
+    track = timed_draws(run, options.seconds)
     half = len(track["blocks"]) // 2
     samples = to_samples(track["blocks"][half:], {"psf_fwhm": float(images[0].psf.fwhm)})
     step = max(1, samples.num_draws // 100)
     catalog = condense(samples.select_draws(slice(None, None, step)))
-    found = {
+    cpu = track["cpu"][-1]
+    rhat, ess = {}, {}
+    for name in ("num_sources", "log_likelihood"):
+        rhat[name], number = convergence(samples.scalars[name])
+        ess[name] = 2.0 * number / cpu
+    nuisances = summarize_nuisances(samples.scalars)
+    results = {
         "flux_min": float(prior.flux_limits[0]),
         "draws": int(sum(block["scalar_mu"].shape[1] for block in track["blocks"])),
-        "cpu_s": track["cpu"][-1],
-        "n_mean": float(samples.num_sources.mean()),
+        "cpu_s": cpu,
+        "num_sources_mean": float(samples.num_sources.mean()),
         "chi2_per_pixel": float(samples.scalars["chi2_per_pixel"].mean()),
+        "rhat": rhat | {name: convergence(samples.scalars[name])[0] for name in nuisances},
+        "ess_per_cpu_s": ess,
+        "nuisances": nuisances,
     }
-    for name in ("num_sources", "log_likelihood"):
-        rhat, ess = convergence(samples.scalars[name])
-        found |= {f"rhat_{name}": rhat, f"ess_{name}_per_cpu_s": 2.0 * ess / track["cpu"][-1]}
-    for name, values in samples.scalars.items():
-        if name.startswith(NUISANCES) and np.ptp(values) > 0:
-            found[f"rhat_{name}"] = convergence(values)[0]
-            found[f"mean_{name}_of_chains"] = np.mean(values, axis=1).round(5).tolist()
-    return found | _scores(catalog, images[0])
+    return results | _scores(catalog, images[0]), traces(track)
 
 
 def _scores(catalog: Any, image: Any) -> dict[str, Any]:
-    """Completeness and FDR per magnitude, where completeness falls to a half, and F1."""
-    from astropy.table import Table
+    """Completeness and false-discovery rate by magnitude, depth, and F1."""
+    from probcat.metrics import Sources
 
-    from probcat.metrics import Sources, measure_offset, score_detection
-
-    table = Table.read(data_path("m2/m2_truth_hst.fits"))
-    x, y, flux = (np.asarray(table[name], float) for name in ("x", "y", "flux"))
-    magnitude = image.zero_point - 2.5 * np.log10(flux)
-    own = image.zero_point - 2.5 * np.log10(catalog["flux"])
-    found = Sources(catalog["x"], catalog["y"], own, catalog["prob_exist"])
-    truth = Sources(x, y, magnitude)
-    offset = measure_offset(found, truth, radius=1.0, max_mag_difference=0.5, brighter_than=19.0)
-    shared = {"radius": RADIUS, "max_mag_difference": MAG_GAP, "shape": image.shape}
-    edges = np.arange(EDGES[0], EDGES[-1] + 0.1, 0.5)
-    truth = truth.shift(*offset)
-    scores = score_detection(found, truth, edges=edges, border=BORDER, **shared)
+    mag = m2_hst.magnitude(image, catalog["flux"])
+    found = Sources(catalog["x"], catalog["y"], mag, catalog["prob_exist"])
+    truth = m2_hst.match_frames(m2_hst.hst_stars(image), found)
+    edges = np.arange(m2_hst.EDGES[0], m2_hst.EDGES[-1] + 0.1, 0.5)
+    scores = m2_hst.score_stars(found, truth, image.shape, edges)
     click.echo(str(scores))
-    f1, precision, recall = _starnet(catalog, own, truth, magnitude, image.shape)
-    depth = {
-        f"half_complete_mag_at_fdr_{rate:.2f}": _depth(found, truth, rate, edges, shared)
-        for rate in RATES
-    }
+    f1, precision, recall = _starnet(found, truth, image.shape)
+    depths = {f"{rate:.2f}": _depth(found, truth, rate, edges, image.shape) for rate in RATES}
     return {
         "half_complete_mag": _half_complete(edges, scores.completeness),
-        **depth,
-        "magnitude_edges": edges.tolist(),
-        "completeness": np.round(scores.completeness, 3).tolist(),
-        "false_discovery_rate": np.round(scores.false_discovery_rate, 3).tolist(),
-        "starnet_f1": f1,
-        "starnet_precision": precision,
-        "starnet_recall": recall,
+        "half_complete_mag_at_fdr": depths,
+        "magnitude_edges": edges,
+        "completeness": np.round(scores.completeness, 3),
+        "false_discovery_rate": np.round(scores.false_discovery_rate, 3),
+        "starnet": {"f1": f1, "precision": precision, "recall": recall},
     }
 
 
-def _depth(found: Any, truth: Any, rate: float, edges: np.ndarray, shared: dict) -> float | None:
-    """Magnitude of half completeness of the most objects whose false-discovery rate is a rate."""
-    from probcat.metrics import Sources, score_detection
+def _depth(
+    found: Any, truth: Any, rate: float, edges: np.ndarray, shape: tuple[int, int]
+) -> float | None:
+    """Magnitude of half completeness of as many objects as a false-discovery rate allows."""
+    from probcat.metrics import Sources
 
     for limit in np.linspace(0.05, 0.99, 48):
         kept = found.prob >= limit
         sure = Sources(found.x[kept], found.y[kept], found.mag[kept])
-        scores = score_detection(sure, truth, edges=edges, border=BORDER, **shared)
+        scores = m2_hst.score_stars(sure, truth, shape, edges)
         if scores.overall().false_discovery_rate[0] <= rate:
             return _half_complete(edges, scores.completeness)
     return None
 
 
 def _half_complete(edges: np.ndarray, completeness: np.ndarray) -> float:
-    """Magnitude at which completeness falls through one half, interpolated between bins."""
+    """Magnitude at which completeness falls below one half, interpolated between bins."""
     middle = 0.5 * (edges[1:] + edges[:-1])
     below = np.flatnonzero((completeness < 0.5) & (middle > 19.0))
     if not below.size:
@@ -167,28 +145,30 @@ def _half_complete(edges: np.ndarray, completeness: np.ndarray) -> float:
     return float(middle[last - 1] + 0.5 * (high - 0.5) / (high - low))
 
 
-def _starnet(
-    catalog: Any, own: np.ndarray, truth: Any, magnitude: np.ndarray, shape: tuple[int, int]
-) -> tuple[float, float, float]:
-    """F1, precision and recall as Liu et al. (2023) match: 0.5 px along each axis, 0.5 mag.
+def _starnet(found: Any, truth: Any, shape: tuple[int, int]) -> tuple[float, float, float]:
+    """F1, precision and recall with the matching of Liu et al. (2023).
 
-    Objects that exist with more than even odds against stars above `HST_LIMIT`, both at least
-    5 px from the border; an object's own magnitude may be fainter than the limit by the gap.
+    Objects of probability above one half are matched to stars above `HST_LIMIT`, both outside the
+    border. Positions may differ by `STARNET_RADIUS` along each axis.
     """
     from scipy.optimize import linear_sum_assignment
 
-    def inside(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x >= 5) & (y >= 5) & (x <= shape[1] - 6) & (y <= shape[0] - 6)
+    def counted(sources: Any) -> np.ndarray:
+        x, y = sources.x, sources.y
+        inside = (x >= STARNET_BORDER) & (x <= shape[1] - STARNET_BORDER - 1)
+        inside &= (y >= STARNET_BORDER) & (y <= shape[0] - STARNET_BORDER - 1)
+        return inside & (sources.mag < HST_LIMIT)
 
-    kept = (magnitude < HST_LIMIT) & inside(truth.x, truth.y)
-    x, y, mag = truth.x[kept], truth.y[kept], magnitude[kept]
-    sure = (catalog["prob_exist"] > 0.5) & (own < HST_LIMIT) & inside(catalog["x"], catalog["y"])
-    found_x, found_y, found_mag = (v[sure] for v in (catalog["x"], catalog["y"], own))
-    far = np.maximum(np.abs(found_x[:, None] - x[None]), np.abs(found_y[:, None] - y[None]))
-    allowed = (far < 0.5) & (np.abs(found_mag[:, None] - mag[None]) < 0.5)
+    true, own = counted(truth), counted(found) & (found.prob > 0.5)
+    dx, dy, dmag = (
+        np.abs(getattr(found, name)[own][:, None] - getattr(truth, name)[true])
+        for name in ("x", "y", "mag")
+    )
+    far = np.maximum(dx, dy)
+    allowed = (far < STARNET_RADIUS) & (dmag < STARNET_MAG_DIFFERENCE)
     rows, cols = linear_sum_assignment(np.where(allowed, far, 10.0))
     hits = int(allowed[rows, cols].sum())
-    precision, recall = hits / max(len(found_x), 1), hits / len(x)
+    precision, recall = hits / max(int(own.sum()), 1), hits / int(true.sum())
     return 2.0 * precision * recall / max(precision + recall, 1e-9), precision, recall
 
 

@@ -1,73 +1,51 @@
-"""Five bands of an HSC field on COSMOS (58x48 px), from empty catalogs.
+"""Five bands of a field of HSC on COSMOS (58x48 px), from empty catalogs.
 
-No positions are given.  Pixels that the mask takes as bad count nowhere.
+No positions are given. Pixels that the mask marks as bad count nowhere.
 """
 
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.support.results import data_path, device_name, parse_settings, peak_memory, report
-from benchmarks.support.run_images import describe, fit, residuals
+from benchmarks.support.data import data_path
+from benchmarks.support.options import Options, shared_options
+from benchmarks.support.run_images import residual_chi2, run_images, summarize_run
+from benchmarks.support.timing import peak_memory
 from probcat.sampler.compiled_block import use_all_cores
 
 BANDS = "igrzy"
-"""The deepest comes first."""
+"""Bands of HSC, the deepest first."""
 
 
 @click.command()
-@click.option("--seconds", default=600.0, show_default=True, help="CPU-seconds to sample for.")
-@click.option("--bands", default=BANDS, show_default=True)
-@click.option("--stars-only", is_flag=True, help="No galaxies in the model.")
-@click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=100, show_default=True, help="Draws of warm-up.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
-@click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Draw residuals of every band there.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(
-    seconds: float,
-    bands: str,
-    stars_only: bool,
-    num_chains: int,
-    num_warmup: int,
-    seed: int,
-    setting: tuple[str, ...],
-    prior: tuple[str, ...],
-    out: Path | None,
-    file: Path | None,
-) -> None:
-    """Sample the field, and print fit, convergence and cost."""
+@shared_options(
+    "seed",
+    "stars_only",
+    "sampler",
+    "prior",
+    "residuals",
+    "raw_file",
+    seconds=600.0,
+    num_chains=4,
+    num_warmup=100,
+)
+@click.option("--bands", default=BANDS, show_default=True, help="Bands to sample together.")
+def main(options: Options, bands: str) -> None:
+    """Sample the field; measure fit, convergence and cost."""
     use_all_cores()
     from probcat import Image, condense
 
     path = data_path("hsc_cosmos/hsc_cosmos_35.fits")
-    images = [Image.read(path, band=band) for band in bands]
-    options: dict[str, Any] = {"extended_fraction": 0.0} if stars_only else {}
-    found = fit(
-        images,
-        seconds,
-        prior=options | parse_settings(prior),
-        settings=parse_settings(setting),
-        num_chains=num_chains,
-        num_warmup=num_warmup,
-        seed=seed,
-    )
-    catalog = condense(found.samples)
+    run = run_images([Image.read(path, band=band) for band in bands], options)
+    catalog = condense(run.samples)
     results: dict[str, Any] = {
-        "device": device_name(),
-        "settings": {"seconds": seconds, "bands": bands, "stars_only": stars_only, "seed": seed}
-        | {"num_chains": num_chains, "num_warmup": num_warmup}
-        | {"setting": list(setting), "prior": list(prior)},
-        **describe(found),
+        **summarize_run(run),
         "objects": int(np.sum(catalog["prob_exist"] > 0.5)),
-        "chi2_per_pixel": residuals(found, out, "hsc_"),
+        "chi2_per_pixel": residual_chi2(run, options.residuals, "hsc_"),
         "peak_rss_mib": peak_memory(),
     }
-    report(results, file)
+    options.finish(results, options.settings(bands=bands), run.samples.scalars)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,61 @@
-"""HSC (five bands, 0.168" px) and HST (F814W, 0.03" px) of one sky, together and apart.
+"""HSC (five bands, 0.168" px) and HST (F814W, 0.03" px) of the same sky, together and apart.
 
-Neither comes with a variance: it is estimated from the pixels.  Resampling has correlated the
-noise of neighbours, in the HST image with a coefficient near one half, which the model does not
-know.  So the noise is measured on the scale of the PSF: the scatter of the sky in blocks one FWHM
-wide is given to their pixels as if they were independent, which makes errors of fluxes about
-right and chi2 per pixel fall below one.  ``--noise pixels`` takes probcat's own estimate.
+The files have no variance, so the noise is estimated from the pixels. Resampling has correlated
+the noise of neighbouring pixels, in the HST image with a coefficient near one half, and the model
+does not know of correlated noise. The noise is therefore measured on the scale of the PSF: pixels
+get the scatter of the sky in blocks one FWHM wide, as if they were independent. Errors of fluxes
+are then about right, and chi-square per pixel falls below one. ``--noise pixels`` takes probcat's
+own estimate instead.
 
-The prior of sizes is the same on the sky for each set: by default HST alone would have those of
-its own PSF, too small for what it resolves.
+All sets of images have the same prior of sizes on the sky. By default, HST alone would get sizes
+of the order of its own PSF, which are too small for the galaxies that it resolves.
 
-The top blend is the connected region of HSC i-band pixels, around the brightest object inside the
-image that has one, in which that object's own light exceeds three sigma of the noise with even
-odds or better, as the run on HSC alone has it.  Objects of more than even odds to exist count where
-their centres lie in it.
+The top blend is defined by the run on HSC alone. It is a connected region of pixels of HSC's i
+band in which the footprint of one object has a probability of one half or more, and it belongs to
+the brightest object inside the image that has such a region. Objects with a probability of
+existence above one half are counted in it if their centres lie in it.
 """
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.support.results import data_path, device_name, parse_settings, peak_memory, report
-from benchmarks.support.run_images import Fit, describe, fit, residuals
+from benchmarks.support.data import data_path
+from benchmarks.support.options import Options, shared_options
+from benchmarks.support.results import echo
+from benchmarks.support.run_images import (
+    ImageRun,
+    residual_chi2,
+    run_images,
+    summarize_run,
+)
+from benchmarks.support.timing import peak_memory
 from probcat.sampler.compiled_block import use_all_cores
 
 HSC_PLANES = "grizy"
+"""Bands of HSC in the order of the planes of the file."""
 ORDER = "igrzy"
-"""The deepest comes first: positions and windows are in its pixels."""
+"""Bands of HSC in the order of the run, the deepest first."""
 HST_BAND = "F814W"
-SIZES = ("median", "min", "max")
-SKY = 0.24
-"""Share of the rows, from the first one up, in which no image shows a source."""
+"""Band of the HST image."""
+SKY_FRACTION = 0.24
+"""Fraction of the rows, counted from the first one, in which no image shows a source."""
 
 
 @click.command()
-@click.option("--seconds", default=1800.0, show_default=True, help="CPU-seconds for each set.")
+@shared_options(
+    "seed",
+    "stars_only",
+    "sampler",
+    "prior",
+    "residuals",
+    "raw_file",
+    seconds=1800.0,
+    num_chains=4,
+    num_warmup=60,
+)
 @click.option(
     "--set",
     "sets",
@@ -44,97 +63,79 @@ SKY = 0.24
     multiple=True,
     default=["hsc", "hst", "joint"],
     show_default=True,
-    help="Images to sample; may be repeated.",
+    help="Set of images to sample; may be repeated.",
 )
-@click.option("--stars-only", is_flag=True, help="No galaxies in the model.")
 @click.option(
     "--hst-psf-radius",
     default=20,
     show_default=True,
-    help="Half side in pixels that the HST PSF is cut to; 89 keeps it whole.",
+    help="Half-width in pixels to which the PSF of HST is cut; 89 keeps all of it.",
 )
 @click.option(
-    "--hst-bin",
-    default=2,
+    "--hst-bin", default=2, show_default=True, help="Side of a binned pixel in pixels of HST."
+)
+@click.option(
+    "--hsc-psf-radius",
+    default=12,
     show_default=True,
-    help="HST pixels along the side of one that is fitted.",
-)
-@click.option(
-    "--hsc-psf-radius", default=12, show_default=True, help="Half side that HSC PSFs are cut to."
+    help="Half-width in pixels to which the PSFs of HSC are cut.",
 )
 @click.option(
     "--noise",
     type=click.Choice(["blocks", "pixels"]),
     default="blocks",
     show_default=True,
-    help="What it is estimated from.",
+    help="Estimate the noise from blocks one FWHM wide, or from single pixels.",
 )
-@click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=60, show_default=True, help="Draws of warm-up.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
-@click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Draw residuals of all images there.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
 def main(
-    seconds: float,
+    options: Options,
     sets: tuple[str, ...],
-    stars_only: bool,
     hst_psf_radius: int,
     hst_bin: int,
     hsc_psf_radius: int,
     noise: str,
-    num_chains: int,
-    num_warmup: int,
-    seed: int,
-    setting: tuple[str, ...],
-    prior: tuple[str, ...],
-    out: Path | None,
-    file: Path | None,
 ) -> None:
-    """Sample HSC alone, HST alone and both, and count objects in the top blend."""
+    """Sample HSC alone, HST alone and both; count objects in the top blend."""
     use_all_cores()
     hsc, hst = read_hsc(hsc_psf_radius), read_hst(hst_psf_radius, hst_bin)
     if noise == "blocks":
         hsc, hst = [with_block_noise(image) for image in hsc], with_block_noise(hst)
     images = {"hsc": hsc, "hst": [hst], "joint": [*hsc, hst]}
-    results: dict[str, Any] = {
-        "device": device_name(),
-        "settings": {"seconds": seconds, "stars_only": stars_only, "seed": seed}
-        | {"num_chains": num_chains, "num_warmup": num_warmup, "hst_psf_radius": hst_psf_radius}
-        | {"hst_bin": hst_bin, "hsc_psf_radius": hsc_psf_radius, "noise": noise}
-        | {"setting": list(setting), "prior": list(prior)},
-    }
-    options: dict[str, Any] = {"extended_fraction": 0.0} if stars_only else {}
+    results: dict[str, Any] = {}
+    raw: dict[str, Any] = {}
     blend = None
-    # The blend is defined by the run on HSC alone.
+    # HSC alone comes first, because its run defines the blend.
     for name in sorted(set(sets), key=list(images).index):
         sizes = size_prior(hsc[0], hst) if name == "hst" else {}
-        found = fit(
-            images[name],
-            seconds,
-            prior=options | sizes | parse_settings(prior),
-            settings={"checkpoint_interval": 2} | parse_settings(setting),
-            num_chains=num_chains,
-            num_warmup=num_warmup,
-            seed=seed,
-        )
-        catalog = _condense(found)
+        run = run_images(images[name], options, sizes, {"checkpoint_interval": 2})
+        raw[name] = run.samples.scalars
+        catalog = _condense(run)
         if name == "hsc":
-            blend = top_blend(found, catalog)
-        results[name] = describe(found) | _objects(catalog, images[name], hsc, blend)
-        results[name]["chi2_per_pixel"] = residuals(found, out, f"{name}_")
+            blend = top_blend(run, catalog)
+        results[name] = summarize_run(run) | _count_objects(catalog, images[name], hsc, blend)
+        results[name]["chi2_per_pixel"] = residual_chi2(run, options.residuals, f"{name}_")
         click.echo(f"\n{name}")
-        report(results[name], None)
+        echo(results[name])
     results["peak_rss_mib"] = peak_memory()
     if blend is not None:
         results["blend_pixels"] = int(blend.sum())
-    if file is not None:
-        report(results, file)
+    own = {"hst_psf_radius": hst_psf_radius, "hst_bin": hst_bin, "noise": noise}
+    own |= {"sets": sets, "hsc_psf_radius": hsc_psf_radius}
+    options.finish(results, options.settings(**own), raw)
 
 
 def read_hsc(psf_radius: int) -> list[Any]:
-    """Images of HSC, the deepest band first, their PSFs cut to a half side in pixels."""
+    """Read the images of HSC, the deepest band first.
+
+    Parameters
+    ----------
+    psf_radius : int
+        Half-width in pixels to which the PSFs are cut.
+
+    Returns
+    -------
+    list of Image
+    """
     from probcat.image.image import Image
 
     path, psf = data_path("hsc_hst/Cut_HSC.fits"), data_path("hsc_hst/PSF_HSC.fits")
@@ -143,7 +144,19 @@ def read_hsc(psf_radius: int) -> list[Any]:
 
 
 def read_hst(psf_radius: int, side: int) -> Any:
-    """Image of HST in pixels of `side` times `side` of its own, its PSF cut to a half side."""
+    """Read the image of HST, binned.
+
+    Parameters
+    ----------
+    psf_radius : int
+        Half-width in pixels of HST to which the PSF is cut.
+    side : int
+        Side of a binned pixel in pixels of HST.
+
+    Returns
+    -------
+    Image
+    """
     from scipy.ndimage import uniform_filter
 
     from probcat import PSF, Image
@@ -158,7 +171,7 @@ def read_hst(psf_radius: int, side: int) -> Any:
     ny, nx = (length // side for length in whole.shape)
     sums = whole.clean_data[: ny * side, : nx * side].astype(np.float64)
     sums = sums.reshape(ny, side, nx, side).sum(axis=(1, 3))
-    # A sample of the wider pixel's PSF adds up those of the pixels in it.
+    # A sample of the PSF of a binned pixel is the sum over the pixels in it.
     wide = uniform_filter(samples.astype(np.float64), side, mode="constant")[kept, kept]
     return Image.from_arrays(
         sums,
@@ -172,9 +185,9 @@ def read_hst(psf_radius: int, side: int) -> Any:
 
 
 def with_block_noise(image: Any) -> Any:
-    """Copy of an image with one variance: of block sums one FWHM wide, over their area."""
+    """Return a copy of an image whose variance is that of block sums, divided by their area."""
     side = max(2, round(float(image.psf.fwhm)))
-    rows, columns = int(SKY * image.shape[0]) // side, image.shape[1] // side
+    rows, columns = int(SKY_FRACTION * image.shape[0]) // side, image.shape[1] // side
     cut = image.clean_data[: rows * side, : columns * side].astype(np.float64)
     sums = cut.reshape(rows, side, columns, side).sum(axis=(1, 3)) / side
     sigma = float(sums.std())
@@ -184,24 +197,45 @@ def with_block_noise(image: Any) -> Any:
 
 
 def size_prior(first: Any, image: Any) -> dict[str, float]:
-    """Parameters of the default prior of half-light radii, in pixels of another image."""
+    """Return the default prior of sizes of one image, in pixels of another.
+
+    Parameters
+    ----------
+    first : Image
+        The image that has the default prior.
+    image : Image
+        The image whose pixels are the unit.
+
+    Returns
+    -------
+    dict of str to float
+        Parameters of ``[prior]``.
+    """
     from probcat import Prior
     from probcat.image.alignment import align_images
 
     scale = align_images([first, image])[1].scale
     given = Prior.from_image(first).to_config()
-    return {f"half_light_radius_{end}": scale * given[f"half_light_radius_{end}"] for end in SIZES}
+    names = [f"half_light_radius_{end}" for end in ("median", "min", "max")]
+    return {name: scale * given[name] for name in names}
 
 
-def _condense(found: Fit) -> Any:
+def _condense(run: ImageRun) -> Any:
+    """Catalog of about 100 draws of every chain."""
     from probcat import condense
 
-    step = max(1, found.samples.num_draws // 100)
-    return condense(found.samples.select_draws(slice(None, None, step)))
+    step = max(1, run.samples.num_draws // 100)
+    return condense(run.samples.select_draws(slice(None, None, step)))
 
 
-def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
-    """Pixels of the first HSC image that the brightest object covers, bool (ny, nx)."""
+def top_blend(run: ImageRun, catalog: Any) -> np.ndarray | None:
+    """Return the pixels of the first image that the brightest object covers.
+
+    Returns
+    -------
+    ndarray of bool, shape (ny, nx), or None
+        None if no object covers pixels around its own centre.
+    """
     from scipy.ndimage import label
 
     from probcat import assign_pixels
@@ -210,11 +244,12 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
     sure = np.flatnonzero(catalog["prob_exist"] > 0.5)
     if not sure.size:
         return None
-    step = max(1, found.samples.num_draws // 100)
-    view = samples_per_image(found.samples.select_draws(slice(None, None, step)), found.images)[0]
-    maps = assign_pixels(view, catalog, found.images[0], max_draws=100)
+    step = max(1, run.samples.num_draws // 100)
+    thinned = run.samples.select_draws(slice(None, None, step))
+    first = samples_per_image(thinned, run.images)[0]
+    maps = assign_pixels(first, catalog, run.images[0], max_draws=100)
     for row in sure[np.argsort(-catalog["flux"][sure])]:
-        # Light of a large galaxy may be nowhere above three sigma.
+        # The light of a large galaxy may exceed three sigma nowhere.
         regions, _ = label(maps.map(int(catalog["object_id"][row]), "footprint") > 0.5)
         y, x = (round(float(catalog[name][row])) for name in ("y", "x"))
         inside = 0 <= y < regions.shape[0] and 0 <= x < regions.shape[1]
@@ -223,10 +258,10 @@ def top_blend(found: Fit, catalog: Any) -> np.ndarray | None:
     return None
 
 
-def _objects(
+def _count_objects(
     catalog: Any, images: list[Any], hsc: list[Any], blend: np.ndarray | None
 ) -> dict[str, Any]:
-    """Objects of more than even odds, in the whole image and in the top blend."""
+    """Numbers of objects above one half, in the whole image and in the top blend."""
     from probcat.image.alignment import align_images
 
     sure = catalog["prob_exist"] > 0.5

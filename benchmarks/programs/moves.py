@@ -1,72 +1,72 @@
-"""What every kind of move costs and achieves on M2, so that the mixture can be tuned.
+"""Cost and effect of every move on M2, for tuning the mixture of moves.
 
-From a state after warm-up each move runs alone.  Besides its cost and how often it is accepted
-by signal-to-noise ratio, the rate at which it makes catalogs anew is measured: the mean squared
-change of the number of stars in cells of 10 px, over twice their variance, per CPU-second.
-For short times this is the number of effective samples of a cell that the move alone could
-give per CPU-second.
+From a state after warm-up, every move runs alone. The program measures its cost, how often it is
+accepted in bins of signal-to-noise ratio, and how fast it changes catalogs. The measure of change
+is the mean squared change of the number of stars in cells of 10 px, divided by twice their
+variance, per CPU-second. For short times, this is the number of effective samples of a cell that
+the move alone could give per CPU-second.
 """
 
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import click
 import jax
 import numpy as np
 
-from benchmarks.programs.m2 import PRIOR
-from benchmarks.support.results import data_path, device_name, report
+from benchmarks.fields import m2_hst
+from benchmarks.support.options import Options, shared_options
 from probcat.sampler.compiled_block import use_all_cores
 
-CELL = 10.0
+CELL_SIDE = 10.0
+"""Side of a cell in pixels."""
+CELLS_PER_SIDE = 20
+"""Number of cells along an axis; they cover the image and its padding."""
 REPEATS = 24
+"""Number of times that a move is tried per visit of a window."""
 
 
 @click.command()
-@click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=150, show_default=True, help="Draws before the moves.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(num_chains: int, num_warmup: int, file: Path | None) -> None:
+@shared_options(num_chains=4, num_warmup=150)
+def main(options: Options) -> None:
     """Run every move alone from the same catalogs."""
     use_all_cores()
-    from probcat import Image, Prior
+    from probcat import Prior
     from probcat.sampler.sample import Run
     from probcat.sampler.settings import SamplerSettings
 
-    image = Image.read(data_path("m2/m2_r.fits"), band="r")
-    prior = Prior.from_image(image, **PRIOR)
+    image = m2_hst.read_cutout("r")
+    prior = Prior.from_image(image, **m2_hst.PRIOR)
+    num_warmup = options.num_warmup
     settings = SamplerSettings(border=0.0, checkpoint_interval=10)
-    run = Run(image, prior, settings, jax.random.key(0), (num_chains, num_warmup, 1))
+    run = Run(image, prior, settings, jax.random.key(0), (options.num_chains, num_warmup, 1))
     state, seen = run.begin(), []
     while int(state.i) < 2 * num_warmup:
         state, draws = run.advance(state)
         if int(state.i) > num_warmup:
-            seen.append(_cells(draws))
+            seen.append(_count_in_cells(draws))
     variance = float(np.concatenate(seen, axis=1).var(axis=1).mean())
     (plan,) = run.layout.plans
-    results: dict[str, Any] = {"device": device_name(), "cell_variance": variance}
+    results: dict[str, Any] = {"cell_variance": variance}
     for name in (*dict.fromkeys(plan.schedule), "hmc"):
         schedule = () if name == "hmc" else (name,) * REPEATS
         alone = replace(plan, schedule=schedule, num_hmc=int(name == "hmc"))
         run.prepare(replace(run.layout, plans=(alone,)))
         results[name] = _measure(run, state, name, variance)
         click.echo(f"{name}: {results[name]}")
-    if file is not None:
-        report(results, file)
+    options.finish(results, options.settings())
 
 
 def _measure(run: Any, state: Any, name: str, variance: float) -> dict[str, Any]:
-    """Cost, acceptance and rate of change of one move."""
+    """Cost, acceptance and rate of change of one move, in one block of draws."""
     run.advance(jax.tree.map(jax.numpy.copy, state))
     cpu = time.process_time()
     _, draws = run.advance(jax.tree.map(jax.numpy.copy, state))
     jax.block_until_ready(draws)
     cpu = time.process_time() - cpu
-    cells = _cells(draws)
+    cells = _count_in_cells(draws)
     change = float(((cells[:, 1:] - cells[:, :-1]) ** 2).mean()) / (2.0 * variance)
-    # Time of one draw of all chains.
     found: dict[str, Any] = {"new_cells_per_cpu_s": round(change * cells.shape[1] / cpu, 4)}
     (plan,) = run.layout.plans
     windows = plan.num_windows(run.layout, 0) * plan.num_windows(run.layout, 1)
@@ -85,16 +85,15 @@ def _measure(run: Any, state: Any, name: str, variance: float) -> dict[str, Any]
     return found
 
 
-def _cells(draws: Any) -> np.ndarray:
-    """Count stars in cells, shape (chain, draw, number of cells)."""
+def _count_in_cells(draws: Any) -> np.ndarray:
+    """Numbers of stars in cells, shape (chain, draw, number of cells)."""
     position = np.asarray(draws.points.pixel) + np.asarray(draws.points.marks)[..., :2]
+    cell = np.floor(position / CELL_SIDE).astype(int)
+    number = CELLS_PER_SIDE**2
+    # Empty slots are counted in one more cell, which is then dropped.
     active = np.asarray(draws.points.active)
-    cell = np.floor(position / CELL).astype(int)
-    side = 20
-    index = np.where(active, cell[..., 1] * side + cell[..., 0], side * side)
-    counts = [
-        [np.bincount(one, minlength=side * side + 1)[:-1] for one in chain] for chain in index
-    ]
+    index = np.where(active, cell[..., 1] * CELLS_PER_SIDE + cell[..., 0], number)
+    counts = [[np.bincount(one, minlength=number + 1)[:-1] for one in chain] for chain in index]
     return np.asarray(counts, dtype=float)
 
 

@@ -1,111 +1,101 @@
-"""A simulated blend of three stars and two galaxies in six bands, blind.
+"""A simulated blend of three stars and two galaxies in six bands, without any positions given.
 
-No positions are given.  Pixels hold whole photons, so the gain is one: the sky's noise is
-estimated from the pixels, and the photon noise of sources follows the model.  The mask of an
-object is where its `footprint` exceeds one half, and the true mask where its noise-free light
-exceeds three sigma of the sky's noise: in every band, in the reference band (which scarlet's own
-comparisons take, and which positions are given in), and in any band.  Shares of light are scored
-in pixels where the noise-free light of some object exceeds three sigma.  An object is found if an
-object of the catalog lies within half a FWHM of it.  For shares of light, detections of other
-programs are matched to objects so that the most light is right, which is in their favour: a
-blend's centroid is off.  scarlet2, where it is installed, is given positions and which objects are
-stars; its masks are where its own light exceeds three sigma.  The boxes of galaxies that it
-chooses leave out much of their light, so that in a second row they are as wide as the image.
+**Noise.** Pixels hold whole photons, so the gain is one. The noise of the sky is estimated from
+the pixels, and the photon noise of the sources follows the model.
+
+**Masks.** The mask of an object is where its `footprint` exceeds one half. The true mask is where
+its noise-free light exceeds three sigma of the noise of the sky: in each band, in the reference
+band (in which positions are given, and which scarlet's own comparisons use), and in any band.
+
+**Light.** Shares of light are scored in pixels where the noise-free light of some object exceeds
+three sigma.
+
+**Matching.** An object is found if an object of the catalog lies within half a FWHM of it. For
+shares of light, detections of sep and photutils are matched to objects so that the fraction of
+correctly assigned light is largest. This is in their favour: the centroid of a blend is no object.
+
+**scarlet2**, where it is installed, is given positions and types. Its masks are where the light
+of its own model exceeds three sigma. The boxes that it chooses for galaxies leave out much of
+their light, so a second run has boxes as wide as the image.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
-from benchmarks.rivals.baselines import (
-    detection_image,
-    gaussian_shares,
-    hard_shares,
-    nearest_shares,
-    segment_photutils,
-    segment_sep,
+from benchmarks.rivals.scores import score_detections, score_scarlet
+from benchmarks.support.data import data_path
+from benchmarks.support.options import Options, shared_options
+from benchmarks.support.run_images import (
+    ImageRun,
+    residual_chi2,
+    run_images,
+    summarize_run,
 )
-from benchmarks.rivals.scarlet import fit_scarlet
-from benchmarks.support.results import data_path, device_name, parse_settings, peak_memory, report
-from benchmarks.support.run_images import describe, fit, residuals
+from benchmarks.support.timing import peak_memory
 from probcat.sampler.compiled_block import use_all_cores
 
 FILE = "sim_blend/sim_blend.fits"
+"""File with images, PSFs and truth, relative to the reference data."""
 BANDS = "irzgyu"
-"""The one in which most of the objects are brightest in units of the noise comes first."""
+"""Bands, the one in which most objects have the highest signal-to-noise ratio first."""
 GAIN = 1.0
+"""Electrons per unit of the pixels."""
 LIGHT_OFFSET_Y = -0.5
-"""To be added to y of the catalog: the noise-free light of every star is centred there."""
+"""Shift in pixels from y of the true catalog to the centre of the noise-free light of the stars."""
 PSF_NAMES = {"u": "z", "g": "r", "r": "u", "z": "g"}
-"""Bands whose PSF is under another's name in the file, as the pixels of its stars tell: in the 225
-px around the brighter isolated one chi2 is 214 to 391 with these, and 298, 893, 310 and 411 with
-those of the bands' own names."""
+"""Names in the file of the PSFs that the pixels of u, g, r and z have.
+
+In the 225 px around the brighter isolated star, chi-square is between 214 and 391 with these PSFs,
+and 298, 893, 310 and 411 with those of the bands' own names.
+"""
 MAX_DRAWS = 200
+"""Largest number of draws that pixels are assigned with."""
+SCORES = {
+    "mean_iou": ("masks", "mean_iou"),
+    "masks_iou_above_half": ("masks", "true_with_iou_above_0.5"),
+    "light_correct": ("light", "correct"),
+    "light_brier": ("light", "brier"),
+}
+"""Scores of the summary, with the group and the key of the whole scores."""
 
 
 @click.command()
-@click.option("--seconds", default=600.0, show_default=True, help="CPU-seconds to sample for.")
-@click.option("--bands", default=BANDS, show_default=True, help="The first is the reference.")
-@click.option("--num-chains", default=4, show_default=True)
-@click.option("--num-warmup", default=120, show_default=True, help="Draws of warm-up.")
-@click.option("--seed", default=0, show_default=True)
-@click.option("--setting", multiple=True, help="NAME=VALUE of [sampler]; may be repeated.")
-@click.option("--prior", multiple=True, help="NAME=VALUE of [prior]; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Draw residuals of every band there.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Write the figures there.")
-def main(
-    seconds: float,
-    bands: str,
-    num_chains: int,
-    num_warmup: int,
-    seed: int,
-    setting: tuple[str, ...],
-    prior: tuple[str, ...],
-    out: Path | None,
-    file: Path | None,
-) -> None:
-    """Sample the blend; score masks and shares of light beside those of other programs."""
+@shared_options(
+    "seed", "sampler", "prior", "residuals", "raw_file", seconds=600.0, num_chains=4, num_warmup=120
+)
+@click.option("--bands", default=BANDS, show_default=True, help="Bands, the reference first.")
+def main(options: Options, bands: str) -> None:
+    """Sample the blend; score masks and shares of light, also those of other programs."""
     use_all_cores()
     from probcat.metrics.truth_files import read_truth
 
     path = data_path(FILE)
     images = read_images(path, bands)
     truth = read_truth(path, images[0].shape)
-    results: dict[str, Any] = {
-        "device": device_name(),
-        "settings": {"seconds": seconds, "bands": bands, "seed": seed, "num_chains": num_chains}
-        | {"num_warmup": num_warmup, "setting": list(setting), "prior": list(prior)},
-        "reference": bands[0],
-    }
-    found = fit(
-        images,
-        seconds,
-        prior=parse_settings(prior),
-        settings={"checkpoint_interval": 2} | parse_settings(setting),
-        num_chains=num_chains,
-        num_warmup=num_warmup,
-        seed=seed,
-    )
-    results |= describe(found)
-    scores = score(found, truth)
-    results["probcat"] = scores
-    results["chi2_per_pixel"] = residuals(found, out, "sim_blend_")
+    run = run_images(images, options, sampler={"checkpoint_interval": 2})
+    results: dict[str, Any] = {"reference": bands[0], **summarize_run(run)}
+    scores = score_run(run, truth)
+    results["chi2_per_pixel"] = residual_chi2(run, options.residuals, "sim_blend_")
+    # Memory is measured before other programs run.
     results["peak_rss_mib"] = peak_memory()
-    # After the memory was measured, which is to be probcat's.
-    results["programs"] = baselines(images, truth)
-    click.echo(table(results["programs"] | {"probcat": scores}, bands))
-    report({name: value for name, value in results.items() if name != "programs"}, None)
-    if file is not None:
-        report(results, file)
+    programs = {"probcat": scores, **score_detections(images, truth)}
+    programs |= score_scarlet(images, truth, LIGHT_OFFSET_Y)
+    click.echo(score_table(programs, bands))
+    results |= {name: scores[name] for name in ("objects", "objects_sure", "prob_exist")}
+    results["prob_star"] = scores["prob_star"]
+    results["bands"] = list(bands)
+    results["programs"] = {name: summarize_scores(found, bands) for name, found in programs.items()}
+    raw = {"traces": run.samples.scalars, "programs": programs}
+    options.finish(results, options.settings(bands=bands), raw)
 
 
-def read_images(path: Path, bands: str) -> list[Any]:
-    """Read the bands, each with the PSF that its stars have."""
+def read_images(path: Path, bands: Sequence[str]) -> list[Any]:
+    """Read the bands of the blend, each with the PSF that its stars have."""
     from probcat import Image
 
     def read(band: str) -> Any:
@@ -114,19 +104,21 @@ def read_images(path: Path, bands: str) -> list[Any]:
     return [replace(read(band), psf=read(PSF_NAMES.get(band, band)).psf) for band in bands]
 
 
-def score(found: Any, truth: Any) -> dict[str, Any]:
-    """Score samples of the blend.
+def score_run(run: ImageRun, truth: Any) -> dict[str, Any]:
+    """Score the samples of the blend.
 
     Parameters
     ----------
-    found : benchmarks.fits.Fit
+    run : ImageRun
+        The run on the blend.
     truth : probcat.metrics.truth.Truth
+        True objects with their noise-free light.
 
     Returns
     -------
     dict
-        `prob_exist` and `is_star` as found of every true object, 0 and NaN where none is
-        matched, and the scores of `probcat.metrics.compare`.
+        `prob_exist` and `prob_star` of the object that is matched to each true one (0 and NaN
+        without a match), numbers of objects, and the scores of `probcat.metrics.compare`.
     """
     from probcat import assign_pixels, condense
     from probcat.metrics.compare import score_found
@@ -135,18 +127,17 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
     from probcat.run.results import catalog_table
     from probcat.samples.per_image import samples_per_image
 
-    catalog = condense(found.samples)
+    catalog = condense(run.samples)
+    own = samples_per_image(run.samples, run.images)
     assignments = [
-        assign_pixels(view, catalog, image, max_draws=MAX_DRAWS)
-        for view, image in zip(
-            samples_per_image(found.samples, found.images), found.images, strict=True
-        )
+        assign_pixels(samples, catalog, image, max_draws=MAX_DRAWS)
+        for samples, image in zip(own, run.images, strict=True)
     ]
-    objects = catalog_table(catalog, found.images)
-    labels = [image.band for image in found.images]
-    compared = score_found(Found(objects, found.images, labels, assignments), truth)
+    objects = catalog_table(catalog, run.images)
+    labels = [image.band for image in run.images]
+    compared = score_found(Found(objects, run.images, labels, assignments), truth)
     radius = compared.about["match_radius"]
-    one, other = match_objects(objects, truth, found.images, radius).pairs
+    one, other = match_objects(objects, truth, run.images, radius).pairs
     exist, star = np.zeros(len(truth)), np.full(len(truth), np.nan)
     exist[other], star[other] = catalog["prob_exist"][one], catalog["prob_star"][one]
     return {
@@ -155,100 +146,21 @@ def score(found: Any, truth: Any) -> dict[str, Any]:
         "prob_exist": np.round(exist, 3).tolist(),
         "prob_star": np.round(star, 3).tolist(),
         "found": int(np.sum(exist > 0.5)),
-        "radius": radius,
+        "match_radius": radius,
         **compared.to_dict()["scores"],
     }
 
 
-def baselines(images: Sequence[Any], truth: Any) -> dict[str, dict[str, Any]]:
-    """Scores of other programs: hard labels, shares built on their detections, and scarlet2."""
-    from probcat.metrics import Sources
-    from probcat.numerics.robust import sky_level
-
-    detection = detection_image(images)
-    fwhm = float(images[0].psf.fwhm)
-    bands = [image.clean_data - sky_level(image.clean_data, image.weight > 0) for image in images]
-    programs = {"sep": segment_sep(detection), "photutils": segment_photutils(detection, fwhm)}
-    results: dict[str, dict[str, Any]] = {}
-    for name, segments in programs.items():
-        ways = {
-            "labels": lambda _, own=segments: hard_shares(own),
-            "nearest": lambda data, own=segments: nearest_shares(own, data.shape),
-            "gaussians": lambda data, own=segments: gaussian_shares(own, data),
-        }
-        found, masks = Sources(segments.x, segments.y), [segments.masks] * len(images)
-        for way, shares in ways.items():
-            given = [shares(data) for data in bands]
-            results[f"{name} {way}"] = _score_program(found, masks, given, images, truth)
-    return results | _scarlet(images, truth)
+def summarize_scores(scores: Mapping[str, Any], bands: Sequence[str]) -> dict[str, Any]:
+    """Return the most important scores of a program, as lists over bands."""
+    summary: dict[str, Any] = {"found": scores["found"]}
+    for name, (group, key) in SCORES.items():
+        summary[name] = [scores[f"{group}_{band}"][key] for band in bands]
+    return summary
 
 
-def _scarlet(images: Sequence[Any], truth: Any) -> dict[str, dict[str, Any]]:
-    """Scores of scarlet2, with boxes of its choice and wide ones; none without it."""
-    from probcat.metrics import Sources, true_shares
-    from probcat.metrics.score_pixels import true_masks
-    from probcat.pixels.assign import pixel_noise
-
-    if find_spec("scarlet2") is None:
-        click.echo("scarlet2 is not installed and left out")
-        return {}
-    given = Sources(truth.x, truth.y + LIGHT_OFFSET_Y)
-    noise = [pixel_noise(image) for image in images]
-    results = {}
-    for name, wide in (("scarlet2 (positions given)", False), ("scarlet2 (given, wide)", True)):
-        models = fit_scarlet(images, given.x, given.y, truth.is_star > 0.5, wide=wide)
-        masks = [true_masks(*one) for one in zip(models.light, noise, strict=True)]
-        shares = [true_shares(light)[0] for light in models.light]
-        results[name] = _score_program(given, masks, shares, images, truth, _in_order)
-        results[name] |= {"steps": models.steps, "chi2_per_pixel": models.chi2}
-    return results
-
-
-def _score_program(
-    found: Any,
-    masks: Sequence[np.ndarray],
-    shares: Sequence[np.ndarray],
-    images: Sequence[Any],
-    truth: Any,
-    pair: Callable[..., tuple[np.ndarray, np.ndarray]] | None = None,
-) -> dict[str, Any]:
-    """Scores of masks and shares in every band, and of masks against those of any band."""
-    from probcat.metrics import Sources, match_sources
-    from probcat.metrics.score_pixels import light_scores, mask_scores, true_masks
-    from probcat.pixels.assign import pixel_noise
-
-    radius = 0.5 * float(images[0].psf.fwhm)
-    near = match_sources(found, Sources(truth.x, truth.y), radius)
-    scores: dict[str, Any] = {"objects": len(found), "found": len(near[0])}
-    true = []
-    for image, own, given in zip(images, masks, shares, strict=True):
-        light, noise = truth.light[image.band], pixel_noise(image)
-        true.append(true_masks(light, noise))
-        scores[f"masks_{image.band}"] = mask_scores(own, true[-1])
-        pairs = (pair or _most_light)(given, light)
-        scores[f"light_{image.band}"] = light_scores(given, light, noise, pairs)
-    scores["masks_any"] = mask_scores(np.logical_or.reduce(masks), np.logical_or.reduce(true))
-    return scores
-
-
-def _most_light(shares: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match detections to objects so that the most light is right."""
-    from scipy.optimize import linear_sum_assignment
-
-    from probcat.metrics import true_shares
-
-    true, total = true_shares(light)
-    right = [[np.sum(np.minimum(own, one) * total) for one in true] for own in shares]
-    return linear_sum_assignment(np.reshape(right, (len(shares), len(true))), maximize=True)
-
-
-def _in_order(shares: np.ndarray, light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Match objects that were given: light in another's place is wrong."""
-    return np.arange(len(shares)), np.arange(len(light))
-
-
-def table(programs: dict[str, dict[str, Any]], bands: str) -> str:
-    """Lines of all programs: masks in the reference band and in any, light in the reference."""
+def score_table(programs: Mapping[str, Mapping[str, Any]], bands: Sequence[str]) -> str:
+    """Return a table of all programs: masks, and shares of light."""
     reference = bands[0]
     lines = [
         f"{'':26} found  mean IoU ({reference}, any)  IoU>.5 ({reference})  "

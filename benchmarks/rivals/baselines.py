@@ -1,4 +1,4 @@
-"""What traditional programs make of a blend: detections, hard labels, and shares built on them."""
+"""Detections of sep and photutils, hard labels, and shares of light built on them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,13 @@ from typing import Any
 import numpy as np
 
 THRESHOLD = 1.5
-"""Of the detection image, in its noise; with the other settings SExtractor's defaults."""
+"""Detection threshold in sigma of the detection image; a default of SExtractor, as those below."""
 MIN_PIXELS = 5
-NUM_LEVELS, CONTRAST = 32, 0.005
+"""Smallest number of pixels of a detection."""
+NUM_LEVELS = 32
+"""Number of thresholds for deblending."""
+CONTRAST = 0.005
+"""Smallest fraction of the flux that a deblended object has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,11 +23,11 @@ class Segments:
     Attributes
     ----------
     x, y : ndarray, shape (n,)
-        Pixels, from 0.
+        Centroids in pixels, from 0.
     labels : ndarray of int, shape (ny, nx)
-        Detection k owns the pixels of k + 1.
+        Segmentation map: pixels of detection k have the value k + 1, others 0.
     covariance : ndarray, shape (n, 2, 2)
-        Second moments of the light along (x, y), the PSF included.
+        Second moments of the light along (x, y) in square pixels, including the PSF.
     """
 
     x: np.ndarray
@@ -33,12 +37,12 @@ class Segments:
 
     @property
     def masks(self) -> np.ndarray:
-        """Pixels of every detection, bool (n, ny, nx)."""
+        """Masks of all detections, bool, shape (n, ny, nx)."""
         return self.labels[None] == np.arange(1, len(self.x) + 1)[:, None, None]
 
 
 def detection_image(images: Sequence[Any]) -> np.ndarray:
-    """Sum of all bands less their sky, each in its noise; of unit noise itself."""
+    """Return the sum of all bands without sky, in units of their noise, with unit noise."""
     from probcat.numerics.robust import sky_level
     from probcat.pixels.assign import pixel_noise
 
@@ -50,7 +54,7 @@ def detection_image(images: Sequence[Any]) -> np.ndarray:
 
 
 def segment_sep(detection: np.ndarray) -> Segments:
-    """Detect and deblend with sep (SExtractor)."""
+    """Detect and deblend with sep, which has the algorithms of SExtractor."""
     import sep
 
     data = np.ascontiguousarray(detection, dtype=np.float32)
@@ -79,7 +83,7 @@ def segment_photutils(detection: np.ndarray, fwhm: float) -> Segments:
 
     kernel = make_2dgaussian_kernel(fwhm, size=2 * int(fwhm) + 1)
     smooth = convolve(detection, kernel)
-    # Smoothing lowers the noise by the root of the kernel's squared sum.
+    # Smoothing multiplies the noise by the root of the sum of the squared kernel.
     limit = THRESHOLD * float(np.sqrt(np.sum(kernel.array**2)))
     segments = detect_sources(smooth, limit, MIN_PIXELS)
     if segments is None:
@@ -100,12 +104,12 @@ def segment_photutils(detection: np.ndarray, fwhm: float) -> Segments:
 
 
 def hard_shares(segments: Segments) -> np.ndarray:
-    """All light of a segment to its detection, and of other pixels to none."""
+    """Return shares that give all light of a segment to its detection, and no other light."""
     return segments.masks.astype(float)
 
 
 def nearest_shares(segments: Segments, shape: tuple[int, int]) -> np.ndarray:
-    """All light of a pixel to the nearest detection."""
+    """Return shares that give all light of a pixel to the nearest detection."""
     rows, cols = np.indices(shape)
     distance = [np.hypot(cols - x, rows - y) for x, y in zip(segments.x, segments.y, strict=True)]
     if not distance:
@@ -115,14 +119,19 @@ def nearest_shares(segments: Segments, shape: tuple[int, int]) -> np.ndarray:
 
 
 def gaussian_shares(segments: Segments, data: np.ndarray) -> np.ndarray:
-    """Light in proportion to Gaussians of the detections' moments and light in their segments.
+    """Return shares in proportion to Gaussian models of the detections.
 
     Parameters
     ----------
     segments : Segments
-        Their moments are of the seeing-convolved light.
+        Detections. A model has their moments, and the flux of their segments.
     data : ndarray, shape (ny, nx)
-        The band, without its sky.
+        Image of the band without sky.
+
+    Returns
+    -------
+    ndarray, shape (n, ny, nx)
+        Shares of light, zero where no model has light.
     """
     rows, cols = np.indices(data.shape)
     models = []

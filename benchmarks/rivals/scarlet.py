@@ -1,8 +1,8 @@
-"""What scarlet2 makes of a blend of which positions and stars are given.
+"""Models of scarlet2 for a blend whose positions and stars are given.
 
-Settings are those of the "Real-World Example" in the documentation of scarlet2 0.5.1, but for
-positions of stars, which are exact here and therefore kept. A star is a point source; a galaxy is
-one image, free in every pixel of its box, times one spectrum. Nothing is tuned by the truth.
+The settings are those of the "Real-World Example" in the documentation of scarlet2 0.5.1, except
+that positions of stars are kept, because they are exact here. A star is a point source. A galaxy
+is one image, free in every pixel of its box, times one spectrum. Nothing is tuned with the truth.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,16 @@ from typing import Any
 
 import numpy as np
 
-MAX_STEPS, LEAST_CHANGE = 1000, 1e-4
-SPECTRUM_STEP, MORPHOLOGY_STEP = 0.05, 1e-3
-"""Of a parameter's norm."""
+MAX_STEPS = 1000
+"""Largest number of steps of the optimiser."""
+LEAST_CHANGE = 1e-4
+"""Relative change of the loss below which the optimiser stops."""
+SPECTRUM_STEP = 0.05
+"""Step size of a spectrum, as a fraction of its norm."""
+MORPHOLOGY_STEP = 1e-3
+"""Step size of the image of a galaxy."""
 TINY = 1e-6
-"""Constrained parameters begin at least so far from their bounds, as scarlet2's own do."""
+"""Smallest distance of a constrained parameter from its bounds at the start, as in scarlet2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,11 +31,11 @@ class Models:
     Attributes
     ----------
     light : ndarray, shape (bands, n, ny, nx)
-        As observed, in the images' unit, not negative.
+        Light as observed, in the unit of the images and not negative.
     steps : int
-        Of the optimiser; `MAX_STEPS` where it did not converge.
+        Number of steps of the optimiser, `MAX_STEPS` if it did not converge.
     chi2 : float
-        Per pixel of all bands, in the weights of the fit; NaN where it failed.
+        Chi-square per pixel of all bands with the weights of the fit, NaN if the fit failed.
     """
 
     light: np.ndarray
@@ -51,14 +56,15 @@ def fit_scarlet(
     Parameters
     ----------
     images : sequence of probcat.Image
-        Bands on one grid without sky, which scarlet2 does not model; PSFs of one shape, with a
-        sample for each pixel.
+        Bands on one pixel grid without sky, which scarlet2 does not model. Their PSFs have one
+        shape and one sample per pixel.
     x, y : ndarray, shape (n,)
-        Pixels, from 0.
-    is_star : ndarray, shape (n,)
+        Positions in pixels, from 0.
+    is_star : ndarray of bool, shape (n,)
+        Whether an object is a star.
     wide : bool
-        Boxes of galaxies are as wide as the image, and the Gaussian they begin with goes on. By
-        default scarlet2 chooses them, small in a blend.
+        Whether boxes of galaxies are as wide as the image, and the Gaussian at the start fills
+        them. By default scarlet2 chooses the boxes, which are small in a blend.
 
     Returns
     -------
@@ -100,19 +106,19 @@ def fit_scarlet(
 
 
 def _weights(image: Any) -> np.ndarray:
-    """Inverse variances, the photon noise of sources included, as in surveys' variance planes."""
+    """Inverse variances with the photon noise of sources, as in variance planes of surveys."""
     gain = image.photon_gain or np.inf
     variance = image.variance + np.maximum(image.clean_data, 0.0) / gain
     return np.where(image.weight > 0, 1.0 / variance, 0.0)
 
 
 def _begin(observation: Any, center: Any, size: int | None) -> tuple[Any, Any]:
-    """Spectrum and image that a galaxy begins with."""
+    """Spectrum and image of a galaxy at the start."""
     import jax.numpy as jnp
     from scarlet2 import GaussianMorphology, init
 
     room = np.minimum(center, np.subtract(observation.data.shape[1:], 1) - center).min()
-    # Moments are NaN in a box that leaves the image, which scarlet2 does not see to.
+    # scarlet2 returns moments of NaN for a box that leaves the image.
     for boxes in (None, [2 * int(room) + 1]):
         try:
             spectrum, image = init.from_gaussian_moments(observation, center, box_sizes=boxes)
@@ -128,7 +134,7 @@ def _begin(observation: Any, center: Any, size: int | None) -> tuple[Any, Any]:
 
 
 def _set_parameters(scene: Any, is_star: np.ndarray) -> None:
-    """Free all spectra, and images of galaxies."""
+    """Make all spectra, and the images of galaxies, free parameters."""
     import scarlet2
     from numpyro.distributions import constraints
 

@@ -1,4 +1,4 @@
-"""Ranks of true values among posterior draws: quantities, tests of uniformity, coverage."""
+"""Ranks of true values among posterior draws: quantities, tests of uniform ranks, coverage."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,56 +9,71 @@ import numpy as np
 from scipy import stats
 
 BRIGHTEST = (1, 2, 3)
+"""Ranks in flux of the single sources whose quantities are ranked."""
 LEVELS = (0.5, 0.68, 0.9)
+"""Probabilities of the central intervals whose coverage is measured."""
 NUM_BINS = 10
+"""Number of bins of the chi-square test of uniform ranks."""
 LARGEST_RHAT = 1.1
+"""R-hat above which a quantity of a scene counts as not converged."""
 
 
 @dataclass
 class Record:
-    """What is kept of the scenes done.
+    """Raw record of the scenes that were sampled.
 
     Attributes
     ----------
     settings : dict
-        Runs of other settings are not gone on with.
+        Settings of the run; only a run of the same settings is continued.
     ranks : dict of str to list of int
-        By quantity, one a scene.
+        Rank of the true value in every scene, by quantity.
     exists : dict of str to list of bool
-        Whether the truth or any draw has a k-th brightest source, by k.
+        Whether the truth or any draw has a k-th brightest source, in every scene, by k.
     diagnostics : dict of str to list of float
-        Of every scene: R-hat and effective sample sizes, and what it took.
+        R-hat, effective sample sizes and run time of every scene.
+    commits : list of str
+        Commit that every scene was sampled with.
     grown : int
-        Scenes in which arrays were full and grew.
+        Number of scenes in which arrays were full and had to grow.
     seconds, cpu_seconds : float
-        Without imports, compilation included.
+        Time for all scenes, with compiling and without imports.
     """
 
-    settings: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
     ranks: dict[str, list[int]] = field(default_factory=dict)
     exists: dict[str, list[bool]] = field(default_factory=dict)
     diagnostics: dict[str, list[float]] = field(default_factory=dict)
+    commits: list[str] = field(default_factory=list)
     grown: int = 0
     seconds: float = 0.0
     cpu_seconds: float = 0.0
 
     @property
     def num_scenes(self) -> int:
-        """Scenes done."""
+        """Number of scenes that were sampled."""
         return len(next(iter(self.ranks.values()), []))
 
     @property
     def num_draws(self) -> int:
-        """Draws that a true value is ranked among."""
+        """Number of draws that a true value is ranked among."""
         return self.settings["num_chains"] * (self.settings["num_samples"] // self.settings["thin"])
 
     def add(self, group: str, values: Mapping[str, Any]) -> None:
-        """Append the values of one scene."""
+        """Append the values of one scene to one of the dictionaries.
+
+        Parameters
+        ----------
+        group : str
+            Name of the attribute: ``ranks``, ``exists`` or ``diagnostics``.
+        values : mapping
+            Values by name.
+        """
         for name, value in values.items():
             getattr(self, group).setdefault(name, []).append(value)
 
     def positions(self, name: str) -> np.ndarray:
-        """Ranks as numbers uniform on (0, 1), spread at random within a rank."""
+        """Return ranks as numbers in (0, 1), at random within the interval of a rank."""
         ranks = np.asarray(self.ranks[name])
         jitter = np.random.default_rng(len(name)).random(len(ranks))
         return (ranks + jitter) / (self.num_draws + 1)
@@ -67,9 +82,18 @@ class Record:
 def quantities(
     sources: Mapping[str, np.ndarray], scalars: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Quantities that do not depend on labels, shape (chain, draw).
+    """Return quantities that do not depend on the order of sources.
 
-    Sources are ordered by their flux in the first band.
+    Parameters
+    ----------
+    sources, scalars : mapping
+        Arrays as in `probcat.Samples`, with leading axes (chain, draw).
+
+    Returns
+    -------
+    dict of str to ndarray, shape (chain, draw)
+        Quantities of the catalog; of the k-th brightest source in the first band, with names that
+        end in k; and of the brightest galaxy, with names that end in ``_galaxy``.
     """
     room = ((0, 0), (0, 0), (0, max(BRIGHTEST)))
     sources = {name: np.pad(values, room) for name, values in sources.items()}
@@ -104,12 +128,12 @@ def quantities(
 
 
 def rank(truth: float, draws: np.ndarray, rng: np.random.Generator) -> int:
-    """Rank of the truth among draws, its place among equal ones at random."""
+    """Return the rank of a true value among draws, at random among equal values."""
     return int(np.sum(draws < truth) + rng.integers(0, np.sum(draws == truth), endpoint=True))
 
 
 def uniformity(record: Record) -> dict[str, float]:
-    """P values of a chi-square test that ranks are uniform, by quantity."""
+    """Return the p value of a chi-square test of uniform ranks, by quantity."""
     bins = {
         name: np.histogram(record.positions(name), NUM_BINS, (0, 1))[0] for name in record.ranks
     }
@@ -117,17 +141,16 @@ def uniformity(record: Record) -> dict[str, float]:
 
 
 def coverage(record: Record) -> dict[str, dict[str, float]]:
-    """How often central intervals hold true fluxes and positions.
-
-    Of every k-th brightest source alone, and pooled: ``flux`` over all k and bands, ``position``
-    over all k and both coordinates.
+    """Return how often central intervals contain true fluxes and positions.
 
     Returns
     -------
     dict of str to dict
-        By row ``counted``, the number of true values (where the truth or a draw has that many
-        sources), and by level the share covered, the binomial ``error`` at the level, and the
-        ``scene_error`` that allows for values of one scene that err together.
+        Rows of single quantities, and the pooled rows ``flux`` (all k and bands) and ``position``
+        (all k and both coordinates). A row has ``counted``, the number of true values (of scenes
+        in which the truth or a draw has so many sources), and for every level the covered
+        fraction, its binomial ``error``, and its ``scene_error``, which allows for correlated
+        values of one scene.
     """
     rows: dict[str, list[str]] = {}
     pooled: dict[str, list[str]] = {"flux": [], "position": []}
@@ -140,49 +163,65 @@ def coverage(record: Record) -> dict[str, dict[str, float]]:
     return {name: _row(record, names) for name, names in (rows | pooled).items()}
 
 
+def pooled_coverage(record: Record) -> dict[str, dict[str, Any]]:
+    """Return the pooled rows of `coverage`, with lists over the levels."""
+    rows = coverage(record)
+    keys = [f"{level:.2f}" for level in LEVELS]
+    return {
+        name: {
+            "counted": rows[name]["counted"],
+            "level": list(LEVELS),
+            "covered": [rows[name][key] for key in keys],
+            "error": [rows[name][f"{key}_error"] for key in keys],
+            "scene_error": [rows[name][f"{key}_scene_error"] for key in keys],
+        }
+        for name in ("flux", "position")
+    }
+
+
 def _row(record: Record, names: Sequence[str]) -> dict[str, float]:
-    """Coverage of quantities pooled."""
+    """Coverage of several quantities together."""
     counted = np.stack([np.asarray(record.exists[name.rpartition("_")[2]]) for name in names])
     distance = np.abs(np.stack([record.positions(name) for name in names]) - 0.5)
     number = int(counted.sum())
     row: dict[str, float] = {"counted": number}
     for level in LEVELS:
         hit = counted & (distance < 0.5 * level)
-        share = hit.sum() / max(number, 1)
-        # A ratio of sums over scenes, which are independent.
-        excess = hit.sum(axis=0) - share * counted.sum(axis=0)
-        row[f"{level:.2f}"] = float(share)
+        covered = hit.sum() / max(number, 1)
+        # The fraction is a ratio of sums over scenes, and scenes are independent.
+        excess = hit.sum(axis=0) - covered * counted.sum(axis=0)
+        row[f"{level:.2f}"] = float(covered)
         row[f"{level:.2f}_error"] = float(np.sqrt(level * (1.0 - level) / max(number, 1)))
         row[f"{level:.2f}_scene_error"] = float(np.sqrt(np.sum(excess**2)) / max(number, 1))
     return row
 
 
 def coverage_table(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Coverage in per cent as text, pooled rows last."""
+    """Return a table of coverages in per cent, with the pooled rows last."""
     width = max(map(len, rows))
     cells = "".join(f"{f'{100 * level:.0f} %':>24}" for level in LEVELS)
     lines = [
-        "covered (%) +- binomial error (error from the scatter of scenes)",
+        "covered (%) +- binomial error (error from the scatter between scenes)",
         f"{'':{width}}{cells}{'counted':>10}",
     ]
     for name, row in rows.items():
         cells = ""
         for level in LEVELS:
             key = f"{level:.2f}"
-            share, error, own = (100 * row[key + end] for end in ("", "_error", "_scene_error"))
-            cells += f"{f'{share:.1f} +- {error:.1f} ({own:.1f})':>24}"
+            covered, error, own = (100 * row[key + end] for end in ("", "_error", "_scene_error"))
+            cells += f"{f'{covered:.1f} +- {error:.1f} ({own:.1f})':>24}"
         lines.append(f"{name:{width}}{cells}{row['counted']:>10.0f}")
     return "\n".join(lines)
 
 
 def mixing(record: Record) -> dict[str, dict[str, float]]:
-    """How well the chains mixed, by quantity."""
+    """Return medians and extremes of R-hat and effective sample sizes, by quantity."""
     diagnostics = {name: np.asarray(values) for name, values in record.diagnostics.items()}
     found = {}
     for name in (name for name in diagnostics if name.startswith("rhat")):
         rhat, ess = diagnostics[name], diagnostics[name.replace("rhat", "ess")]
         found[name.removeprefix("rhat_")] = {
-            "share_rhat_above_1.1": float(np.mean(rhat > LARGEST_RHAT)),
+            "fraction_rhat_above_1.1": float(np.mean(rhat > LARGEST_RHAT)),
             "rhat_median": float(np.median(rhat)),
             "rhat_max": float(rhat.max()),
             "ess_10_percent": float(np.percentile(ess, 10.0)),
@@ -191,8 +230,18 @@ def mixing(record: Record) -> dict[str, dict[str, float]]:
     return found
 
 
-def plot(record: Record, p_values: Mapping[str, float], file: Path) -> None:
-    """Draw a histogram of ranks for every quantity, with the 99 % band of uniform ones."""
+def plot_ranks(record: Record, p_values: Mapping[str, float], file: Path) -> None:
+    """Plot a histogram of ranks of every quantity, with the 99 % interval of uniform ranks.
+
+    Parameters
+    ----------
+    record : Record
+        Ranks of all scenes.
+    p_values : mapping
+        P value of uniform ranks, by quantity.
+    file : Path
+        File that the figure is written to.
+    """
     from matplotlib.figure import Figure
 
     columns = 5 if len(record.ranks) <= 30 else 8
