@@ -74,7 +74,8 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
     level = late.mean() - 2.0 * late.std()
     interval = run.settings.checkpoint_interval
     first = np.argmax(log_likelihood > level, axis=1).max() // interval
-    cpu = track["cpu"][-1] - track["cpu"][half // interval]
+    # The last half begins at a checkpoint, or in the middle of the block after it.
+    cpu = track["cpu"][-1] - [0.0, *track["cpu"]][half // interval]
     (rhat_number, ess_number), (rhat_lnl, ess_lnl) = map(convergence, (number[:, half:], late))
     return {
         "draws": int(number.shape[1]),
