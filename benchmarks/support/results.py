@@ -90,8 +90,8 @@ def provenance() -> dict[str, str]:
 
 def echo(results: Mapping[str, Any]) -> None:
     """Print results, one line for each."""
-    for name, value in results.items():
-        click.echo(f"{name:24} {value:.4g}" if isinstance(value, float) else f"{name:24} {value}")
+    for name, value in _plain_values(results, NUM_DIGITS).items():
+        click.echo(f"{name:24} {value}")
 
 
 def write_raw(file: Path, record: Mapping[str, Any]) -> None:
