@@ -1,1 +1,5 @@
-"""Measurements of the sampler; each module prints its figures and writes them as JSON."""
+"""Benchmarks of speed, convergence and accuracy; `benchmarks/README.md` lists the programs.
+
+Every program runs as ``python -m benchmarks.programs.NAME``, prints its results, and writes a
+summary with ``--json FILE``.
+"""

@@ -18,7 +18,7 @@ and has any fraction of the light of both, at a distance of about w = c h, or of
 the PSF. The brighter one of two extended components is the galaxy; a point may be brighter than the
 galaxy of which it is the nucleus.
 
-The defaults were tuned on `benchmarks.objects` for ground-based COSMOS galaxies (n and s on an
+The defaults were tuned on `benchmarks.programs.objects` for ground-based COSMOS galaxies (n and s on an
 earlier version with more faint galaxies). Simulated smooth galaxies have no substructure: pass
 ``substructure=False`` to `probcat.condense`.
 

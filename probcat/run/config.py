@@ -126,6 +126,10 @@ class RunConfig:
         """Return the settings of ``[catalog]`` that `probcat.assign_pixels` takes, if given."""
         return {key: self.catalog[key] for key in ASSIGN_OPTIONS if key in self.catalog}
 
+    def model_options(self) -> dict[str, Any]:
+        """Return the settings of ``[catalog]`` that `probcat.posterior_model` takes, if given."""
+        return {key: self.catalog[key] for key in ("max_draws",) if key in self.catalog}
+
 
 def absolute(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return options of ``[image]`` with absolute file names, which any program can open.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,7 +51,7 @@ def write_results(
     from probcat.pixels.flags import flag_cards, flag_run
     from probcat.samples.diagnostics import diagnose
 
-    catalog = condense(samples, **_options_of(condense, config.catalog))
+    catalog = condense(samples, **config.condense_options())
     diagnostics = diagnose(samples)
     summary = summarize(samples, catalog, diagnostics)
     labels = [f"_{label}" for label in image_labels(images)] if len(images) > 1 else [""]
@@ -93,10 +92,10 @@ def _write_image_results(
     from probcat.pixels.model_image import mean_background, posterior_model
 
     label, cards, first = what
-    options = _options_of(assign_pixels, config.catalog)
+    options = config.assign_options()
     assignment = assign_pixels(samples, catalog, image, **options)
     # From the same draws as the maps, so that their noise is that of the residuals.
-    model = posterior_model(samples, image, **_options_of(posterior_model, config.catalog))
+    model = posterior_model(samples, image, **config.model_options())
     write_assignment(_labelled(out / ASSIGNMENT, label), assignment, cards)
     write_model(_labelled(out / MODEL, label), image, model, cards)
     if first:
@@ -183,9 +182,3 @@ def write_figures(
     }
     for name in FIGURES:
         figures[name.removesuffix(".png")].savefig(out / name, dpi=120)
-
-
-def _options_of(function: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options that a function takes."""
-    names = inspect.signature(function).parameters
-    return {key: value for key, value in options.items() if key in names}

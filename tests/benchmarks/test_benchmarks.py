@@ -1,44 +1,100 @@
-"""Benchmarks start; a scene of several images is simulated, sampled and ranked."""
+"""Programs start, scenes are simulated, sampled and ranked, and results name their origin."""
 
 import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import jax
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from scipy import stats
 
+import probcat
+from benchmarks.fields.cameras import ZERO_POINT
+from benchmarks.support import options, results
 from probcat import PSF, Image
 from probcat.image.alignment import image_labels
 from probcat.model.simulate import render_light
 
 FOLDER = Path(__file__).parents[2] / "benchmarks"
-MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+PROGRAMS = sorted(path.stem for path in (FOLDER / "programs").glob("[!_]*.py"))
+SUMMARIES = sorted((FOLDER / "results").glob("*.json"))
 NUM_IMAGES = 3
-COMMANDS = [name for name in MODULES if "@click.command" in (FOLDER / f"{name}.py").read_text()]
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_modules_import(name):
-    importlib.import_module(f"benchmarks.{name}")
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_commands_give_help(name):
-    module = importlib.import_module(f"benchmarks.{name}")
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_programs_give_help(name):
+    module = importlib.import_module(f"benchmarks.programs.{name}")
     result = CliRunner().invoke(module.main, ["--help"])
     assert result.exit_code == 0, result.output
-    assert "Usage" in result.output
     assert "--json" in result.output
+
+
+@pytest.mark.parametrize("path", SUMMARIES, ids=lambda path: path.stem)
+def test_summaries_are_short_and_say_where_they_come_from(path):
+    text = path.read_text()
+    summary = json.loads(text)
+    assert len(text.splitlines()) <= results.MAX_LINES
+    assert {"commit", "device", "command", "settings"} <= summary.keys()
+    if summary["commit"].startswith("not recorded"):
+        assert summary["committed_in"]
+    else:
+        assert {"version", "date"} <= summary.keys()
+
+
+def test_summary_is_as_long_as_allowed_and_plain():
+    rows = {f"row {n}": {"values": np.arange(5) / 3.0, "text": "x" * 60} for n in range(12)}
+    keys = {f"key {n}": n for n in range(40)}
+    lists = {"list": list(range(200)), "nan": np.nan, "tuple": (np.float32(1.5), None, True)}
+    text = results.format_summary({"rows": rows, "keys": keys, **lists})
+    summary = json.loads(text)
+    assert len(text.splitlines()) <= results.MAX_LINES
+    assert summary["keys"] == keys
+    assert summary["list"] == lists["list"]
+    assert summary["nan"] is None
+    assert summary["tuple"] == [1.5, None, True]
+    assert summary["rows"]["row 3"]["values"] == [0.0, 0.33333, 0.66667, 1.0, 1.3333]
+    # The longer object has its rows on lines of their own, the other one does not fit.
+    assert sum(line.startswith("  ") for line in text.splitlines()) >= len(keys)
+    many = {f"key {n}": n for n in range(100)}
+    assert json.loads(results.format_summary(many)) == many
+
+
+def test_settings_are_numbers_by_name():
+    assert options.parse_settings(["passes=3", "border=-1.5"]) == {"passes": 3, "border": -1.5}
+    for wrong in ("passes", "passes=many"):
+        with pytest.raises(click.BadParameter, match=wrong):
+            options.parse_settings([wrong])
+
+
+def test_condensing_writes_where_its_results_come_from(tmp_path):
+    condensing = importlib.import_module("benchmarks.programs.condensing")
+    file = tmp_path / "results" / "condensing.json"
+    command = f"--draws 40 --sources 30 --bands 2 --seed 3 --json {file}"
+    result = CliRunner().invoke(condensing.main, command.split(), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    summary = json.loads(file.read_text())
+    assert summary["settings"] == {
+        "seed": 3,
+        "draws": 40,
+        "sources": 30,
+        "bands": 2,
+        "method": "mixture",
+    }
+    assert summary["version"] == probcat.__version__
+    assert summary["stars_found"] > 0.8
+    assert "cores" in summary["device"]
+    assert summary["commit"]
+    assert summary["command"].startswith("python")
 
 
 @pytest.fixture
 def scenes(monkeypatch):
     """Scenes whose sampler makes few kinds of moves, which compiles sooner."""
-    module = importlib.import_module("benchmarks.scenes")
+    module = importlib.import_module("benchmarks.fields.scenes")
     few = replace(module.SETTINGS, split_merge=0, merge_and_split=0, companion=0)
     monkeypatch.setattr(module, "SETTINGS", few)
     return module
@@ -55,7 +111,7 @@ def test_simulated_images_hold_what_the_truth_says(scenes):
     for image, label in zip(scene.images, image_labels(scene.images), strict=True):
         x, y = image.wcs.world_to_pixel(sky)
         flux = truth["flux"] if image.band == "r" else truth[f"flux_{image.band}"]
-        flux = flux * 10.0 ** (0.4 * (image.zero_point - scenes.ZERO_POINT))
+        flux = flux * 10.0 ** (0.4 * (image.zero_point - ZERO_POINT))
         light = render_light({**truth, "x": x, "y": y, "flux": flux}, image.psf, image.shape)
         assert light.sum(axis=0).max() > 5.0 * np.sqrt(image.variance[0, 0])
         level = scene.scalars[f"background_{label}"].item()
@@ -67,26 +123,28 @@ def test_simulated_images_hold_what_the_truth_says(scenes):
 
 
 def test_calibration_ranks_the_truth_of_a_scene(scenes, tmp_path, monkeypatch):
-    calibration = importlib.import_module("benchmarks.calibration")
+    calibration = importlib.import_module("benchmarks.programs.calibration")
     monkeypatch.setattr(calibration, "use_all_cores", lambda: None)
-    file, figure = tmp_path / "ranks.json", tmp_path / "ranks.png"
+    file, raw, figure = (tmp_path / name for name in ("a.json", "ranks.json", "ranks.png"))
     command = f"--scenes 1 --images {NUM_IMAGES} --stars-only --num-chains 2 --num-warmup 20 "
-    command += f"--num-samples 20 --thin 5 --json {file} --figure {figure}"
+    command += f"--num-samples 20 --thin 5 --json {file} --raw {raw} --figure {figure}"
     result = CliRunner().invoke(calibration.main, command.split(), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert "covered (%)" in result.output
     stored = json.loads(file.read_text())
     assert stored["num_draws"] == 8
+    assert {"flux", "position"} == stored["coverage"].keys()
+    record = json.loads(raw.read_text())
+    assert record["settings"] == stored["settings"]
     for name in ("num_sources", "background_r2", "flux_g_1", "colour_g_2", "x_3"):
-        assert 0 <= stored["ranks"][name][0] <= 8
-    assert {"flux", "position"} <= stored["coverage"].keys()
+        assert 0 <= record["ranks"][name][0] <= 8
     assert figure.stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("shift", "fair"), [(0.0, True), (1.0, False)])
 def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
     """Uniform ranks fail with a chance of 1e-6; a bias of one sigma is never missed."""
-    ranks = importlib.import_module("benchmarks.ranks")
+    ranks = importlib.import_module("benchmarks.support.ranks")
     rng = np.random.default_rng(1)
     record = ranks.Record({"num_chains": 1, "num_samples": 99, "thin": 1})
     for _ in range(1000):
@@ -105,7 +163,7 @@ def test_ranks_tell_fair_draws_from_shifted_ones(shift, fair):
 @pytest.mark.slow
 def test_scarlet_gives_a_star_and_a_galaxy_their_light(monkeypatch):
     pytest.importorskip("scarlet2")
-    scarlet = importlib.import_module("benchmarks.scarlet")
+    scarlet = importlib.import_module("benchmarks.rivals.scarlet")
     monkeypatch.setattr(scarlet, "MAX_STEPS", 200)
 
     def gaussian(shape, x, y, fwhm):

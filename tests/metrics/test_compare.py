@@ -345,7 +345,8 @@ def test_the_command_explains_what_is_wrong(run_directory, tmp_path):
 
 def test_calibration_of_blends_counts_what_was_said(made):
     """A catalog with one object too many, and one missed."""
-    objects, blends = (importlib.import_module(f"benchmarks.{n}") for n in ("objects", "blends"))
+    objects = importlib.import_module("benchmarks.programs.objects")
+    blends = importlib.import_module("benchmarks.fields.blends")
     sources = {name: np.array(values) for name, values in SOURCES.items()}
     sources["is_star"] = np.array([1.0, 0.0, 1.0])
     blend = blends.Blend(made.image, sources, made.light.clip(min=0.0))
@@ -365,7 +366,7 @@ def test_calibration_of_blends_counts_what_was_said(made):
     assert prob.sum() == pytest.approx(sum(true.map(i)[lit].sum() for i in (1, 2)), rel=0.02)
     assert part.sum() == pytest.approx(lit.sum(), rel=0.02)
     assert count[-1] > 0
-    results = objects.summarize([found | {"cpu_seconds": 1.0}] * 2)
+    results = objects.summarize_blends([found | {"cpu_seconds": 1.0}] * 2)
     assert results["calibration_error_exist"] == pytest.approx(0.5 * (0.1 + 0.3))
     assert results["completeness"] == pytest.approx(1 / 3)
     assert results["purity"] == 1.0
@@ -373,7 +374,7 @@ def test_calibration_of_blends_counts_what_was_said(made):
 
 def test_blends_are_of_the_stated_population():
     pytest.importorskip("galsim")
-    blends = importlib.import_module("benchmarks.blends")
+    blends = importlib.import_module("benchmarks.fields.blends")
     renderer = blends.Renderer(None)
     for number in range(4):
         blend = renderer.draw((0, number))
@@ -395,7 +396,7 @@ def test_blends_are_of_the_stated_population():
 
 def test_shares_of_other_programs_sum_to_one():
     pytest.importorskip("sep")
-    baselines = importlib.import_module("benchmarks.baselines")
+    baselines = importlib.import_module("benchmarks.rivals.baselines")
     rows, cols = np.indices((40, 50))
     truth = [(12.0, 14.0, 400.0), (33.0, 25.0, 250.0)]
     data = sum(f / 8 * np.exp(-((cols - x) ** 2 + (rows - y) ** 2) / 8) for x, y, f in truth)

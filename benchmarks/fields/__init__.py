@@ -1,0 +1,1 @@
+"""Fields that the programs sample: simulated scenes and blends, and the stars of M2."""

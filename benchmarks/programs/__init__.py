@@ -1,0 +1,1 @@
+"""Programs that measure something, run as ``python -m benchmarks.programs.NAME``."""

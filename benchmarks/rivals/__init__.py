@@ -1,0 +1,1 @@
+"""Other programs that are scored on the same images as probcat."""
