@@ -6,7 +6,7 @@ import pytest
 from probcat.catalog.condense import condense
 from probcat.catalog.fits import read_alternatives, read_catalog, write_alternatives
 from probcat.errors import InputError
-from tests.catalog.test_condense import samples_from_draws
+from tests.builders import samples_from_draws
 
 
 def around(rng, x, y, flux, error=0.02):

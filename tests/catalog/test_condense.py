@@ -9,31 +9,10 @@ from scipy.optimize import linear_sum_assignment
 from probcat.catalog.condense import condense
 from probcat.errors import InputError
 from probcat.numerics.auction import auction
-from probcat.samples.samples import SHAPE_NAMES, Samples
+from probcat.samples.samples import Samples
+from tests.builders import samples_from_draws
 
 METHODS = ("mixture", "greedy")
-
-
-def samples_from_draws(draws, num_chains=2, seed=0):
-    """Build samples from lists of (x, y, flux[, half_light_radius]), slots shuffled."""
-    rng = np.random.default_rng(seed)
-    length = max(max(map(len, draws)), 1)
-    dims = (len(draws), length)
-    sources = {name: np.full(dims, np.nan, np.float32) for name in ("x", "y", "flux", *SHAPE_NAMES)}
-    sources |= {name: np.zeros(dims, bool) for name in ("active", "is_extended")}
-    for number, draw in enumerate(draws):
-        slots = rng.permutation(length)[: len(draw)]
-        for slot, source in zip(slots, draw, strict=True):
-            for name, value in zip(("x", "y", "flux", "half_light_radius"), source, strict=False):
-                sources[name][number, slot] = value
-            sources["active"][number, slot] = True
-            if len(source) > 3:
-                sources["is_extended"][number, slot] = True
-                sources["ellipticity_1"][number, slot] = 0.1
-                sources["ellipticity_2"][number, slot] = -0.2
-                sources["sersic_n"][number, slot] = 1.0
-    shape = (num_chains, len(draws) // num_chains, length)
-    return Samples({name: values.reshape(shape) for name, values in sources.items()})
 
 
 def make_image(band="", wcs=None, zero_point=None, unit="ADU"):

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
 from click.testing import CliRunner
 
 from probcat.catalog.condense import condense
@@ -16,6 +15,7 @@ from probcat.errors import InputError
 from probcat.pixels.flags import flag_cards
 from probcat.run.cli import main
 from probcat.run.export import export_run
+from tests.builders import tan_wcs
 from tests.catalog.test_condense import make_image, samples_from_draws
 
 READERS = {
@@ -28,12 +28,7 @@ READERS = {
 
 
 def make_wcs(turn=25.0):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype, wcs.wcs.crval = ["RA---TAN", "DEC--TAN"], [150.0, 2.2]
-    angle = np.deg2rad(turn)
-    matrix = np.array([[-np.cos(angle), np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    wcs.wcs.crpix, wcs.wcs.cd = [20.0, 20.0], matrix * 0.2 / 3600.0
-    return wcs
+    return tan_wcs(0.2, np.deg2rad(turn), (20.0, 20.0))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.condense import condense
 from probcat.errors import InputError
 from probcat.samples.samples import Samples
-from tests.catalog.test_condense import samples_from_draws
+from tests.builders import samples_from_draws
 
 
 def galaxy_with_parts():

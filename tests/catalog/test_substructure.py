@@ -12,7 +12,7 @@ from probcat.catalog.substructure import (
 )
 from probcat.errors import InputError
 from probcat.samples.samples import Samples
-from tests.catalog.test_condense import samples_from_draws
+from tests.builders import samples_from_draws
 
 GALAXY = (20.0, 20.0, 5000.0, 2.0)
 

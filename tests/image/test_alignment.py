@@ -4,20 +4,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from astropy.wcs import WCS
 
 from probcat import PSF, Image, InputError
 from probcat.image.alignment import Alignment, ImageSet, align_images, covered
+from tests.builders import tan_wcs
 
 SHAPE = (20, 24)
 
 
 def make_image(band, shift=(0.0, 0.0), zero_point=27.0, name=""):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval = 150.0, 2.0
-    wcs.wcs.crpix = 12.0 + shift[0], 10.0 + shift[1]
-    wcs.wcs.cdelt = -1e-4, 1e-4
+    wcs = tan_wcs(0.36, reference=(12.0 + shift[0], 10.0 + shift[1]))
     return Image.from_arrays(
         np.ones(SHAPE),
         np.ones(SHAPE),

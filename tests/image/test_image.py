@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.nddata import CCDData, InverseVariance, StdDevUncertainty, VarianceUncertainty
-from astropy.wcs import WCS
 
 from probcat.errors import InputError
 from probcat.image.fits_output import write_image
 from probcat.image.image import Image
 from probcat.psf.psf import PSF
+from tests.builders import tan_wcs
 
 SHAPE = (32, 40)
 
@@ -21,15 +21,6 @@ def gaussian_samples(fwhm=3.0, side=15):
 
 def flat_image(seed=0, level=100.0):
     return np.random.default_rng(seed).normal(level, 10.0, SHAPE)
-
-
-def celestial_wcs():
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval = 150.0, 2.0
-    wcs.wcs.crpix = 10.0, 20.0
-    wcs.wcs.cdelt = -1e-4, 1e-4
-    return wcs
 
 
 def write_fits(path, **extensions):
@@ -115,7 +106,9 @@ def test_a_band_is_found_in_upper_and_lower_case(tmp_path, band):
 
 
 def test_a_plain_file_is_read_with_a_psf_from_another_file(tmp_path):
-    fits.PrimaryHDU(flat_image(), celestial_wcs().to_header()).writeto(tmp_path / "plain.fits")
+    fits.PrimaryHDU(flat_image(), tan_wcs(0.36, reference=(10.0, 20.0)).to_header()).writeto(
+        tmp_path / "plain.fits"
+    )
     psf = fits.PrimaryHDU(np.kron(gaussian_samples(), np.ones((3, 3))))
     psf.header["OVERSAMP"] = 3
     psf.writeto(tmp_path / "psf.fits")
@@ -278,7 +271,7 @@ def test_ccddata_brings_all_it_holds(uncertainty):
         uncertainty=uncertainty,
         mask=mask,
         unit="adu",
-        wcs=celestial_wcs(),
+        wcs=tan_wcs(0.36, reference=(10.0, 20.0)),
         meta={"FILTER": "g", "MAGZPT": 25.0},
         psf=gaussian_samples(),
     )

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs import WCS
 from click.testing import CliRunner
 
 from probcat.catalog.fits import write_catalog
@@ -26,17 +25,10 @@ from probcat.psf.psf import PSF
 from probcat.run.cli import main
 from probcat.run.compare import compare
 from probcat.run.config import RunConfig, write_config
+from tests.builders import tan_wcs
 
 SHAPE = (26, 30)
 SOURCES = {"x": [8.0, 21.5, 14.0], "y": [12.0, 8.25, 18.0], "flux": [900.0, 600.0, 400.0]}
-
-
-def make_wcs():
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval, wcs.wcs.crpix = [150.0, 2.0], [10.0, 12.0]
-    wcs.wcs.cd = np.array([[-5e-5, 0.0], [0.0, 5e-5]])
-    return wcs
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +38,7 @@ def made():
     made = simulate_image(
         SOURCES, PSF.moffat(3.0, 3.5, size=21), SHAPE, jax.random.key(0), **options
     )
-    return replace(made, image=replace(made.image, wcs=make_wcs()))
+    return replace(made, image=replace(made.image, wcs=tan_wcs(0.18, reference=(10.0, 12.0))))
 
 
 def make_table(rows=(0, 1, 2), prob=(1.0, 1.0, 1.0), shift=0.0):
@@ -105,12 +97,14 @@ def run_directory(made, tmp_path):
 def test_tables_of_sources_are_read(tmp_path, name, sky):
     table = true_table()
     if sky:
-        table["ra"], table["dec"] = make_wcs().pixel_to_world_values(table["x"], table["y"])
+        table["ra"], table["dec"] = tan_wcs(0.18, reference=(10.0, 12.0)).pixel_to_world_values(
+            table["x"], table["y"]
+        )
         table.remove_columns(["x", "y"])
     table.rename_column("flux", "flux_r")
     table["flux_r_err"] = 1.0
     table.write(tmp_path / name)
-    truth = read_truth(tmp_path / name, SHAPE, make_wcs())
+    truth = read_truth(tmp_path / name, SHAPE, tan_wcs(0.18, reference=(10.0, 12.0)))
     np.testing.assert_allclose([truth.x, truth.y], [SOURCES["x"], SOURCES["y"]], atol=1e-6)
     assert list(truth.flux) == ["r"]
     np.testing.assert_allclose(truth.flux["r"], SOURCES["flux"])

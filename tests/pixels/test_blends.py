@@ -12,7 +12,7 @@ from probcat.pixels.assignment import KINDS, Assignment
 from probcat.pixels.blends import blend_columns, find_footprints, positions
 from probcat.pixels.flags import Flag, flag_cards, flag_pixels, flag_run
 from probcat.samples.diagnostics import diagnose
-from tests.catalog.test_condense import samples_from_draws
+from tests.builders import samples_from_draws
 
 SHAPE, SIZE = (20, 60), 9
 

@@ -17,6 +17,7 @@ from probcat.image.fits_output import write_image
 from probcat.image.several import read_configured_images
 from probcat.run.cli import main
 from probcat.samples.samples import Samples
+from tests.builders import tan_wcs
 
 STARS = {"x": np.array([8.0, 13.5, 17.0]), "y": np.array([9.0, 15.25, 6.5])}
 FLUX = {"g": 700.0, "r": 900.0, "i": 1100.0}
@@ -49,12 +50,7 @@ leapfrog_steps = 1
 
 
 def make_wcs(shift=(0.0, 0.0)):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crval = 150.0, 2.0
-    wcs.wcs.crpix = 12.0 + shift[0], 12.0 + shift[1]
-    wcs.wcs.cdelt = -1e-4, 1e-4
-    return wcs
+    return tan_wcs(0.36, reference=(12.0 + shift[0], 12.0 + shift[1]))
 
 
 def make_image(band, with_wcs=True, seed=0):

@@ -7,6 +7,7 @@ from probcat import PSF, Image
 from probcat.image.alignment import Alignment
 from probcat.image.peaks import count_peaks
 from probcat.sampler.geometry.plan import _windows
+from tests.builders import gaussian_light
 
 SHAPE = (60, 70)
 SIGMA = 2.0
@@ -19,17 +20,11 @@ def make_field(light, masked=None, seed=3):
     return Image.from_arrays(data, np.full(SHAPE, SIGMA**2), psf=PSF.gaussian(3.0, 15), mask=mask)
 
 
-def gaussian(x, y, flux, width):
-    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
-    square = (columns - x) ** 2 + (rows - y) ** 2
-    return flux * np.exp(-0.5 * square / width**2) / (2.0 * np.pi * width**2)
-
-
 def stars():
     """Light of 30 stars ten pixels apart, of a signal-to-noise ratio of 50."""
     flux = 50.0 * SIGMA * np.sqrt(4.0 * np.pi) * 3.0 / 2.355
     centres = [(x, y) for x in range(10, 70, 10) for y in range(10, 60, 10)]
-    return sum(gaussian(*centre, flux, 3.0 / 2.355) for centre in centres)
+    return sum(gaussian_light(SHAPE, *centre, flux, 3.0 / 2.355) for centre in centres)
 
 
 def test_peaks_are_stars():
@@ -44,7 +39,7 @@ def test_masked_pixels_are_no_peaks():
 
 def test_noise_on_a_large_galaxy_is_no_crowd():
     """Several hundred of its pixels are local maxima more than ten sigma above the sky."""
-    light = gaussian(35.0, 30.0, 400.0 * SIGMA * 2.0 * np.pi * 12.0**2, 12.0)
+    light = gaussian_light(SHAPE, 35.0, 30.0, 400.0 * SIGMA * 2.0 * np.pi * 12.0**2, 12.0)
     assert count_peaks(make_field(light)) <= 12
 
 

@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import numpyro.distributions as dist
 import pytest
-from astropy.wcs import WCS
 
 from probcat import PSF, InputError, Prior, condense, sample, simulate_image
 from probcat.image.alignment import align_images, image_labels
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.pixels.model_image import posterior_model
 from probcat.sampler.moves import MOVES
+from tests.builders import tan_wcs
 from tests.sampler.exactness.harness import (
     ALL_MOVES,
     advance_by,
@@ -72,16 +72,6 @@ STARS = {
 COLOURS = np.array([0.3, -0.2, 0.6, 0.1, 0.45])
 
 
-def make_wcs(scale, angle, reference):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [150.0, 2.0]
-    wcs.wcs.crpix = reference
-    cos, sin = np.cos(angle), np.sin(angle)
-    wcs.wcs.cd = scale / 3600.0 * np.array([[-cos, sin], [sin, cos]])
-    return wcs
-
-
 def observe(wcs, shape, psf, noise, band, seed, reference):
     """The stars as another image sees them."""
     x, y = wcs.world_to_pixel(reference.pixel_to_world(STARS["x"], STARS["y"]))
@@ -94,8 +84,8 @@ def observe(wcs, shape, psf, noise, band, seed, reference):
 
 @pytest.fixture(scope="module")
 def two_images():
-    first = make_wcs(0.2, 0.0, [16.0, 16.0])
-    other = make_wcs(0.15, 0.5, [26.0, 25.0])
+    first = tan_wcs(0.2, 0.0, [16.0, 16.0])
+    other = tan_wcs(0.15, 0.5, [26.0, 25.0])
     return [
         observe(first, (30, 32), PSF.moffat(3.0, 3.0, size=15), 6.0, "r", 1, first),
         observe(other, (50, 52), PSF.moffat(3.4, 3.0, size=17), 4.0, "i", 2, first),
@@ -124,7 +114,7 @@ def test_two_bands_give_both_fluxes(two_images):
 
 def test_images_that_do_not_go_together_are_refused(two_images):
     first, second = two_images
-    far = make_wcs(0.15, 0.5, [26.0, 2500.0])
+    far = tan_wcs(0.15, 0.5, [26.0, 2500.0])
     replace = dataclasses.replace
     for images, message in (
         ([first, replace(second, wcs=None)], "i.fits: has no WCS"),
