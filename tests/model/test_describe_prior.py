@@ -29,7 +29,7 @@ def test_defaults_say_that_they_are_of_the_image(image):
     assert len(lines) == 3
     assert f"flux {values['flux_min']:.4g} to {values['flux_max']:.4g} adu (from the im" in lines[0]
     assert "s = 2 +- 0.5 (default); p(N) ~ exp(-1.5 N) for N sources (default)" in lines[0]
-    assert "extended share ~ Beta(1, 1) (default)" in lines[1]
+    assert "extended fraction ~ Beta(1, 1) (default)" in lines[1]
     assert f"half-light radius {values['half_light_radius_median']:.3g} px" in lines[1]
     assert f"background {values['background_mean']:.4g} +- " in lines[2]
     assert lines[2].endswith("per pixel (from the image)")
@@ -50,7 +50,7 @@ def test_given_values_say_that_they_are_given(image):
     assert lines[1] == "prior: point sources alone (given)"
     assert lines[2] == "prior: background 3.25 per pixel (given)"
     _, lines = described([image], extended_fraction=0.3, half_light_radius_min=0.5)
-    assert "extended share 0.3 (given)" in lines[1]
+    assert "extended fraction 0.3 (given)" in lines[1]
     assert "0.5 to" in lines[1]
     assert "(from the image and given)" in lines[1]
     assert "extended sources alone" in described([image], extended_fraction=1.0)[1][1]

@@ -47,8 +47,8 @@ def make_window(sizes, num_cells):
     one = jnp.ones((), jnp.float32)
     return Window(
         weight=jnp.ones((sum(sizes), width), jnp.float32),
-        lower=jnp.zeros(2, jnp.float32),
-        upper=jnp.full(2, 60.0, jnp.float32),
+        lower_bound=jnp.zeros(2, jnp.float32),
+        upper_bound=jnp.full(2, 60.0, jnp.float32),
         density=jnp.ones(2, jnp.float32),
         search_precision=jnp.ones((3, num_cells, num_cells), jnp.float32),
         beta=one,
@@ -56,7 +56,7 @@ def make_window(sizes, num_cells):
         step_size=one,
         shift=jnp.asarray([[0.0, 0.0], [2.2, 1.9], [1.7, 2.4]], jnp.float32),
         flux_factor=jnp.asarray([1.0, 1.3, 0.8], jnp.float32),
-        place=jnp.zeros((3, 2), jnp.float32),
+        corner=jnp.zeros((3, 2), jnp.float32),
     )
 
 

@@ -11,11 +11,11 @@ from probcat.image.alignment import Alignment
 from probcat.sampler.geometry.layout import Frame, Layout
 
 LARGEST_OFFSET = 1.0
-"""Greatest offset along an axis of an image from where its map has it, in its pixels."""
-
-
+"""Largest offset of an image along an axis from its mapped position, in its pixels."""
 ROUND = 4
-"""Padded arrays have sides that are multiples of this, so that few shapes are compiled."""
+"""Number of which the sides of padded images are multiples, so that few shapes are compiled."""
+SPARE = 4
+"""Number of pixels by which a padded image extends beyond the mapped first image on every side."""
 
 
 def least_margin(links: Sequence[Alignment], radii: Sequence[int]) -> int:
@@ -76,8 +76,8 @@ def _extent(link: Alignment, layout: Layout) -> tuple[list[int], list[int]]:
     ny, nx = layout.padded_shape
     corners = np.array([[x, y, 1.0] for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
     corners[:, :2] -= layout.pad
+    # Not `to_image`, whose last digit differs: offsets by whole pixels may round to another one.
     seen = corners @ link.affine.T
-    spare = 4
-    low = [math.floor(value) - spare for value in seen.min(axis=0)]
-    high = [math.ceil(value) + spare for value in seen.max(axis=0)]
+    low = [math.floor(value) - SPARE for value in seen.min(axis=0)]
+    high = [math.ceil(value) + SPARE for value in seen.max(axis=0)]
     return low, high

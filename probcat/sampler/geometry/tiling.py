@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.model.stamps import add_stamps
 from probcat.numerics.shape_matrices import semi_major
 from probcat.sampler.geometry.layout import Layout, PassPlan
+from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
 WALL = 1e-3
-FLUX, NUM_SHAPE = 2, 4
+"""Distance in pixels that sources keep from the walls of their window's interior."""
 
 
 class Sources(NamedTuple):
@@ -129,14 +131,22 @@ def with_frames(tiling: Tiling, maps: list[tuple[Array, Array]], sizes: tuple[in
     centre = 0.5 * (sizes[0] - 1)
     origin = tiling.origin.astype(jnp.float32)
     for (affine, offset), size in zip(maps[1:], sizes[1:], strict=True):
-
-        def seen(place: Array, affine: Array = affine, offset: Array = offset) -> Array:
-            return jnp.matmul(place, affine.T, precision="highest") + offset[None]
-
-        corner = jnp.floor(seen(origin + centre) - 0.5 * (size - 1) + 0.5)
+        middle, first = (
+            points_to_image(affine, offset, points) for points in (origin + centre, origin)
+        )
+        corner = jnp.floor(middle - 0.5 * (size - 1) + 0.5)
         corners.append(corner.astype(jnp.int32))
-        shifts.append(seen(origin) - corner)
+        shifts.append(first - corner)
     return tiling._replace(corners=tuple(corners), shift=jnp.stack(shifts, axis=1))
+
+
+def points_to_image(affine: Array, offset: Array, points: Array) -> Array:
+    """Map points (n, 2) of the first image to another one by a matrix product.
+
+    The product rounds differently from `probcat.model.image_map.to_image`: with that function
+    here the chains of a given seed would change.
+    """
+    return jnp.matmul(points, affine.T, precision="highest") + offset[None]
 
 
 def cut(image: Array, corners: Array, size: int) -> Array:
@@ -158,14 +168,7 @@ def paste(image: Array, windows: Array, corners: Array) -> Array:
 
 def add(image: Array, windows: Array, corners: Array) -> Array:
     """Add windows, which may overlap, to a padded image."""
-    size = windows.shape[-1]
-
-    def write(index: Array, canvas: Array) -> Array:
-        start = (corners[index, 1], corners[index, 0])
-        here = jax.lax.dynamic_slice(canvas, start, (size, size))
-        return jax.lax.dynamic_update_slice(canvas, here + windows[index], start)
-
-    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+    return add_stamps(image, windows, corners[:, 1], corners[:, 0])
 
 
 def find_members(
