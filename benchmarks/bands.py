@@ -93,7 +93,7 @@ def _measure(
     catalog = condense(samples.select_draws(slice(None, None, step)))
     found = {
         "flux_min": float(prior.flux_limits[0]),
-        "draws": int(sum(block["scalar_mu"].shape[1] for block in track["blocks"])),
+        "draws": int(sum(block.samples.num_draws for block in track["blocks"])),
         "cpu_s": track["cpu"][-1],
         "n_mean": float(samples.num_sources.mean()),
         "chi2_per_pixel": float(samples.scalars["chi2_per_pixel"].mean()),

@@ -63,7 +63,7 @@ def timed_draws(run: Any, seconds: float, most: float = float("inf")) -> dict[st
     most : float
         Blocks that are enough.
     """
-    from probcat.sampler.collect import to_arrays
+    from probcat.sampler.collect import to_block
 
     track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
     state = run.begin()
@@ -75,7 +75,7 @@ def timed_draws(run: Any, seconds: float, most: float = float("inf")) -> dict[st
         track["cpu"].append(time.process_time() - cpu)
         track["wall"].append(time.monotonic() - wall)
         pixels = float(run.scene.num_pixels)
-        track["blocks"].append(to_arrays(draws, run.layout, pixels, run.labels))
+        track["blocks"].append(to_block(draws, run.layout, pixels, run.labels))
         if track["cpu"][-1] >= seconds or len(track["blocks"]) >= most:
             return track | {"state": state}
 

@@ -123,14 +123,14 @@ def brightest_chi2(state: Any, run: Any) -> float:
 
 
 def _joined(track: dict[str, Any], name: str) -> np.ndarray:
-    return np.concatenate([block[name] for block in track["blocks"]], axis=1)
+    """Join a scalar or a statistic of all blocks."""
+    groups = [{**block.samples.scalars, **block.samples.stats} for block in track["blocks"]]
+    return np.concatenate([group[name] for group in groups], axis=1)
 
 
 def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
     """Time to the plateau, effective samples and acceptances of the last half."""
-    number, log_likelihood = (
-        _joined(track, name) for name in ("scalar_num_sources", "scalar_log_likelihood")
-    )
+    number, log_likelihood = (_joined(track, name) for name in ("num_sources", "log_likelihood"))
     half = number.shape[1] // 2
     late = log_likelihood[:, half:]
     level = late.mean() - 2.0 * late.std()
@@ -151,21 +151,19 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
         "ess_lnl_per_cpu_s": ess_lnl / cpu,
         "rhat_n": rhat_n,
         "rhat_lnl": rhat_lnl,
-        "chi2_per_pixel": float(_joined(track, "scalar_chi2_per_pixel")[:, half:].mean()),
+        "chi2_per_pixel": float(_joined(track, "chi2_per_pixel")[:, half:].mean()),
     }
-    prefix = "stat_tried_"
-    for name in (name for name in track["blocks"][0] if name.startswith(prefix)):
+    first, prefix = track["blocks"][0].samples, "tried_"
+    for name in (name for name in first.stats if name.startswith(prefix)):
         tried = _joined(track, name)[:, half:].sum()
         accepted = _joined(track, name.replace("tried", "accepted"))[:, half:].sum()
         if tried:
             results["accepted_" + name.removeprefix(prefix)] = float(accepted / tried)
-    for name in (
-        name for name in track["blocks"][0] if name.startswith(("scalar_psf", "scalar_background"))
-    ):
+    for name in (name for name in first.scalars if name.startswith(("psf", "background"))):
         values = _joined(track, name)[:, half:]
-        results[name.removeprefix("scalar_")] = float(values.mean())
-        results[name.removeprefix("scalar_") + "_sd"] = float(values.std())
-    results["accepted_hmc"] = float(_joined(track, "stat_hmc_acceptance")[:, half:].mean())
+        results[name] = float(values.mean())
+        results[name + "_sd"] = float(values.std())
+    results["accepted_hmc"] = float(_joined(track, "hmc_acceptance")[:, half:].mean())
     return results
 
 

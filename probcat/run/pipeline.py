@@ -218,7 +218,7 @@ def _sample_and_write(
         directory=out / CHAIN,
         progress_bar=progress_bar,
         **counts,
-    ).compact()
+    )
     about = {
         "seed": config.sampler["seed"],
         "version": __version__,

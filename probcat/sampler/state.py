@@ -7,16 +7,20 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
-from probcat.sampler.geometry.layout import Layout
+from probcat.model.prior.densities import prior_mean
+from probcat.sampler.geometry.layout import SOURCE_ARRAYS, Layout
 from probcat.sampler.geometry.tiling import Sources
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.calibration import background_priors
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.window.structures import SIGNAL_EDGES
+from probcat.sampler.window.structures import EXTENDED, POINT, SIGNAL_EDGES, num_columns
 
 FIRST_STEP_SIZE = 0.2
+"""Step size of the Hamiltonian moves before it adapts."""
 MOVE_NAMES = (*MOVES, "exchange")
+"""Names of all moves that are counted."""
 COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
+"""Shape of the counts: moves, bins of signal-to-noise ratio, directions, tried and accepted."""
 
 
 class ChainSample(NamedTuple):
@@ -42,7 +46,7 @@ class ChainSample(NamedTuple):
         Tried and accepted (last axis) counts, up and down, of every move, in bins of
         signal-to-noise ratio.
     overflow : Array, shape (C, 4), bool
-        Full: point and extended capacity, point and extended window slots.
+        Whether each of `probcat.sampler.geometry.layout.SOURCE_ARRAYS` was full.
     """
 
     points: Sources
@@ -117,6 +121,10 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
             return value.sample(key, (chains,)).astype(jnp.float32)
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
 
+    def per_image(value: Any, default: float) -> Array:
+        mean = jnp.asarray(prior_mean(value, default), jnp.float32)
+        return jnp.broadcast_to(mean, (chains, len(scene.data)))
+
     background = jnp.concatenate([mean for mean, _ in background_priors(scene)])
     number = len(scene.data)
     slope = prior.flux_slope
@@ -124,14 +132,14 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
     sample = ChainSample(
-        points=empty(layout.point_capacity, 3 + prior.num_colours),
-        extended=empty(layout.extended_capacity, 7 + prior.num_colours),
+        points=empty(layout.point_capacity, num_columns(POINT, prior.num_colours)),
+        extended=empty(layout.extended_capacity, num_columns(EXTENDED, prior.num_colours)),
         background=jnp.broadcast_to(background, (chains, background.shape[0])),
         mu=jnp.maximum(drawn(keys[0], prior.expected_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
         flux_slope=drawn(keys[2], slope),
-        psf_error_floor=jnp.broadcast_to(_typical(prior.psf_error_floor, 0.0), (chains, number)),
-        noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
+        psf_error_floor=per_image(prior.psf_error_floor, 0.0),
+        noise_scale=per_image(prior.noise_scale, 1.0),
         psf_width_change=jnp.zeros((chains, number, 2), jnp.float32),
         offset=jnp.zeros((chains, number, 2), jnp.float32),
         flux_scale=jnp.ones((chains, number), jnp.float32),
@@ -141,7 +149,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         hmc_acceptance=zeros,
         beta=zeros + 1.0,
         moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
-        overflow=jnp.zeros((chains, 4), bool),
+        overflow=jnp.zeros((chains, len(SOURCE_ARRAYS)), bool),
     )
     shape = (chains, len(layout.plans))
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
@@ -156,12 +164,17 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         i=jnp.int32(0),
         rng_key=keys[3],
     )
-    # Every array its own, as blocks of draws give up their buffers.
+    # Every array has a buffer of its own, as blocks of draws give up their buffers.
     return jax.tree.map(jnp.copy, state)
 
 
-def _typical(value: Any, otherwise: float) -> Array:
-    """Start of a parameter: its mean, its fixed value, or what stands for none."""
-    if isinstance(value, dist.Distribution):
-        return jnp.asarray(value.mean, jnp.float32)
-    return jnp.asarray(otherwise if value is None else value, jnp.float32)
+def grown_sources(state: CatalogState, layout: Layout, kind: str) -> CatalogState:
+    """State whose catalogs have room for the sources of a kind that a layout has."""
+    sources = state.sample.points if kind == "point" else state.sample.extended
+    extra = ((0, 0), (0, layout.capacity(kind) - sources.marks.shape[1]), (0, 0))
+    grown = Sources(
+        jnp.pad(sources.pixel, extra, constant_values=layout.pad), jnp.pad(sources.marks, extra)
+    )
+    if kind == "point":
+        return state._replace(sample=state.sample._replace(points=grown))
+    return state._replace(sample=state.sample._replace(extended=grown))

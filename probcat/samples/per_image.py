@@ -11,6 +11,8 @@ import numpy as np
 
 from probcat.image.alignment import Alignment, align_images, image_labels
 from probcat.model.background_names import LEVEL
+from probcat.model.image_map import to_image
+from probcat.samples.record import radius_attrs
 from probcat.samples.samples import Samples
 
 if TYPE_CHECKING:
@@ -49,20 +51,18 @@ def _view(samples: Samples, image: Image, link: Alignment, label: str, number: i
     scalars = _own_scalars(samples.scalars, label)
     x, y = (np.asarray(sources[name], np.float64) for name in ("x", "y"))
     affine = link.affine
-    for axis, name in enumerate("xy"):
-        place = affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2]
+    for name, position in zip("xy", to_image(affine, affine[:, 2], x, y), strict=True):
         if f"offset_{name}" in scalars:
-            place = place + scalars[f"offset_{name}"][..., None]
-        sources[name] = place.astype(np.float32)
+            position = position + scalars[f"offset_{name}"][..., None]
+        sources[name] = position.astype(np.float32)
     flux = sources["flux"] if link.band == 0 else sources[f"flux_{image.band}"]
     scale = np.asarray(scalars.get("flux_scale", 1.0))
     sources["flux"] = (np.asarray(flux) * link.flux_factor * scale[..., None]).astype(np.float32)
     if number > 0:
         sources |= _seen_shapes(sources, affine[:, :2])
     attrs = dict(samples.attrs)
-    small, large = attrs["radii"][number]
     attrs |= {"band": image.band, "unit": str(image.unit), "psf_fwhm": float(image.psf.fwhm)}
-    attrs |= {"extended_radius": small, "large_radius": large}
+    attrs |= radius_attrs(attrs["radii"][number])
     models = attrs.get("background_model", [LEVEL])
     attrs["background_model"] = [models[number] if len(models) > 1 else models[0]]
     if attrs.get("large_size") is not None:

@@ -5,6 +5,31 @@ Everything here is hashable and known before compilation.
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+
+class SourceArray(NamedTuple):
+    """An array of sources that may become full.
+
+    Attributes
+    ----------
+    kind : {"point", "extended"}
+        Kind of its sources.
+    array : {"catalog", "window"}
+        Whether it is the whole catalog or the slots of a window.
+    """
+
+    kind: str
+    array: str
+
+
+SOURCE_ARRAYS = (
+    SourceArray("point", "catalog"),
+    SourceArray("extended", "catalog"),
+    SourceArray("point", "window"),
+    SourceArray("extended", "window"),
+)
+"""Arrays of sources in the order of `probcat.sampler.state.ChainSample.overflow`."""
 
 
 @dataclass(frozen=True)
@@ -160,22 +185,19 @@ class Layout:
         sides = [upper - lower for lower, upper in map(self.region_bounds, (0, 1))]
         return sides[0] * sides[1]
 
-    def grown(self, kind: int, windows: bool) -> "Layout":
-        """Layout with a larger catalog, or windows of more slots, for a kind of sources.
+    def capacity(self, kind: str) -> int:
+        """Number of sources of a kind that a catalog can hold."""
+        return self.point_capacity if kind == "point" else self.extended_capacity
 
-        Catalogs double; slots, which cost time, grow by a quarter.
+    def grown(self, full: "SourceArray") -> "Layout":
+        """Layout in which a full array of sources is larger.
 
-        Parameters
-        ----------
-        kind : int
-            0 for points, 1 for extended sources.
-        windows : bool
+        Catalogs double; the slots of windows, which cost time, grow by a quarter.
         """
-        name = ("point", "extended")[kind]
-        if not windows:
-            field = f"{name}_capacity"
-            return replace(self, **{field: 2 * getattr(self, field)})
-        field = f"{name}_slots"
+        if full.array == "catalog":
+            capacity: dict[str, Any] = {f"{full.kind}_capacity": 2 * self.capacity(full.kind)}
+            return replace(self, **capacity)
+        field = f"{full.kind}_slots"
         plans = tuple(
             replace(plan, **{field: round_up(1.25 * getattr(plan, field))})  # type: ignore[arg-type]
             for plan in self.plans
