@@ -12,6 +12,7 @@ import click
 
 from probcat import __version__
 from probcat.errors import InputError
+from probcat.sampler.compiler_log import silence_compiler
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -53,6 +54,7 @@ def _sampling_options(command: Any) -> Any:
 @click.version_option(__version__, prog_name="probcat")
 def main() -> None:
     """Probabilistic cataloguing: a posterior over the catalogs of an astronomical image."""
+    silence_compiler()
 
 
 @main.command()

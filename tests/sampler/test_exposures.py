@@ -20,7 +20,7 @@ NOISE = 6.0
 PSF_2_PX = PSF.moffat(2.8, 3.0, size=15)
 GIVEN = {"extended_fraction": 0.0, "background": 0.0, "flux_min": 150.0, "flux_max": 1e5}
 SETTINGS = SamplerSettings(passes=4, checkpoint_interval=20)
-COUNTS = {"num_warmup": 80, "num_samples": 160, "settings": SETTINGS, "progress": False}
+COUNTS = {"num_warmup": 80, "num_samples": 160, "settings": SETTINGS, "progress_bar": False}
 
 
 def exposure(data, sigma, name):

@@ -56,7 +56,7 @@ def test_tempered_chains_give_the_same_posterior():
     psf = PSF.moffat(2.8, 3.0, size=11)
     image = simulate_image(sources, psf, (18, 18), jax.random.key(3), noise=1.5).image
     prior = Prior.from_image(image, extended_fraction=0.0, background=0.0, flux_slope=2.0)
-    counts = {"num_chains": 16, "num_warmup": 40, "num_samples": 60, "progress": False}
+    counts = {"num_chains": 16, "num_warmup": 40, "num_samples": 60, "progress_bar": False}
     found = []
     for number in (1, 3):
         settings = SamplerSettings(

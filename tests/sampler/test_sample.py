@@ -26,7 +26,7 @@ from tests.sampler.exactness.harness import (
 SETTINGS = SamplerSettings(
     passes=1, extended_passes=1, birth_death=2, split_merge=2, companion=2, checkpoint_interval=3
 )
-COUNTS = {"num_chains": 2, "num_warmup": 6, "num_samples": 9, "progress": False}
+COUNTS = {"num_chains": 2, "num_warmup": 6, "num_samples": 9, "progress_bar": False}
 
 
 @pytest.fixture(scope="module")
