@@ -178,11 +178,12 @@ class CatalogKernel(MCMCKernel):
         plan: PassPlan,
         number: int,
         warming: Array,
+        order: Array | None = None,
     ) -> CatalogState:
         """Visit all windows of one placement, and adapt the step size in warm-up."""
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
-        state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size)
+        state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size, order)
         settled = state.i.astype(jnp.float32) - self.tempering_fraction * self._num_warmup
         learning_rate = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
         return _adapt(state, acceptance, warming, learning_rate, number)

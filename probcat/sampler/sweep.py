@@ -64,6 +64,7 @@ def make_pass(
     layout: Layout,
     number: int,
     step_size: Array,
+    order: Array | None = None,
 ) -> tuple[CatalogState, Array]:
     """Visit all windows of one placement, in every chain.
 
@@ -77,6 +78,9 @@ def make_pass(
         Of the plan in the layout.
     step_size : Array, shape (C,)
         Of the Hamiltonian moves.
+    order : Array, shape (any,), int32, optional
+        Moves of a visit, as positions in the distinct names of the plan's schedule; by
+        default the schedule itself. It is data, so that another order compiles nothing.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def make_pass(
     shape = (state.chain.shape[0], weight.shape[0])
     flat = jax.tree.map(lambda a: a.reshape(shape[0] * shape[1], *a.shape[2:]), visits)
     model, search = group_images(_of_sizes(scene.model, plan), sizes, scene.searches[number])
-    results = visit_windows(flat, model, search, plan, layout.num_leapfrog)
+    results = visit_windows(flat, model, search, plan, layout.num_leapfrog, order)
     results = jax.tree.map(lambda a: a.reshape(*shape, *a.shape[1:]), results)
     finish = partial(_finish, tiling=tiling, sizes=sizes)
     sample, residual, acceptance = jax.vmap(finish)(state.sample, state.residual, held, results)
@@ -241,7 +245,12 @@ def _cut_all(planes: tuple[Array, ...], tiling: Tiling, sizes: tuple[int, ...]) 
 
 
 def visit_windows(
-    visits: Visit, model: Model, search: tuple[Search, ...], plan: PassPlan, num_leapfrog: int
+    visits: Visit,
+    model: Model,
+    search: tuple[Search, ...],
+    plan: PassPlan,
+    num_leapfrog: int,
+    order: Array | None = None,
 ) -> tuple[WindowState, Array, Array, Array]:
     """All moves of one visit: the schedule, then the Hamiltonian trajectories.
 
@@ -253,6 +262,8 @@ def visit_windows(
     search : tuple of Search
     plan : PassPlan
     num_leapfrog : int
+    order : Array, shape (any,), int32, optional
+        As in `make_pass`.
 
     Returns
     -------
@@ -296,15 +307,17 @@ def visit_windows(
         return state, outcome
 
     if plan.schedule:
-        order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
+        if order is None:
+            order = jnp.asarray([names.index(name) for name in plan.schedule], dtype=jnp.int32)
         with_shapes = not POINT_MOVES.issuperset(names)
 
         def drawn(visit: Visit, key: Array) -> RandomNumbers:
-            return random_numbers(key, own(visit).prior, len(plan.schedule), with_shapes)
+            return random_numbers(key, own(visit).prior, order.shape[0], with_shapes)
 
         draws = jax.vmap(drawn, out_axes=1)(visits, keys[:, 0])
         state, outcomes = jax.lax.scan(step, state, (order, draws))
-        counts = _count(outcomes, [MOVE_NAMES.index(name) for name in plan.schedule])
+        rows = jnp.asarray([MOVE_NAMES.index(name) for name in names], dtype=jnp.int32)
+        counts = _count(outcomes, rows[order])
 
     def trajectory(state: WindowState, keys: Array) -> tuple[WindowState, tuple]:
         def one(visit: Visit, key: Array, state: WindowState) -> tuple:
@@ -321,10 +334,10 @@ def visit_windows(
     return state, counts, jnp.mean(acceptance, axis=0), jnp.any(occupied, axis=0)
 
 
-def _count(outcomes: Outcome, rows: list[int]) -> Array:
+def _count(outcomes: Outcome, rows: Array) -> Array:
     """Count moves (their axis comes first) by name and bin of signal, shape (windows, ...)."""
     names, bins = (jnp.arange(length, dtype=jnp.int32) for length in COUNTS_SHAPE[:2])
-    by_name = (jnp.asarray(rows, dtype=jnp.int32)[:, None] == names[None]).astype(jnp.float32)
+    by_name = (rows[:, None] == names[None]).astype(jnp.float32)
     by_bin = (outcomes.signal_bin[..., None] == bins[None, None]).astype(jnp.float32)
     both = jnp.stack([outcomes.tried, outcomes.accepted], axis=-1).astype(jnp.float32)
     return jnp.einsum("mr,mwb,mwda->wrbda", by_name, by_bin, both)
