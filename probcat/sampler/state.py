@@ -1,4 +1,4 @@
-"""State of the chains: what is kept of a draw, and what the sampler needs besides."""
+"""State of the chains: their catalogs and parameters, and the cache that the sampler keeps."""
 
 from typing import Any, NamedTuple
 
@@ -24,27 +24,37 @@ COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
 
 
 class ChainSample(NamedTuple):
-    """What is kept of a draw; every array has a leading chain axis.
+    """A draw of every chain; every array has a leading axis of C chains.
 
     Attributes
     ----------
     points, extended : Sources
+        Point and extended sources.
     background : Array, shape (C, K)
-        Coefficients of the terms of all images, one image after the other.
-    mu, extended_fraction, flux_slope : Array, shape (C,)
+        Coefficients of the backgrounds of all images, one image after the other.
+    mu : Array, shape (C,)
+        Expected number of sources.
+    extended_fraction : Array, shape (C,)
+        Fraction of extended sources that is expected.
+    flux_slope : Array, shape (C,)
+        Slope s of the flux distribution ``flux**-s``.
     psf_error_floor, noise_scale : Array, shape (C, I)
         Relative error of the PSF, and scale of all other noise, of every image.
     psf_width_change : Array, shape (C, I, 2)
         Relative change of the PSF's width along x and y in every image.
     offset : Array, shape (C, I, 2)
-        Of the positions in every image from where its map has them, in its pixels.
+        Offset along x and y of every image from its mapped position, in its pixels.
     flux_scale : Array, shape (C, I)
-        Of the fluxes in every image.
+        Factor of the fluxes in every image.
     chi2, log_likelihood : Array, shape (C,)
-    step_size, hmc_acceptance, beta : Array, shape (C,)
+        Chi-square and log likelihood of all images.
+    step_size, hmc_acceptance : Array, shape (C,)
+        Step size and mean acceptance of the Hamiltonian moves.
+    beta : Array, shape (C,)
+        Inverse temperature of the likelihood.
     moves : Array, shape (C, num_moves, num_bins, 2, 2)
-        Tried and accepted (last axis) counts, up and down, of every move, in bins of
-        signal-to-noise ratio.
+        Counts of moves by type, bin of signal-to-noise ratio, direction (up, down) and outcome
+        (tried, accepted).
     overflow : Array, shape (C, 4), bool
         Whether each of `probcat.sampler.geometry.layout.SOURCE_ARRAYS` was full.
     """
@@ -75,18 +85,19 @@ class CatalogState(NamedTuple):
     Attributes
     ----------
     sample : ChainSample
-        The current catalogs.
+        Current draw.
     residual : tuple of Array, shape (C, Hp, Wp)
         Data minus background minus all sources, in every image.
     sky_subtracted : tuple of Array, shape (C, Hp, Wp)
-        Data minus background, where the light of the model is needed; else empty.
+        Data minus background in every image, if the light of the model is needed; else empty.
     log_step, log_step_mean : Array, shape (C, num_plans)
-        Step sizes of the Hamiltonian moves and their warm-up averages.
+        Logarithms of the step sizes of the Hamiltonian moves, and their means over the warm-up.
     chain : Array, shape (C,), int32
-        Number of every chain, which its random numbers depend on.
-    i : Array, int32
-        Draws made so far, warm-up included.
+        Number of every chain, on which its random numbers depend.
+    i : Array, shape (), int32
+        Number of draws made so far, warm-up included.
     rng_key : Array
+        Random key of the next draw.
     """
 
     sample: ChainSample
@@ -100,12 +111,26 @@ class CatalogState(NamedTuple):
 
 
 def chain_keys(rng_key: Array, state: CatalogState) -> Array:
-    """Give every chain a key; the same one however chains are spread over devices."""
+    """Random key of every chain, which does not depend on how chains are spread over devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(rng_key, state.chain)
 
 
 def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
-    """Empty catalogs; the common parameters from their priors."""
+    """State with empty catalogs; shared parameters are drawn from their priors.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Random key.
+    scene : Scene
+        Images and prior.
+    layout : Layout
+        Sizes of the run.
+
+    Returns
+    -------
+    CatalogState
+    """
     chains = layout.num_chains
     prior = scene.model.prior
     keys = jax.random.split(rng_key, 4)

@@ -70,7 +70,7 @@ def test_what_the_first_image_has_comes_back(images):
     rng, state = np.random.default_rng(0), run.begin()
     drawn = jax.tree.map(lambda values: rng.uniform(size=values.shape), state.sample)
     state = state._replace(sample=jax.tree.map(jnp.asarray, drawn))
-    narrow = run.first_image._narrowed(state)
+    narrow = run.first_image.without_others(state)
     one = Run(images[:1], prior_alone(prior), settings, jax.random.key(5), (2, 40, 1)).begin()
     assert narrow.sample.points.marks.shape[-1] == one.sample.points.marks.shape[-1] == 3
     assert narrow.sample.extended.marks.shape[-1] == one.sample.extended.marks.shape[-1] == 7
@@ -83,7 +83,7 @@ def test_what_the_first_image_has_comes_back(images):
         "flux_scale",
     ):
         assert getattr(narrow.sample, name).shape == getattr(one.sample, name).shape
-    wide = run.first_image._widened(narrow.sample, state.sample)
+    wide = run.first_image.with_others(narrow.sample, state.sample)
     for kind, last in (("points", 0), ("extended", 4)):
         given, found = (np.asarray(getattr(draw, kind).marks) for draw in (state.sample, wide))
         assert given.shape == found.shape

@@ -1,4 +1,4 @@
-"""Sizes of the images beyond the first, and the margins that keep footprints apart."""
+"""Sizes of the images beyond the first, and the margins that keep stamps apart."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ SPARE = 4
 
 
 def least_margin(links: Sequence[Alignment], radii: Sequence[int]) -> int:
-    """Margin in pixels of the first image that keeps footprints in all images apart.
+    """Smallest margin in pixels of the first image that keeps stamps in all images apart.
 
     Parameters
     ----------
     links : sequence of Alignment
+        Relation of every image to the first one.
     radii : sequence of int
-        Half side of the footprint in pixels of every image.
+        Half-widths in pixels of the stamps in every image.
     """
     others = [
         math.ceil((radius + 0.5) * link.inverse_reach)
@@ -40,16 +41,22 @@ def build_frames(
     radii: Sequence[Sequence[int]],
     largest: Sequence[int],
 ) -> tuple[Frame, ...]:
-    """Sizes of all images but the first.
+    """Compute the sizes of all images but the first.
 
     Parameters
     ----------
     links : sequence of Alignment
+        Relation of every image to the first one.
     layout : Layout
+        Sizes of the run, without frames.
     radii : sequence of sequence of int
-        For every plan the half side of the footprint in pixels of every image.
+        Half-widths in pixels of the stamps in every image, for every plan.
     largest : sequence of int
-        Largest half side of the footprint of an extended source in pixels of every image.
+        Half-widths in pixels of the largest stamps of extended sources in every image.
+
+    Returns
+    -------
+    tuple of Frame
     """
     frames = []
     for number, link in enumerate(links[1:], start=1):
@@ -59,7 +66,7 @@ def build_frames(
             for plan, of_plan in zip(layout.plans, radii, strict=True)
         )
         low, high = _extent(link, layout)
-        # Which pixel an array starts at may differ by one between fields.
+        # One pixel more, as the pixel that an array starts at may differ by one between fields.
         sides = [ROUND * math.ceil((b - a + 1) / ROUND) for a, b in zip(low, high, strict=True)]
         frames.append(Frame((sides[1], sides[0]), link.band, sizes, largest[number]))
     return tuple(frames)
@@ -72,7 +79,7 @@ def frame_origin(link: Alignment, layout: Layout) -> tuple[int, int]:
 
 
 def _extent(link: Alignment, layout: Layout) -> tuple[list[int], list[int]]:
-    """Pixels (x, y) of an image that the padded first image spans, with some to spare."""
+    """First and last pixel (x, y) of an image under the padded first image, with a border."""
     ny, nx = layout.padded_shape
     corners = np.array([[x, y, 1.0] for x in (0.0, nx - 1.0) for y in (0.0, ny - 1.0)])
     corners[:, :2] -= layout.pad
