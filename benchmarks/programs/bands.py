@@ -86,7 +86,7 @@ def _measure(
     nuisances = summarize_nuisances(samples.scalars)
     results = {
         "flux_min": float(prior.flux_limits[0]),
-        "draws": int(sum(block["scalar_mu"].shape[1] for block in track["blocks"])),
+        "draws": int(sum(block.samples.num_draws for block in track["blocks"])),
         "cpu_s": cpu,
         "num_sources_mean": float(samples.num_sources.mean()),
         "chi2_per_pixel": float(samples.scalars["chi2_per_pixel"].mean()),

@@ -66,9 +66,7 @@ def _brightest_chi2(state: Any, run: Any) -> float:
 
 def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
     """Time until ln L is at its plateau, and effective samples of the last half."""
-    number, log_likelihood = (
-        joined(track, name) for name in ("scalar_num_sources", "scalar_log_likelihood")
-    )
+    number, log_likelihood = (joined(track, name) for name in ("num_sources", "log_likelihood"))
     half = number.shape[1] // 2
     late = log_likelihood[:, half:]
     level = late.mean() - 2.0 * late.std()
@@ -90,16 +88,18 @@ def _speed(track: dict[str, Any], run: Any) -> dict[str, Any]:
 
 def _posterior(track: dict[str, Any]) -> dict[str, Any]:
     """Number of stars, chi-square, acceptances and nuisance parameters of the last half."""
-    half = joined(track, "scalar_num_sources").shape[1] // 2
-    names = [n for n in track["blocks"][0] if n.startswith(("scalar_", "stat_"))]
-    late = {name: joined(track, name)[:, half:] for name in names}
+    half = joined(track, "num_sources").shape[1] // 2
+    first = track["blocks"][0].samples
+    scalars, stats = (
+        {name: joined(track, name)[:, half:] for name in group}
+        for group in (first.scalars, first.stats)
+    )
     accepted = {}
-    for name in (name for name in late if name.startswith("stat_tried_")):
-        if tried := late[name].sum():
-            label = name.removeprefix("stat_tried_")
-            accepted[label] = float(late[f"stat_accepted_{label}"].sum() / tried)
-    accepted["hmc"] = float(late["stat_hmc_acceptance"].mean())
-    scalars = {n.removeprefix("scalar_"): a for n, a in late.items() if n.startswith("scalar_")}
+    for name in (name for name in stats if name.startswith("tried_")):
+        if tried := stats[name].sum():
+            label = name.removeprefix("tried_")
+            accepted[label] = float(stats[f"accepted_{label}"].sum() / tried)
+    accepted["hmc"] = float(stats["hmc_acceptance"].mean())
     return {
         "num_sources_mean": float(scalars["num_sources"].mean()),
         "num_sources_sd": float(scalars["num_sources"].std()),

@@ -52,9 +52,9 @@ def timed_draws(run: Any, seconds: float, max_blocks: float = float("inf")) -> d
     -------
     dict
         `cpu` and `wall`, lists of the seconds from the start to the end of every block; `blocks`,
-        a list of the arrays of every block; and `state`, the state of the chains at the end.
+        a list of the `probcat.sampler.collect.Block` of draws; and `state`, the state of the chains at the end.
     """
-    from probcat.sampler.collect import to_arrays
+    from probcat.sampler.collect import to_block
 
     track: dict[str, Any] = {"cpu": [], "wall": [], "blocks": []}
     state = run.begin()
@@ -66,20 +66,20 @@ def timed_draws(run: Any, seconds: float, max_blocks: float = float("inf")) -> d
         track["cpu"].append(time.process_time() - cpu)
         track["wall"].append(time.monotonic() - wall)
         pixels = float(run.scene.num_pixels)
-        track["blocks"].append(to_arrays(draws, run.layout, pixels, run.labels))
+        track["blocks"].append(to_block(draws, run.layout, pixels, run.labels))
         if track["cpu"][-1] >= seconds or len(track["blocks"]) >= max_blocks:
             return track | {"state": state}
 
 
 def joined(track: dict[str, Any], name: str) -> np.ndarray:
-    """Return one array of a timed run, the blocks joined along the axis of draws."""
-    return np.concatenate([block[name] for block in track["blocks"]], axis=1)
+    """Return a scalar or a statistic of a timed run, the blocks joined along the axis of draws."""
+    groups = [{**block.samples.scalars, **block.samples.stats} for block in track["blocks"]]
+    return np.concatenate([group[name] for group in groups], axis=1)
 
 
 def traces(track: dict[str, Any]) -> dict[str, Any]:
     """Return the sampled scalars of a timed run, and the time at the end of every block."""
-    names = [name for name in track["blocks"][0] if name.startswith("scalar_")]
-    scalars = {name.removeprefix("scalar_"): joined(track, name) for name in names}
+    scalars = {name: joined(track, name) for name in track["blocks"][0].samples.scalars}
     return {"cpu_s": track["cpu"], "wall_s": track["wall"], **scalars}
 
 

@@ -1,7 +1,7 @@
-"""Backgrounds of images: a level, a plane, or a mesh of levels between which it is linear.
+"""Background of an image: a level, a plane, or a mesh of levels with linear interpolation.
 
-Every term is a product of a function of the row and one of the column, so that a background
-is a product of two thin matrices.
+Every term is the product of a function of the row and a function of the column, so that a
+background is the product of two thin matrices.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ class Terms(NamedTuple):
     Attributes
     ----------
     rows, cols : Array, shapes (K, H), (K, W)
-        The factors of every term along y and along x.
+        Factors of every term along y and along x.
     """
 
     rows: Array
@@ -32,7 +32,7 @@ class Terms(NamedTuple):
 
 
 def mesh_nodes(length: int, spacing: float) -> int:
-    """Count the nodes of a mesh along an axis; they reach from end to end."""
+    """Count the nodes of a mesh along an axis of the image, from one end to the other."""
     return max(2, round((length - 1) / spacing) + 1)
 
 
@@ -42,10 +42,11 @@ def num_terms(model: str, shape: tuple[int, int], spacing: float) -> int:
     Parameters
     ----------
     model : {"level", "plane", "mesh"}
+        Background model.
     shape : tuple of int
         (ny, nx) of the image.
     spacing : float
-        Of the nodes of a mesh in pixels, about.
+        Approximate spacing in pixels of the nodes of a mesh.
     """
     if model == LEVEL:
         return 1
@@ -57,25 +58,37 @@ def num_terms(model: str, shape: tuple[int, int], spacing: float) -> int:
 def factors(
     model: str, shape: tuple[int, int], spacing: float, row: np.ndarray, col: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Factors of all terms at rows (H,) and columns (W,) of the image: (K, H) and (K, W).
+    """Compute the factors of all terms.
 
-    A plane has the level at the centre and half the rise along x and along y. A mesh has its
-    values at the nodes, row by row; beyond the image it stays as it is at the border.
+    The coefficients of a plane are the level at the centre and half the rise across the image
+    along x and along y. Those of a mesh are its levels at the nodes, row by row; outside the
+    image a mesh continues with its values at the border.
+
+    Parameters
+    ----------
+    model, shape, spacing
+        Background model, as in `num_terms`.
+    row : ndarray, shape (H,)
+        Rows of the image at which to evaluate.
+    col : ndarray, shape (W,)
+        Columns of the image at which to evaluate.
+
+    Returns
+    -------
+    rows, cols : ndarray, shapes (K, H), (K, W)
     """
     ny, nx = shape
     if model == LEVEL:
         return np.ones((1, len(row))), np.ones((1, len(col)))
     if model == PLANE:
-        up, right = (
-            (place - 0.5 * (n - 1)) / max(0.5 * n, 1.0) for place, n in ((row, ny), (col, nx))
-        )
+        up, right = ((at - 0.5 * (n - 1)) / max(0.5 * n, 1.0) for at, n in ((row, ny), (col, nx)))
         one_row, one_col = np.ones(len(row)), np.ones(len(col))
         return np.stack([one_row, one_row, up]), np.stack([one_col, right, one_col])
     hats = []
-    for place, n in ((row, ny), (col, nx)):
+    for at, n in ((row, ny), (col, nx)):
         nodes = np.linspace(0.0, n - 1.0, mesh_nodes(n, spacing))
         step = nodes[1] - nodes[0]
-        inside = np.clip(place, 0.0, n - 1.0)
+        inside = np.clip(at, 0.0, n - 1.0)
         hats.append(np.maximum(1.0 - np.abs(inside[None] - nodes[:, None]) / step, 0.0))
     high, wide = (len(hat) for hat in hats)
     return np.repeat(hats[0], wide, axis=0), np.tile(hats[1], (high, 1))
@@ -93,10 +106,15 @@ def background_terms(
     Parameters
     ----------
     model, shape, spacing
-        As in `num_terms`.
+        Background model, as in `num_terms`.
     first : tuple of int
         Pixel (x, y) of the image that the padded array starts at.
     padded_shape : tuple of int
+        Shape of the padded array.
+
+    Returns
+    -------
+    Terms
     """
     row = first[1] + np.arange(padded_shape[0])
     col = first[0] + np.arange(padded_shape[1])
@@ -125,21 +143,27 @@ def normal_matrix(terms: Terms, weight: Array) -> Array:
 def draw_coefficients(
     rng_key: Array, terms: Terms, weight: Array, residual: Array, current: Array, prior: tuple
 ) -> Array:
-    """Draw the coefficients from their conditional Gaussian.
+    """Draw the coefficients of a background from their conditional Gaussian.
 
     Parameters
     ----------
     rng_key : Array
+        Random key.
     terms : Terms
-    weight, residual : Array, shape (H, W)
-        Inverse variances, and data minus background minus all sources.
+        Terms of the background.
+    weight : Array, shape (H, W)
+        Inverse variances.
+    residual : Array, shape (H, W)
+        Data minus background minus all sources.
     current : Array, shape (K,)
-    prior : tuple of Array, shape (K,)
+        Coefficients of the background in `residual`.
+    prior : (Array, Array), each of shape (K,)
         Mean and standard deviation of the normal prior.
 
     Returns
     -------
     Array, shape (K,)
+        New coefficients.
     """
     mean, scale = prior
     precision = normal_matrix(terms, weight) + jnp.diag(1.0 / scale**2)

@@ -8,13 +8,14 @@ transform on a periodic grid of pixels is
 with the transfer function H of the PSF and the shape matrix S. As the variances double from one
 Gaussian to the next, each is the square of the one before.
 
-Wide Gaussians would wrap around the grid. Those that only live in the lowest modes are replaced
-there by the least-squares fit of these modes to the isolated Gaussians within `VALID` of the
-source, a Fourier extension of the light into the rest of the grid.
+Wide Gaussians would wrap around the grid. Those whose transforms are confined to the lowest modes
+are replaced there by the least-squares fit of these modes to the isolated Gaussians within `VALID`
+of the source: a Fourier extension of their light into the rest of the grid.
 """
 
 import functools
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -25,23 +26,40 @@ from probcat.model import sersic
 from probcat.psf.position_weights import Variation, weights
 from probcat.psf.separable import spread
 
-# Half side, as a share of the grid, of the box around a source in which its image is right.
+if TYPE_CHECKING:
+    from probcat.psf.psf import PSF
+    from probcat.psf.varying import VaryingPSF
+
+Parts: TypeAlias = tuple[Array, Array]
+"""Real and imaginary part of a transform."""
+Matrix: TypeAlias = tuple[Array, Array, Array]
+"""Elements (xx, xy, yy) of a symmetric matrix."""
+
 VALID = 0.42
-# Side of a grid in half sides of the footprint: above 1 / VALID, for long thin sources.
+"""Half-width, as a fraction of the grid, of the box around a source in which its image is right."""
 GRID = 2.75
-# Modes up to _MODES per axis are corrected, for Gaussians whose smaller standard deviation, as a
-# share of the grid, is beyond a soft threshold: these have died away at higher modes.
+"""Side of a grid in units of `stamp_radius`; above 1 / `VALID`, for long thin sources."""
+EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
+"""Shape used to render point sources and empty slots, whose images are then discarded."""
+
 _MODES = 4
+"""Highest mode along an axis that is corrected for wrapped light."""
 _WIDE = (0.07, 0.14)
+"""Standard deviations along the minor axis, as fractions of the grid, between which the
+correction of a Gaussian sets in; those Gaussians have died away at higher modes."""
 _NODES = 12
+"""Number of nodes along an axis at which the corrected modes are fitted to the light."""
 _RIDGE = 1e-6
-# A chain of squares loses a factor 2 of precision at each step: start it afresh half-way.
+"""Ridge of the least-squares fit, relative to the number of nodes."""
 _CHAIN = 10
+"""Number of successive squares before the chain of Gaussians starts again from an exponential;
+each square loses a factor of two in precision."""
 _FLOOR = np.float32(1e-30)
+"""Lower limit of the first Gaussian of a chain."""
 
 
 class ExtendedTables(NamedTuple):
-    """What is needed to draw extended sources on a periodic grid of P x P pixels.
+    """Everything needed to render extended sources on a periodic grid of P x P pixels.
 
     Attributes
     ----------
@@ -53,15 +71,16 @@ class ExtendedTables(NamedTuple):
     amplitudes : Array, shape (M, J + 1), float32
         Polynomial table of the Gaussian amplitudes, see `probcat.model.sersic.SersicMixture`.
     fit_light, fit_modes : Array, shapes (B, nodes), (B, B), float32
-        Linear maps to the B lowest modes from light at the nodes and from modes.
+        Linear maps to the B lowest modes, from light at the nodes and from modes.
     damping : Array, shape (2, P, P // 2 + 1), float32
-        What a relative change of the PSF's width along x and y takes off its transfer function.
+        Relative decrease of the transfer function for unit `width` along x and along y.
     width : Array or None, shape (2,)
-        That change, as in `probcat.psf.point_tables.PointTables`.
+        Relative change of the PSF's width along x and y, as in
+        `probcat.psf.point_tables.PointTables`.
     variation : Variation or None
-        How the PSF varies over the image, if it does; `transfer` is that of its mean.
+        How the PSF varies over the image, if it does; `transfer` then belongs to the mean PSF.
     parts : Array or None, shape (K, 2, P, P // 2 + 1), float32
-        Real and imaginary parts of the transfer functions of its components.
+        Real and imaginary parts of the transfer functions of the components of a varying PSF.
     """
 
     transfer: Array
@@ -80,13 +99,19 @@ class ExtendedTables(NamedTuple):
         """Side ``P`` of the grid in pixels."""
         return self.transfer.shape[-2]
 
-    def at(self, place: Array | None) -> "ExtendedTables":
-        """Tables for a source at a position (x, y) in the image, where its PSF varies."""
+    def at(self, position: Array | None) -> "ExtendedTables":
+        """Tables of the PSF at a position (x, y) in the image.
+
+        Raises
+        ------
+        ValueError
+            If the PSF varies and no position is given.
+        """
         if self.variation is None or self.parts is None:
             return self
-        if place is None:
-            raise ValueError("a PSF that varies needs to know where the source is")
-        value = weights(self.variation, place)
+        if position is None:
+            raise ValueError("a PSF that varies over the image needs the position of the source")
+        value = weights(self.variation, position)
         flat = self.parts.reshape(len(value), -1)
         parts = jnp.matmul(value, flat, precision="highest").reshape(self.parts.shape[1:])
         return self._replace(
@@ -94,27 +119,29 @@ class ExtendedTables(NamedTuple):
         )
 
 
-def grid_size(radius):
-    """Side of a grid on which a footprint of that half side is right, fast to transform."""
+def grid_size(radius: int) -> int:
+    """Side of the smallest fast grid on which a stamp of half-width `radius` is right, pixels."""
     size = int(np.ceil(GRID * radius))
     while not _is_smooth(size):
         size += 1
     return size
 
 
-def _is_smooth(number):
+def _is_smooth(number: int) -> bool:
+    """Whether a number has no prime factors above five."""
     for prime in (2, 3, 5):
         while number % prime == 0:
             number //= prime
     return number == 1
 
 
-def extended_tables(psf, size):
-    """Tables for drawing extended sources.
+def extended_tables(psf: "PSF | VaryingPSF", size: int) -> ExtendedTables:
+    """Compute the tables from which extended sources are rendered.
 
     Parameters
     ----------
-    psf : probcat.psf.psf.PSF
+    psf : PSF or VaryingPSF
+        Point-spread function of the image.
     size : int
         Side of the periodic grid in pixels; a product of small primes is fast.
 
@@ -132,9 +159,10 @@ def extended_tables(psf, size):
     folded = cosines[:, : len(modes)] * np.where(modes[:, 0] > 0, 2.0, 1.0)
     freq_y, freq_x = np.meshgrid(np.fft.fftfreq(size), np.fft.rfftfreq(size), indexing="ij")
     freq_y, freq_x = freq_y.ravel(), freq_x.ravel()
-    variation, parts = psf.variation, None
+    varying: Any = psf
+    variation, parts = varying.variation, None
     if variation is not None:
-        transfers, variation = psf.transfer_parts(size), variation.single()
+        transfers, variation = varying.transfer_parts(size), variation.single()
         parts = _f32(np.stack([transfers.real, transfers.imag], axis=1))
     return ExtendedTables(
         transfer=jnp.asarray(psf.transfer(size)),
@@ -152,19 +180,22 @@ def extended_tables(psf, size):
     )
 
 
-def extended_image(tables, x, y, shape, profile=None):
+def extended_image(
+    tables: ExtendedTables, x: Array, y: Array, shape: Array, profile: Array | None = None
+) -> Array:
     """Image of an extended source of unit flux on the periodic grid.
 
     Parameters
     ----------
     tables : ExtendedTables
-    x, y : Array, scalar
+        Tables of the PSF at the position of the source.
+    x, y : Array, shape ()
         Position in pixels from pixel (0, 0) of the grid.
     shape : Array, shape (4,)
         Half-light radius (px), above 0; ellipticity_1, ellipticity_2 (reduced shear), of
-        length below 1; Sersic index, held within `sersic.N_MIN` and `sersic.N_MAX`.
-    profile : Array, optional
-        What `profile_transform` gives for that shape.
+        length below 1; Sersic index, clipped to `sersic.N_MIN` and `sersic.N_MAX`.
+    profile : Array, shape (P, P // 2 + 1), optional
+        Result of `profile_transform` for that shape, if it is known already.
 
     Returns
     -------
@@ -176,35 +207,42 @@ def extended_image(tables, x, y, shape, profile=None):
     return jnp.fft.irfft2(spectrum, s=(tables.size, tables.size))
 
 
-def tiled_image(tables, x, y, shape, size, profile=None):
-    """`extended_image` as it repeats itself on a square of `size` pixels."""
+def tiled_image(
+    tables: ExtendedTables,
+    x: Array,
+    y: Array,
+    shape: Array,
+    size: int,
+    profile: Array | None = None,
+) -> Array:
+    """`extended_image`, repeated periodically over a square of `size` pixels."""
     image = extended_image(tables, x, y, shape, profile)
     times = -(-size // tables.size)
     return jnp.tile(image, (times, times))[:size, :size]
 
 
-def profile_transform(tables, shape):
+def profile_transform(tables: ExtendedTables, shape: Array) -> Array:
     """Transform (P, P // 2 + 1) of a source at pixel (0, 0), before the PSF blurs it."""
     shape = _f32(shape)
-    quadratic = _quadratic(shape)
+    matrix = _shape_matrix(shape)
     scale = np.float32(2.0 * np.pi**2 * sersic.mixture().variances[0])
     # As matrix products with fixed arrays, these sums and their gradients are fast.
-    exponent = jnp.matmul(scale * jnp.stack(quadratic), tables.forms, precision="highest")
+    exponent = jnp.matmul(scale * jnp.stack(matrix), tables.forms, precision="highest")
     profile = _profile(exponent, shape[3], tables.amplitudes).reshape(tables.transfer.shape)
-    low = _low_modes(tables, shape, quadratic)
+    low = _low_modes(tables, shape, matrix)
     profile = profile.at[: _MODES + 1, : _MODES + 1].add(low[: _MODES + 1])
     return profile.at[-_MODES:, : _MODES + 1].add(low[_MODES + 1 :])
 
 
 @jax.custom_jvp
-def _placed(profile, position, tables):
+def _placed(profile: Array, position: Array, tables: ExtendedTables) -> Array:
     """Transform of the profile at a position, convolved with the PSF."""
     real, imag = _response(position, tables)
     return jax.lax.complex(profile * real, profile * imag)
 
 
 @_placed.defjvp
-def _placed_jvp(primals, tangents):
+def _placed_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     profile, position, tables = primals
     profile_dot, position_dot, _ = tangents
     real, imag = _response(position, tables)
@@ -215,7 +253,7 @@ def _placed_jvp(primals, tangents):
     )
 
 
-def _response(position, tables):
+def _response(position: Array, tables: ExtendedTables) -> Parts:
     """Transfer function of the PSF times the phase of the position: real and imaginary part."""
     size = tables.size
     angles = np.float32(-2.0 * np.pi) * jnp.concatenate(
@@ -237,15 +275,14 @@ def _response(position, tables):
     return real * cos - imag * sin, real * sin + imag * cos
 
 
-def _f32(value):
+def _f32(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
 
 
-def _quadratic(shape):
-    """Elements (xx, xy, yy) of the shape matrix S in px**2, determinant radius**4.
+def _shape_matrix(shape: Array) -> Matrix:
+    """Shape matrix in px**2, with the determinant radius**4.
 
-    A circle of that radius after the area-preserving shear (1 - |g|**2)**-1/2 [[1+g1, g2],
-    [g2, 1-g1]].
+    Of the same value as `probcat.numerics.shape_matrices.to_matrix`, whose rounding differs.
     """
     radius, g1, g2 = shape[0], shape[1], shape[2]
     norm = g1 * g1 + g2 * g2
@@ -253,12 +290,13 @@ def _quadratic(shape):
     return scale * (1.0 + norm + 2.0 * g1), scale * 2.0 * g2, scale * (1.0 + norm - 2.0 * g1)
 
 
-def _form(quadratic, x, y):
-    xx, xy, yy = quadratic
+def _form(matrix: Matrix, x: Array, y: Array) -> Array:
+    """Quadratic form of a symmetric matrix at points (x, y)."""
+    xx, xy, yy = matrix
     return xx * (x * x) + 2.0 * xy * (x * y) + yy * (y * y)
 
 
-def _amplitudes(table, sersic_n):
+def _amplitudes(table: Array, sersic_n: Array) -> Array:
     """Amplitudes (J + 1,) of the Gaussians and of the central point."""
     span = np.float32(2.0 / np.log(sersic.N_MAX / sersic.N_MIN))
     sersic_n = jnp.clip(sersic_n, sersic.N_MIN, sersic.N_MAX)
@@ -270,7 +308,7 @@ def _amplitudes(table, sersic_n):
 
 
 @jax.custom_jvp
-def _profile(exponent, sersic_n, table):
+def _profile(exponent: Array, sersic_n: Array, table: Array) -> Array:
     """Sum over j of ``a_j(n) exp(-2**j exponent)``, plus the central point's amplitude."""
     amplitudes = _amplitudes(table, sersic_n)
     total = amplitudes[-1]
@@ -280,7 +318,7 @@ def _profile(exponent, sersic_n, table):
 
 
 @_profile.defjvp
-def _profile_jvp(primals, tangents):
+def _profile_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
     exponent, sersic_n, table = primals
     exponent_dot, sersic_n_dot, _ = tangents
     # Two more sums in the same sweep, instead of keeping every Gaussian for reverse mode.
@@ -296,7 +334,7 @@ def _profile_jvp(primals, tangents):
     return total, slope * exponent_dot + slope_n * sersic_n_dot
 
 
-def _gaussians(exponent, table):
+def _gaussians(exponent: Array, table: Array) -> Iterator[tuple[int, Array]]:
     """Yield j and ``exp(-2**j exponent)``."""
     for j in range(table.shape[1] - 1):
         if j % _CHAIN == 0:
@@ -308,7 +346,7 @@ def _gaussians(exponent, table):
 
 
 @functools.cache
-def _nodes_and_modes():
+def _nodes_and_modes() -> tuple[np.ndarray, np.ndarray]:
     """Nodes (x, y) in units of the grid, half of a symmetric set, and modes (x, y >= 0 first)."""
     axis = VALID * np.cos(np.pi * (np.arange(_NODES) + 0.5) / _NODES)
     nodes = np.stack(np.meshgrid(axis[: _NODES // 2], axis), axis=-1).reshape(-1, 2)
@@ -317,27 +355,34 @@ def _nodes_and_modes():
     return nodes, modes.astype(float)
 
 
-def _low_modes(tables, shape, quadratic):
-    """Correction (2 * _MODES + 1, _MODES + 1) of the lowest modes for wrapped light."""
+def _low_modes(tables: ExtendedTables, shape: Array, matrix: Matrix) -> Array:
+    """Correction (2 * _MODES + 1, _MODES + 1) of the lowest modes for wrapped light.
+
+    For every wide Gaussian of covariance ``sigma**2 S`` the transform at the lowest modes is
+    replaced by the fit of these modes to the light ``exp(-p^T S^-1 p / (2 sigma**2))`` over
+    ``2 pi sigma**2 |S|**0.5`` at the nodes p.
+    """
     size = np.float32(tables.size)
-    xx, xy, yy = quadratic
-    area = shape[0] * shape[0]
+    xx, xy, yy = matrix
+    root_determinant = shape[0] * shape[0]
     variances = sersic.mixture().variances.astype(np.float32)
     shear = jnp.sqrt(shape[1] * shape[1] + shape[2] * shape[2] + np.float32(1e-12))
     minor_axis = shape[0] * jnp.sqrt((1.0 - shear) / (1.0 + shear))
     width = jnp.sqrt(variances) * (minor_axis / size)
     depth = jnp.clip((width - _WIDE[0]) / (_WIDE[1] - _WIDE[0]), 0.0, 1.0)
-    weights = depth * depth * (3.0 - 2.0 * depth) * _amplitudes(tables.amplitudes, shape[3])[:-1]
+    smooth_step = depth * depth * (3.0 - 2.0 * depth)
+    amplitudes = smooth_step * _amplitudes(tables.amplitudes, shape[3])[:-1]
 
     nodes, modes = (points.astype(np.float32) for points in _nodes_and_modes())
-    inverse = (yy / (area * area), -xy / (area * area), xx / (area * area))
+    determinant = root_determinant * root_determinant
+    inverse = (yy / determinant, -xy / determinant, xx / determinant)
     node_form = _form(inverse, *(size * nodes).T)
-    mode_form = _form(quadratic, *(modes / size).T)
-    peaks = size * size * weights / (np.float32(2.0 * np.pi) * variances * area)
+    mode_form = _form(matrix, *(modes / size).T)
+    peaks = size * size * amplitudes / (np.float32(2.0 * np.pi) * variances * root_determinant)
     # Both terms are large where the correction is small: no reduced precision here.
     matmul = functools.partial(jnp.matmul, precision="highest")
     decay = np.float32(2.0 * np.pi**2) * variances
     light = matmul(peaks, jnp.exp(-0.5 * node_form[None, :] / variances[:, None]))
-    spectrum = matmul(weights, jnp.exp(-decay[:, None] * mode_form[None, :]))
+    spectrum = matmul(amplitudes, jnp.exp(-decay[:, None] * mode_form[None, :]))
     correction = matmul(tables.fit_light, light) - matmul(tables.fit_modes, spectrum)
     return correction.reshape(2 * _MODES + 1, _MODES + 1)

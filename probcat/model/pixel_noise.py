@@ -4,9 +4,9 @@ With the light m of all sources in a pixel,
 
 .. math:: v = s^2 (v_0 + m / g) + (\epsilon m)^2
 
-where ``v_0`` is the variance without sources, ``g`` the electrons of one unit of flux if
-photons are counted, ``s`` a scale of all noise, and ``epsilon`` the relative error of the PSF.
-Light below zero, as wings of a PSF may have, adds nothing.
+where ``v_0`` is the variance without sources, ``g`` the gain (electrons per unit of flux; the term
+is missing if `weight` already contains the photon noise), ``s`` the scale of the noise, and
+``epsilon`` the relative error of the PSF. Negative light, as in the wings of some PSFs, adds nothing.
 """
 
 from typing import NamedTuple
@@ -15,21 +15,22 @@ import jax.numpy as jnp
 from jax import Array
 
 LOG_TWO_PI = 1.8378770664093453
+"""Natural logarithm of two pi."""
 
 
 class Noise(NamedTuple):
-    """What the variances of an image or window depend on.
+    """Everything but the residual that the variances of an image or window depend on.
 
     Attributes
     ----------
     sky_subtracted : Array, shape (H, W)
-        Data minus background: the residual and the light of all sources together.
+        Data minus background, the sum of the residual and the light of all sources.
     base : Array, shape (H, W)
-        Variance without sources, scale included; any positive number where masked.
+        Variance without sources, ``s**2 * v_0``; any positive number where masked.
     photon : Array, shape (H, 1) or ()
-        Variance for one unit of light, scale included.
+        Variance for one unit of light, ``s**2 / g``.
     floor : Array, shape (H, 1) or ()
-        Square of the relative error of the PSF.
+        Square of the relative error of the PSF, ``epsilon**2``.
     """
 
     sky_subtracted: Array
@@ -44,16 +45,22 @@ def source_light(noise: Noise, residual: Array) -> Array:
 
 
 def variance(noise: Noise, residual: Array) -> Array:
-    """Variance of every pixel in the state with this residual."""
+    """Variance of every pixel in a state with a given residual."""
     light = source_light(noise, residual)
     return noise.base + (noise.photon + noise.floor * light) * light
 
 
 def pixel_log_likelihood_change(noise: Noise, lower: Array, upper: Array) -> Array:
-    """Log likelihood of every pixel in the upper minus that in the lower state.
+    """Log likelihood of every pixel in the upper state minus that in the lower state.
 
-    Differences are taken first, so that it is exact in single precision for sources of any
-    brightness.
+    Differences are taken first, so that single precision is enough for sources of any brightness.
+
+    Parameters
+    ----------
+    noise : Noise
+        Noise of the pixels.
+    lower, upper : Array, shape (H, W)
+        Residuals of both states.
     """
     light, other = source_light(noise, lower), source_light(noise, upper)
     before = noise.base + (noise.photon + noise.floor * light) * light
@@ -70,13 +77,13 @@ def log_density(noise: Noise, residual: Array) -> Array:
 
 
 def score(noise: Noise, residual: Array) -> Array:
-    """Differentiate the log likelihood of every pixel by the light in it."""
+    """Derivative of the log likelihood of every pixel by the light in it."""
     spread, slope = _variance_and_slope(noise, residual)
     return (residual + 0.5 * slope * (residual**2 / spread - 1.0)) / spread
 
 
 def fisher_information(noise: Noise, residual: Array) -> Array:
-    """Fisher information on the light in every pixel, of its mean and of its variance."""
+    """Fisher information on the light in every pixel, from its mean and from its variance."""
     spread, slope = _variance_and_slope(noise, residual)
     return (1.0 + 0.5 * slope**2 / spread) / spread
 

@@ -12,13 +12,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-N_MIN, N_MAX = 0.5, 6.0
+N_MIN = 0.5
+"""Smallest Sersic index of the mixture."""
+N_MAX = 6.0
+"""Largest Sersic index of the mixture."""
 
-# Component _UNIT is the Gaussian of half-light radius 1: the profile of index 0.5.
-_COMPONENTS, _UNIT = 20, 9
+_COMPONENTS = 20
+"""Number of Gaussians."""
+_UNIT = 9
+"""Number of the Gaussian of half-light radius 1, which alone is the profile of index 0.5."""
 _TERMS = 8
+"""Number of coefficients of the polynomial of an amplitude."""
 _FIT_INDICES = 40
+"""Number of Sersic indices at which the mixture is fitted."""
 _FIT_RADII = np.geomspace(0.02, 30.0, 120)
+"""Radii at which the mixture is fitted, in half-light radii."""
 
 
 class SersicMixture(NamedTuple):
@@ -29,16 +37,16 @@ class SersicMixture(NamedTuple):
     variances : ndarray, shape (J,)
         Variances per axis, each twice the one before.
     table : ndarray, shape (M, J + 1)
-        ``sum_m table[m] * v**m`` are the amplitudes, which sum to one, for
-        ``v = 2 * log(n / N_MIN) / log(N_MAX / N_MIN) - 1``. The last belongs to a point
-        at the centre, which stands for the cusp inside the narrowest Gaussian.
+        Coefficients of the amplitudes: ``sum_m table[m] * v**m``, with
+        ``v = 2 * log(n / N_MIN) / log(N_MAX / N_MIN) - 1``, which sum to one. The last amplitude
+        belongs to a point at the centre, which stands for the cusp inside the narrowest Gaussian.
     """
 
     variances: np.ndarray
     table: np.ndarray
 
 
-def radial_profile(sersic_n):
+def radial_profile(sersic_n: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Tabulate the exact Sersic profile of unit flux and half-light radius 1.
 
     Parameters
@@ -63,8 +71,8 @@ def radial_profile(sersic_n):
 
 
 @functools.cache
-def mixture():
-    """Fit the mixture for all indices from `N_MIN` to `N_MAX` (about 0.1 s, then kept).
+def mixture() -> SersicMixture:
+    """Fit the mixture for all indices from `N_MIN` to `N_MAX` (about 0.1 s, then cached).
 
     The amplitudes are the unit Gaussian's plus ``u * polynomial(u)``, with ``u`` from 0 at
     ``N_MIN`` to 1 at ``N_MAX``, so that n = 0.5 is a Gaussian exactly. Surface brightness and
@@ -81,7 +89,7 @@ def mixture():
     shell = np.hstack([np.exp(exponents) * -2.0 * exponents, 0.0 * point])
     inside = np.hstack([-np.expm1(exponents), point])
     others = np.delete(np.arange(_COMPONENTS + 1), _UNIT)
-    # One amplitude is what the others leave: the sum is one exactly.
+    # The unit Gaussian takes whatever the others leave, so that the amplitudes sum to one.
     shell_rest, inside_rest = (c[:, others] - c[:, [_UNIT]] for c in (shell, inside))
 
     nodes = -np.cos(np.pi * (np.arange(_FIT_INDICES) + 0.5) / _FIT_INDICES)
@@ -105,7 +113,7 @@ def mixture():
     return SersicMixture(variances, _monomials(np.insert(solution, _UNIT, -solution.sum(1), 1)))
 
 
-def _monomials(chebyshev):
+def _monomials(chebyshev: np.ndarray) -> np.ndarray:
     """Table in powers of v of ``unit Gaussian + u * sum_m chebyshev[m] T_m(v)``."""
     half = np.array([0.5, 0.5])  # u = (1 + v) / 2
     table = np.zeros((_TERMS, chebyshev.shape[1]))

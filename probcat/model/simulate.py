@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from probcat.model.prior.prior import Prior
 
 SOURCE_NAMES = ("x", "y", "flux", *SHAPE_NAMES, "is_extended")
+"""Names of the properties of simulated sources."""
 
 
 @dataclass(frozen=True, eq=False)
 class Simulation:
-    """An image and what it was made of.
+    """A simulated image and its truth.
 
     Parameters
     ----------
     image : Image
-        With noise.
+        Image with noise.
     sources : dict of str to ndarray, shape (n,)
-        ``x, y`` (px), ``flux``, ``extended``, and ``half_light_radius`` (px),
-        ``ellipticity_1``, ``ellipticity_2``, ``sersic_n``, NaN for points.
+        True properties: ``x``, ``y`` (px), ``flux``, ``is_extended``, and ``half_light_radius``
+        (px), ``ellipticity_1``, ``ellipticity_2``, ``sersic_n``, which are NaN for point sources.
     light : ndarray of float32, shape (n, ny, nx)
-        Noise-free image of every source; of none if it was not kept.
+        Noise-free image of every source; of length 0 if it was not kept.
     background : float
         Level per pixel that was added.
     """
@@ -55,18 +56,19 @@ def draw_sources(
     Parameters
     ----------
     prior : Prior
-        Distributions of all marks, and of ``mu``, flux slope and extended fraction.
+        Prior of all marks, of the expected number of sources, of the flux slope and of the
+        fraction of extended sources.
     rng_key : Array
         Random key.
     shape : tuple of int
         (ny, nx) of the image.
     num_sources : int, optional
-        Number of sources, in place of a Poisson number of mean ``mu``.
+        Number of sources; by default a Poisson number with the mean that the prior expects.
 
     Returns
     -------
     dict of str to ndarray, shape (n,)
-        As ``sources`` of `Simulation`.
+        Properties of the sources, as in `Simulation`.
     """
     keys = jax.random.split(rng_key, 7)
     if prior.flux_slope is not None:
@@ -75,14 +77,15 @@ def draw_sources(
         mean = prior.expected_sources
         mu = mean.sample(keys[0]) if isinstance(mean, dist.Distribution) else mean
         num_sources = int(jax.random.poisson(keys[1], mu))
-    # Drawing a power of two and cutting compiles once for many numbers of sources.
+    # A power of two is drawn and cut, so that many numbers of sources share one compilation.
     length = 1 << max(num_sources - 1, 0).bit_length()
     fraction = prior.extended_fraction
-    share = fraction if isinstance(fraction, int | float) else fraction.sample(keys[2])
+    if isinstance(fraction, dist.Distribution):
+        fraction = fraction.sample(keys[2])
     low = jnp.float32(-0.5)
     high = jnp.asarray([shape[1], shape[0]], jnp.float32) + low
     position = jax.random.uniform(keys[3], (length, 2), minval=low, maxval=high)
-    extended = np.asarray(jax.random.uniform(keys[4], (length,)) < share)
+    extended = np.asarray(jax.random.uniform(keys[4], (length,)) < fraction)
     key_flux, key_shape = jax.random.split(keys[5])
     marks = np.asarray(sample_shape(prior, key_shape, (length,)))
     sources = {
@@ -102,15 +105,16 @@ def render_light(sources: Mapping[str, np.ndarray], psf: PSF, shape: tuple[int, 
     Parameters
     ----------
     sources : mapping of str to ndarray, shape (n,)
-        As ``sources`` of `Simulation`.
+        Properties of the sources, as in `Simulation`.
     psf : PSF
-        Point-spread function; points are exact in it, not of low rank.
+        Point-spread function; point sources are rendered exactly, without its low-rank form.
     shape : tuple of int
         (ny, nx) of the image.
 
     Returns
     -------
     ndarray of float32, shape (n, ny, nx)
+        Light of every source.
     """
     light = np.zeros((len(sources["x"]), *shape), np.float32)
     for number, area, image in _images(sources, psf, shape):
@@ -126,16 +130,16 @@ def _images(
     psf = psf.in_frame((0, 0), shape)
     tables: Any = None
     if np.any(sources["is_extended"]):
-        # A power of two on which any source of the image keeps its whole image.
+        # A power of two, on which the whole image of any source is right.
         size = 1 << int(np.ceil(np.log2(max(ny, nx, 16) / VALID)))
         tables = extended_tables(psf, size)
-    draw = jax.jit(lambda x, y, marks: extended_image(tables.at(jnp.stack([x, y])), x, y, marks))
+    render = jax.jit(lambda x, y, marks: extended_image(tables.at(jnp.stack([x, y])), x, y, marks))
     half = psf.radius + 2
     for number, extended in enumerate(sources["is_extended"]):
         x, y, flux = (float(sources[name][number]) for name in ("x", "y", "flux"))
         if extended:
             marks = np.array([sources[name][number] for name in SHAPE_NAMES], np.float32)
-            unit = np.asarray(draw(np.float32(x), np.float32(y), marks))[:ny, :nx]
+            unit = np.asarray(render(np.float32(x), np.float32(y), marks))[:ny, :nx]
             yield number, (slice(0, ny), slice(0, nx)), flux * unit
             continue
         rows, cols = _near(y, half, ny), _near(x, half, nx)
@@ -145,7 +149,7 @@ def _images(
 
 
 def _near(centre: float, half: int, length: int) -> np.ndarray:
-    """Pixels of an axis at most `half` from a position."""
+    """Pixels of an axis that are at most `half` from a position."""
     first, last = int(np.ceil(centre - half)), int(np.floor(centre + half))
     return np.arange(max(first, 0), min(last + 1, length))
 
@@ -170,8 +174,8 @@ def simulate_image(
     Parameters
     ----------
     sources : mapping or Prior
-        Sources as in `Simulation` (``extended`` and the shapes may be left out for points),
-        or a prior to draw them from.
+        Sources as in `Simulation` (``is_extended`` and the shapes may be left out for point
+        sources), or a prior to draw them from.
     psf : PSF
         Point-spread function.
     shape : tuple of int
@@ -183,18 +187,19 @@ def simulate_image(
     background : float
         Level added to every pixel.
     gain : float, optional
-        Electrons per unit: adds the sources' own photon noise, var = noise^2 + light / gain.
+        Electrons per unit of flux. With it the photon noise of the sources is added:
+        var = noise^2 + light / gain.
     num_sources : int, optional
         Number of sources to draw from a prior.
     band, zero_point, unit
-        As in `Image`.
+        Band, AB magnitude of one unit of flux and unit of the image, as in `Image`.
     keep_light : bool
-        Whether to keep the light of every source, which takes as much memory as an image
-        for each.
+        Whether to keep the light of every source, which takes the memory of an image for each.
 
     Returns
     -------
     Simulation
+        The image, its sources and their light.
 
     Raises
     ------
@@ -202,7 +207,7 @@ def simulate_image(
         If the noise is not positive, or properties of the sources are missing.
     """
     if not noise > 0:
-        raise InputError(f"simulated image: noise {noise!r}; it must be positive")
+        raise InputError(f"simulated image: noise is {noise!r}; it must be above zero")
     key_sources, key_noise = jax.random.split(rng_key)
     if isinstance(sources, Mapping):
         catalog = _complete(sources)
@@ -231,20 +236,23 @@ def simulate_image(
 
 
 def _complete(sources: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Fill in what points may leave out; check the rest."""
+    """Add properties that point sources may lack, and check all others."""
     missing = [name for name in ("x", "y", "flux") if name not in sources]
     if missing:
-        raise InputError(f"simulated sources: no {', '.join(missing)}")
+        raise InputError(f"simulated sources: no {', '.join(missing)}; add values for all sources")
     full = {name: np.atleast_1d(np.asarray(values)) for name, values in sources.items()}
     count = len(full["x"])
     extended = full.setdefault("is_extended", np.zeros(count, bool)).astype(bool)
     for name in SHAPE_NAMES:
         values = full.get(name)
         if values is None and extended.any():
-            raise InputError(f"simulated sources: extended ones need {name}")
+            raise InputError(f"simulated sources: extended sources need {name}")
         values = np.full(count, np.nan) if values is None else values
         full[name] = np.where(extended, values, np.nan).astype(np.float32)
     for name, values in full.items():
         if len(values) != count:
-            raise InputError(f"simulated sources: {len(values)} values of {name}, {count} of x")
+            raise InputError(
+                f"simulated sources: {len(values)} values of {name} but {count} of x; "
+                "every source needs one"
+            )
     return {**full, "is_extended": extended}

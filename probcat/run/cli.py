@@ -16,6 +16,7 @@ from probcat.errors import InputError
 from probcat.run import options
 from probcat.run.options import GroupedCommand, add_options, option
 from probcat.run.settings import EXPORT_FORMATS, ImageSettings
+from probcat.sampler.compiler_log import silence_compiler
 
 _IMAGE_KEYS = {field.name for field in fields(ImageSettings)}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -39,6 +40,7 @@ class _Group(click.Group):
 @click.version_option(__version__, prog_name="probcat")
 def main() -> None:
     """Probabilistic cataloguing: a posterior over the catalogs of an astronomical image."""
+    silence_compiler()
 
 
 @main.command(short_help="Catalog a simulated blend and score the result.")

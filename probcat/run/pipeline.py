@@ -226,7 +226,7 @@ def _sample_and_write(
         directory=out / CHAIN,
         progress_bar=progress_bar,
         **counts,
-    ).compact()
+    )
     record = {
         "seed": seed,
         "version": __version__,

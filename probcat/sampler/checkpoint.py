@@ -1,7 +1,7 @@
-"""Kill-safe storage of a running chain: numbered blocks, the last state, a manifest."""
+"""Kill-safe storage of a running chain: numbered blocks, the last state, and a manifest."""
 
+import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -9,40 +9,46 @@ import jax
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.files.atomic import replacing
 
 MANIFEST = "manifest.json"
+"""Name of the file that names the last state; it is written last."""
 
 
 def save_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays so that a kill leaves the old file or the new one, never half."""
-    temporary = path.with_suffix(".tmp")
-    with open(temporary, "wb") as file:
+    """Write arrays; a kill leaves either the old file or the whole new one."""
+    with replacing(path) as partial, open(partial, "wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
 
 
 def load_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read what `save_arrays` wrote."""
+    """Read the arrays that `save_arrays` wrote."""
     with np.load(path) as file:
         return {name: file[name] for name in file.files}
 
 
 def flatten_state(state: Any) -> dict[str, np.ndarray]:
-    """Leaves of a state by number; keys as their raw bits."""
+    """Leaves of a state by number, with random keys as their raw bits."""
     leaves = jax.tree.leaves(state)
     return {f"leaf_{i}": np.asarray(_raw(leaf)) for i, leaf in enumerate(leaves)}
 
 
 def restore_state(template: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """State with the structure of a template; shapes come from the arrays."""
+    """State with the structure of a template and the leaves of `flatten_state`."""
     leaves, structure = jax.tree.flatten(template)
     restored = []
     for i, leaf in enumerate(leaves):
         value = jax.numpy.asarray(arrays[f"leaf_{i}"])
         restored.append(jax.random.wrap_key_data(value) if _is_key(leaf) else value)
     return jax.tree.unflatten(structure, restored)
+
+
+def digest(tree: Any) -> str:
+    """Hexadecimal SHA-256 digest of all arrays of a pytree."""
+    found = hashlib.sha256()
+    for leaf in jax.tree.leaves(tree):
+        found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
 
 
 def _is_key(leaf: Any) -> bool:
@@ -59,9 +65,9 @@ class Checkpoint:
     Parameters
     ----------
     directory : Path or None
-        Where to write; None writes nothing.
+        Directory to write to; with None nothing is written.
     identity : dict
-        What must be the same for a run to be gone on with.
+        Everything that must match before a stored run may be resumed.
     """
 
     def __init__(self, directory: Path | None, identity: dict[str, Any]) -> None:
@@ -69,7 +75,7 @@ class Checkpoint:
         self.identity = identity
 
     def read(self) -> dict[str, Any] | None:
-        """Manifest of a run to go on with, or None.
+        """Return the manifest of a run to resume, or None if there is none.
 
         Raises
         ------
@@ -105,7 +111,19 @@ class Checkpoint:
         number: int,
         progress: dict[str, Any],
     ) -> None:
-        """Write a block of draws (or none, in warm-up) and the state after it."""
+        """Write a block of draws and the state after it.
+
+        Parameters
+        ----------
+        state : CatalogState
+            State after the block.
+        block : dict of str to ndarray, or None
+            Arrays of the draws; None during warm-up.
+        number : int
+            Number of the block, from 1.
+        progress : dict
+            Further entries of the manifest.
+        """
         if self.directory is None:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -114,12 +132,8 @@ class Checkpoint:
         name = f"state_{int(state.i):06d}.npz"
         save_arrays(self.directory / name, flatten_state(state))
         manifest = {"identity": self.identity, "state": name, **progress}
-        temporary = self.directory / (MANIFEST + ".tmp")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(manifest, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.directory / MANIFEST)
+        with replacing(self.directory / MANIFEST) as partial:
+            partial.write_text(json.dumps(manifest), encoding="utf-8")
         for old in self.directory.glob("state_*.npz"):
             if old.name != name:
                 old.unlink()

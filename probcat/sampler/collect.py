@@ -1,32 +1,64 @@
 """Turn the kernel's draws into `Samples`."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import numpyro.distributions as dist
 
+from probcat.image.alignment import band_names, image_labels
+from probcat.model.background import num_terms
+from probcat.model.image_map import flux_ratio
+from probcat.model.prior.prior import Prior
 from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.geometry.tiling import Sources
 from probcat.sampler.state import MOVE_NAMES, ChainSample
+from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
+if TYPE_CHECKING:
+    from probcat.image.image import Image
+
 SCALARS = ("mu", "extended_fraction", "flux_slope", "log_likelihood")
+"""Fields of a draw that become scalars of samples."""
 STATISTICS = ("step_size", "hmc_acceptance")
+"""Fields of a draw that become statistics of samples."""
 PER_IMAGE_NAMES = ("psf_error_floor", "psf_width_change", "noise_scale", "offset", "flux_scale")
+"""Fields of a draw and of the prior that every image has."""
+DIRECTIONS = ("up", "down")
+"""Directions of a move: to more sources and back."""
+GROUPS = ("sources", "scalars", "stats")
+"""Groups of arrays of samples, which in a file precede the names of their arrays."""
+
+
+class Block(NamedTuple):
+    """A block of draws.
+
+    Attributes
+    ----------
+    samples : Samples
+        The draws, without attributes.
+    moves : ndarray, shape (chain, draw, move, bin, 2, 2)
+        Numbers of proposals that were tried and accepted, as in `ChainSample`.
+    """
+
+    samples: Samples
+    moves: np.ndarray
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Names that quantities of single bands and images end in.
+    """Suffixes of the names of quantities of single bands and images.
 
     Parameters
     ----------
     bands, images : tuple of str
-        Of one band, or one image, the name is not used.
+        Names of all bands and images; a single one is not used.
     terms : tuple of int
-        Coefficients of the background of every image; by default one.
+        Number of coefficients of the background of every image; one each by default.
     sampled : tuple of str
-        Which of `PER_IMAGE_NAMES` are sampled.
+        Names among `PER_IMAGE_NAMES` that are sampled.
     """
 
     bands: tuple[str, ...] = ("",)
@@ -36,79 +68,92 @@ class Labels:
 
     @property
     def suffixes(self) -> list[str]:
-        """What names of quantities of every image end in."""
+        """Suffix of the names of the quantities of every image."""
         return [f"_{name}" for name in self.images] if len(self.images) > 1 else [""]
 
 
-def to_arrays(
+def make_labels(images: "Sequence[Image]", prior: Prior) -> Labels:
+    """Names of all sampled quantities of bands and images."""
+    terms = tuple(
+        num_terms(prior.background_model_of(number), image.shape, prior.background_mesh)
+        for number, image in enumerate(images)
+    )
+    sampled = tuple(
+        name for name in PER_IMAGE_NAMES if isinstance(getattr(prior, name), dist.Distribution)
+    )
+    return Labels(tuple(band_names(images)), tuple(image_labels(images)), terms, sampled)
+
+
+def to_block(
     draws: ChainSample, layout: Layout, num_pixels: float, labels: Labels | None = None
-) -> dict[str, np.ndarray]:
-    """Plain arrays of a block of draws, leading axes (chain, draw), trimmed.
+) -> Block:
+    """Convert draws to samples whose sources are packed.
 
     Parameters
     ----------
     draws : ChainSample
-        Arrays with leading axes (chain, draw).
+        Draws, with leading axes (chain, draw).
     layout : Layout
+        Sizes of the run.
     num_pixels : float
-        Pixels with weight, for the chi-square per pixel.
+        Number of pixels with positive weight, for the chi-square per pixel.
     labels : Labels, optional
+        Names of bands and images; needed if there are several.
+
+    Returns
+    -------
+    Block
     """
     labels = labels or Labels()
-    draws = _as_numpy(draws)
-    parts = []
-    for kind, sources in enumerate((draws.points, draws.extended)):
-        marks = sources.marks.astype(np.float64)
-        values: dict[str, Any] = {
-            "x": sources.pixel[..., 0] - layout.pad + marks[..., 0],
-            "y": sources.pixel[..., 1] - layout.pad + marks[..., 1],
-            "flux": marks[..., 2],
-            "is_extended": np.full(marks.shape[:-1], kind == 1),
-            "active": marks[..., 2] > 0.0,
-        }
-        for column, name in enumerate(labels.bands[1:]):
-            values[f"flux_{name}"] = marks[..., 2] * np.exp(marks[..., 3 + column])
-        for column, name in enumerate(SHAPE_NAMES):
-            missing = np.full(marks.shape[:-1], np.nan)
-            values[name] = marks[..., column - 4] if kind == 1 else missing
-        parts.append(values)
-    names = list(parts[0])
-    joined: dict[str, Any] = {
-        name: np.concatenate([part[name] for part in parts], -1) for name in names
-    }
-    order = np.argsort(~joined["active"], axis=-1, kind="stable")
-    keep = max(1, int(joined["active"].sum(-1).max()))
-    arrays: dict[str, Any] = {}
-    for name, column_values in joined.items():
-        sorted_values = np.take_along_axis(column_values, order, -1)[..., :keep]
-        flag = sorted_values.dtype == bool
-        arrays[f"source_{name}"] = sorted_values if flag else sorted_values.astype(np.float32)
-    for name in SHAPE_NAMES:
-        arrays[f"source_{name}"][~arrays["source_active"]] = np.nan
-    arrays |= {f"scalar_{name}": getattr(draws, name) for name in SCALARS}
-    arrays |= {f"scalar_{name}": values for name, values in _of_images(draws, labels)}
-    active, extended = joined["active"], joined["active"] & joined["is_extended"]
-    arrays["scalar_num_sources"] = active.sum(-1)
-    arrays["scalar_num_extended"] = extended.sum(-1)
-    arrays["scalar_total_flux"] = np.where(active, joined["flux"], 0.0).sum(-1)
-    arrays["scalar_chi2_per_pixel"] = draws.chi2 / max(num_pixels, 1.0)
-    arrays |= {f"stat_{name}": getattr(draws, name) for name in STATISTICS}
+    draws = as_numpy(draws)
+    parts = [
+        _source_columns(sources, layout, labels, is_extended=kind == 1)
+        for kind, sources in enumerate((draws.points, draws.extended))
+    ]
+    sources = {name: np.concatenate([part[name] for part in parts], -1) for name in parts[0]}
+    active = sources["active"]
+    scalars = {name: getattr(draws, name) for name in SCALARS} | dict(_per_image(draws, labels))
+    scalars["num_sources"] = active.sum(-1)
+    scalars["num_extended"] = (active & sources["is_extended"]).sum(-1)
+    scalars["total_flux"] = np.where(active, sources["flux"], 0.0).sum(-1)
+    scalars["chi2_per_pixel"] = draws.chi2 / max(num_pixels, 1.0)
+    stats = {name: getattr(draws, name) for name in STATISTICS}
     for index, name in enumerate(MOVE_NAMES):
-        for way, label in enumerate(("up", "down")):
-            counts = draws.moves[..., index, :, way, :].sum(axis=-2)
-            if name in used_moves(layout):
-                arrays[f"stat_tried_{name}_{label}"] = counts[..., 0]
-                arrays[f"stat_accepted_{name}_{label}"] = counts[..., 1]
-    arrays["moves"] = draws.moves
-    return arrays
+        if name not in used_moves(layout):
+            continue
+        for number, direction in enumerate(DIRECTIONS):
+            counts = draws.moves[..., index, :, number, :].sum(axis=-2)
+            stats[f"tried_{name}_{direction}"] = counts[..., 0]
+            stats[f"accepted_{name}_{direction}"] = counts[..., 1]
+    return Block(Samples(sources, scalars, stats).compact(), np.asarray(draws.moves))
 
 
-def _of_images(draws: ChainSample, labels: Labels) -> Iterator[tuple[str, Any]]:
-    """Names and values of what every image has of its own."""
+def _source_columns(
+    sources: Sources, layout: Layout, labels: Labels, is_extended: bool
+) -> dict[str, np.ndarray]:
+    """Properties of all slots of one kind, in pixels of the first image."""
+    marks = sources.marks.astype(np.float64)
+    flux = marks[..., FLUX]
+    values: dict[str, Any] = {
+        "x": sources.pixel[..., 0] - layout.pad + marks[..., 0],
+        "y": sources.pixel[..., 1] - layout.pad + marks[..., 1],
+        "flux": flux,
+        "is_extended": np.full(flux.shape, is_extended),
+        "active": flux > 0.0,
+    }
+    for band, name in enumerate(labels.bands[1:], start=1):
+        values[f"flux_{name}"] = flux * flux_ratio(marks[..., FLUX + band])
+    shapes = marks[..., -NUM_SHAPE:] if is_extended else np.full((*flux.shape, NUM_SHAPE), np.nan)
+    return values | {name: shapes[..., column] for column, name in enumerate(SHAPE_NAMES)}
+
+
+def _per_image(draws: ChainSample, labels: Labels) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and values of the quantities that every image has."""
+    background: Any = draws.background
     first = 0
     for index, suffix in enumerate(labels.suffixes):
         number = labels.terms[index] if labels.terms else 1
-        terms = [draws.background[..., first + term] for term in range(number)]
+        terms = [background[..., first + term] for term in range(number)]
         first += number
         yield f"background{suffix}", terms[0]
         for term, values in enumerate(terms[1:], start=1):
@@ -121,20 +166,23 @@ def _of_images(draws: ChainSample, labels: Labels) -> Iterator[tuple[str, Any]]:
                 for axis, letter in enumerate("xy"):
                     yield f"{name}_{letter}{suffix}", getattr(draws, name)[..., index, axis]
         if index > 0 and "flux_scale" in labels.sampled:
-            yield f"flux_scale{suffix}", draws.flux_scale[..., index]
+            yield f"flux_scale{suffix}", np.asarray(draws.flux_scale)[..., index]
 
 
 def acceptance_by_signal(
-    blocks: list[dict[str, np.ndarray]], layout: Layout
+    blocks: Sequence[Block], layout: Layout
 ) -> dict[str, dict[str, list[float | None]]]:
-    """Share of accepted moves in bins of signal-to-noise ratio, up and down, by move."""
-    counts = sum(block["moves"].sum(axis=(0, 1), dtype=np.float64) for block in blocks)
+    """Fraction of accepted proposals in bins of signal-to-noise ratio, by move and direction."""
+    counts = sum(block.moves.sum(axis=(0, 1), dtype=np.float64) for block in blocks)
     tried, accepted = np.moveaxis(np.asarray(counts), -1, 0)
     fraction = np.where(tried > 0, accepted / np.maximum(tried, 1.0), np.nan)
     return {
         name: {
-            label: [None if np.isnan(v) else round(float(v), 5) for v in fraction[index, :, way]]
-            for way, label in enumerate(("up", "down"))
+            direction: [
+                None if np.isnan(value) else round(float(value), 5)
+                for value in fraction[index, :, number]
+            ]
+            for number, direction in enumerate(DIRECTIONS)
         }
         for index, name in enumerate(MOVE_NAMES)
         if name in used_moves(layout)
@@ -147,29 +195,56 @@ def used_moves(layout: Layout) -> set[str]:
     return names | ({"exchange"} if len(layout.ladder) > 1 else set())
 
 
-def to_samples(blocks: list[dict[str, np.ndarray]], attrs: dict[str, Any]) -> Samples:
-    """Join blocks along the draws."""
-
-    def group(block: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-        return {
-            name.removeprefix(prefix): values
-            for name, values in block.items()
-            if name.startswith(prefix)
-        }
-
-    parts = [
-        Samples(
-            sources=group(block, "source_"),
-            scalars=group(block, "scalar_"),
-            stats=group(block, "stat_"),
-            attrs=attrs,
-        )
-        for block in blocks
-    ]
-    return Samples.concatenate(parts)
+def to_samples(blocks: Sequence[Block], attrs: Mapping[str, Any]) -> Samples:
+    """Join blocks along the draws, and attach attributes."""
+    return replace(Samples.concatenate([block.samples for block in blocks]), attrs=attrs)
 
 
-def _as_numpy(draws: ChainSample) -> ChainSample:
+def to_arrays(block: Block) -> dict[str, np.ndarray]:
+    """Arrays of a block under the names that they have in a file, such as ``scalars/mu``."""
+    arrays = {
+        f"{group}/{name}": np.asarray(values)
+        for group in GROUPS
+        for name, values in getattr(block.samples, group).items()
+    }
+    return {**arrays, "moves": block.moves}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray]) -> Block:
+    """Block of the arrays that `to_arrays` returned."""
+    groups: dict[str, dict[str, np.ndarray]] = {group: {} for group in GROUPS}
+    for key, values in arrays.items():
+        group, _, name = key.partition("/")
+        if name:
+            groups[group][name] = values
+    return Block(Samples(**groups), arrays["moves"])
+
+
+def select_draws(draws: ChainSample, first: int, last: int) -> ChainSample | None:
+    """Draws from `first` (0 if negative) up to `last` as arrays of numpy; None if none are left."""
+    import jax
+
+    first = max(first, 0)
+    kept: ChainSample = jax.tree.map(lambda values: values[:, first:last], as_numpy(draws))
+    return kept if kept.mu.shape[1] else None
+
+
+def as_numpy(draws: ChainSample) -> Any:
+    """Draws as arrays of numpy."""
     import jax
 
     return jax.tree.map(np.asarray, draws)
+
+
+def describe_progress(draws: ChainSample, num_pixels: float, warming: bool) -> str:
+    """One line on the last draw of every chain, for the progress bar."""
+    last = select_draws(draws, draws.mu.shape[1] - 1, draws.mu.shape[1])
+    assert last is not None
+    number = sum(np.sum(sources.active) for sources in (last.points, last.extended))
+    tried, accepted = np.sum(np.asarray(last.moves), axis=tuple(range(last.moves.ndim - 1)))
+    phase = "warm-up, " if warming else ""
+    return (
+        f"{phase}N={float(number) / last.mu.size:.0f} lnL={np.mean(last.log_likelihood):.0f} "
+        f"chi2/px={np.mean(last.chi2) / max(num_pixels, 1.0):.2f} "
+        f"accepted={accepted / max(tried, 1.0):.1%} hmc={np.mean(last.hmc_acceptance):.0%}"
+    )

@@ -1,7 +1,8 @@
 """The trans-dimensional sampler as a numpyro kernel.
 
-One `sample` is one draw of every chain: passes over freshly placed windows, each
-visited with many moves, then the parameters common to the whole image.
+One call of `CatalogKernel.sample` makes one draw of every chain: sweeps over freshly placed
+windows, each of which is visited with many moves, and then an update of the parameters that all
+sources share.
 """
 
 from collections.abc import Callable
@@ -24,33 +25,57 @@ from probcat.sampler.updates.shared import update_shared
 from probcat.sampler.window.slots import one_hot
 
 TARGET_ACCEPTANCE = 0.8
+"""Mean acceptance of Hamiltonian moves that the step size is adapted to."""
 REFRESH = 8
-"""Draws between two computations of the residual from scratch."""
+"""Number of draws between two computations of the residual from scratch."""
 
 
 class CatalogKernel(MCMCKernel):
-    """Sampler of catalogs under `numpyro.infer.MCMC`.
+    """Sampler of catalogs for `numpyro.infer.MCMC`.
 
-    Runs as an ensemble kernel: all chains advance together and one key drives them.
-    The scene is the only argument of ``MCMC.run``.
+    It is an ensemble kernel: all chains advance together, driven by one random key. The scene is
+    the only argument of ``MCMC.run``.
 
     Parameters
     ----------
     layout : Layout
-        Static sizes.
+        Static sizes of the run.
     extended_radius : int
-        Half side in pixels of the largest footprint of extended sources.
+        Half-width in pixels of the largest stamp of an extended source in the first image.
     num_warmup : int, optional
-        Draws in which the step size adapts and the likelihood is tempered; None takes
-        that of the driver, a number serves a driver that runs block by block.
+        Number of draws in which the step size adapts and the likelihood is tempered; None takes
+        the number of the driver. A driver that runs block by block needs it.
     tempering_fraction : float
-        Share of the warm-up in which the likelihood's inverse temperature rises to one, from
-        what the scene says.
+        Fraction of the warm-up in which the inverse temperature of the likelihood rises to one,
+        from ``scene.start_beta``.
     density_penalty : float
-        By how much the log density of sources is lowered at the start of the warm-up; it rises
-        with the temperature. What one source explains is then not found in pieces.
+        Decrease of the log density of sources at the start of the warm-up, so that a single source
+        is not fitted by several fragments; it falls to zero as the inverse temperature rises.
     fresh_at : int
-        Number of a draw before which the residual is computed from scratch besides.
+        Number of a draw at which the residual is also computed from scratch.
+
+    Examples
+    --------
+    Two chains for an image, 100 draws each after a warm-up of 50:
+
+    >>> import jax
+    >>> from numpyro.infer import MCMC
+    >>> from probcat import Prior, SamplerSettings
+    >>> from probcat.sampler.sample import Run
+    >>> settings = SamplerSettings()
+    >>> counts = (2, 50, 100)
+    >>> run = Run(image, Prior.from_image(image), settings, jax.random.key(0), counts)
+    >>> mcmc = MCMC(
+    ...     run.kernel,
+    ...     num_warmup=50,
+    ...     num_samples=100,
+    ...     num_chains=2,
+    ...     chain_method="vectorized",
+    ...     jit_model_args=True,
+    ... )
+    >>> mcmc.run(jax.random.key(1), run.scene)
+    >>> draws = mcmc.get_samples(group_by_chain=True)
+    >>> draws.points.active.sum(axis=-1)  # number of point sources, shape (2, 100)
     """
 
     model = None
@@ -92,7 +117,7 @@ class CatalogKernel(MCMCKernel):
         return hash(self._settings())
 
     def of_layout(self, layout: Layout) -> "CatalogKernel":
-        """Make the same kernel for another layout."""
+        """Kernel that is the same but for its layout."""
         return CatalogKernel(
             layout,
             self.extended_radius,
@@ -104,13 +129,14 @@ class CatalogKernel(MCMCKernel):
 
     @property
     def is_ensemble_kernel(self) -> bool:
-        """All chains advance in one call."""
+        """Whether all chains advance in one call."""
         return True
 
     def get_diagnostics_str(self, state: CatalogState) -> str:
-        """Short text for numpyro's own progress bar."""
-        count = jnp.mean(jnp.sum(state.sample.points.active, axis=-1, dtype=jnp.float32))
-        return f"N={float(count):.0f}"
+        """Mean number of sources, for numpyro's own progress bar."""
+        kinds = (state.sample.points, state.sample.extended)
+        count = sum(jnp.sum(sources.active, axis=-1, dtype=jnp.float32) for sources in kinds)
+        return f"N={float(jnp.mean(count)):.0f}"
 
     def init(
         self,
@@ -120,7 +146,23 @@ class CatalogKernel(MCMCKernel):
         model_args: tuple = (),
         model_kwargs: dict | None = None,
     ) -> CatalogState:
-        """Empty catalogs, with mu, background and the rest drawn from their priors."""
+        """State with empty catalogs; shared parameters are drawn from their priors.
+
+        Parameters
+        ----------
+        rng_key : Array
+            Random key, or one key for each chain, of which the first is used.
+        num_warmup : int
+            Number of warm-up draws of the driver.
+        init_params, model_kwargs
+            Ignored.
+        model_args : tuple of Scene
+            The scene.
+
+        Returns
+        -------
+        CatalogState
+        """
         del init_params, model_kwargs
         if self._fixed_warmup is None:
             self._num_warmup = num_warmup
@@ -130,12 +172,26 @@ class CatalogKernel(MCMCKernel):
         return initial_state(key, scene, self.layout)
 
     def sample(self, state: CatalogState, model_args: tuple, model_kwargs: Any) -> CatalogState:
-        """One draw of every chain."""
+        """Make one draw of every chain.
+
+        Parameters
+        ----------
+        state : CatalogState
+            State after the draw before.
+        model_args : tuple of Scene
+            The scene.
+        model_kwargs
+            Ignored.
+
+        Returns
+        -------
+        CatalogState
+        """
         del model_kwargs
         (scene,) = model_args
         warming = state.i < self._num_warmup
         beta = self._beta(state.i, scene)
-        key, key_passes, key_globals, key_exchange = jax.random.split(state.rng_key, 4)
+        key, key_sweeps, key_shared, key_exchange = jax.random.split(state.rng_key, 4)
         state = jax.lax.cond(
             (state.i % REFRESH == 0) | (state.i == self.fresh_at),
             lambda state: refresh(state, scene, self.layout, self.extended_radius),
@@ -146,7 +202,7 @@ class CatalogKernel(MCMCKernel):
         fewer = jnp.exp(self.density_penalty * (1.0 - self._progress(state.i)))
         sparse = scene._replace(area=scene.area * jnp.where(warming, fewer, 1.0))
         for number, plan in enumerate(self.layout.plans):
-            keys = jax.random.split(jax.random.fold_in(key_passes, number), plan.passes)
+            keys = jax.random.split(jax.random.fold_in(key_sweeps, number), plan.passes)
             run = partial(self.sweep, scene=sparse, plan=plan, number=number, warming=warming)
 
             def body(
@@ -156,17 +212,18 @@ class CatalogKernel(MCMCKernel):
 
             state, _ = jax.lax.scan(body, state, keys)
         settled = state.i >= int(self.tempering_fraction * self._num_warmup)
-        state = update_shared(key_globals, state, scene, self.layout, self.extended_radius, settled)
+        state = update_shared(key_shared, state, scene, self.layout, self.extended_radius, settled)
         if len(self.layout.ladder) > 1:
             state = exchange(key_exchange, state, len(self.layout.ladder))
         return state._replace(i=state.i + 1, rng_key=key)
 
     def _progress(self, i: Array) -> Array:
-        """How much of the tempered part of the warm-up is over, 0 to 1."""
+        """Completed fraction of the tempered part of the warm-up."""
         span = max(1.0, self.tempering_fraction * self._num_warmup)
         return jnp.minimum(i.astype(jnp.float32) / span, 1.0)
 
     def _beta(self, i: Array, scene: Scene) -> Array:
+        """Inverse temperature of the likelihood, but for replica exchange."""
         tempered = jnp.exp((1.0 - self._progress(i)) * jnp.log(scene.start_beta))
         return jnp.where(i < self._num_warmup, tempered, 1.0)
 
@@ -177,10 +234,32 @@ class CatalogKernel(MCMCKernel):
         scene: Scene,
         plan: PassPlan,
         number: int,
-        warming: Array,
+        warming: Array | bool,
         order: Array | None = None,
     ) -> CatalogState:
-        """Visit all windows of one placement, and adapt the step size in warm-up."""
+        """Visit all windows of one placement, and adapt the step size during warm-up.
+
+        Parameters
+        ----------
+        state : CatalogState
+            State of all chains.
+        rng_key : Array
+            Random key of this sweep.
+        scene : Scene
+            Images and prior.
+        plan : PassPlan
+            Plan of the windows.
+        number : int
+            Number of the plan in the layout.
+        warming : Array, shape (), bool
+            Whether the chains are in their warm-up.
+        order : Array, shape (any,), int32, optional
+            Moves of a visit, as in `probcat.sampler.sweep.make_pass`.
+
+        Returns
+        -------
+        CatalogState
+        """
         log_step = jnp.where(warming, state.log_step, state.log_step_mean)
         step_size = jnp.exp(log_step[:, number])
         state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size, order)
@@ -190,9 +269,13 @@ class CatalogKernel(MCMCKernel):
 
 
 def _adapt(
-    state: CatalogState, acceptance: Array, warming: Array, learning_rate: Array, number: int
+    state: CatalogState,
+    acceptance: Array,
+    warming: Array | bool,
+    learning_rate: Array,
+    number: int,
 ) -> CatalogState:
-    """Robbins-Monro update of a step size during warm-up, with a running mean."""
+    """Update a step size and its running mean during warm-up (Robbins & Monro 1951)."""
     change = jnp.where(jnp.isnan(acceptance), 0.0, learning_rate * (acceptance - TARGET_ACCEPTANCE))
     shift = jnp.where(one_hot(number, state.log_step.shape[1])[None], change[:, None], 0.0)
     log_step = jnp.clip(state.log_step + shift, -7.0, 0.5)
@@ -206,7 +289,7 @@ def _adapt(
 def refresh(
     state: CatalogState, scene: Scene, layout: Layout, extended_radius: int
 ) -> CatalogState:
-    """Compute the residual afresh, so that rounding never accumulates."""
+    """Compute the residual from scratch, so that rounding errors do not accumulate."""
 
     def one(sample: ChainSample) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
         sky_subtracted = fresh_sky_subtracted(sample, scene)
@@ -218,7 +301,7 @@ def refresh(
 
 
 def fresh_sky_subtracted(sample: ChainSample, scene: Scene) -> tuple[Array, ...]:
-    """Take the background of one chain off the data of every image."""
+    """Data minus the background of one chain, in every image."""
     backgrounds = background_images(scene, sample.background)
     return tuple(data - level for data, level in zip(scene.data, backgrounds, strict=True))
 
@@ -226,7 +309,7 @@ def fresh_sky_subtracted(sample: ChainSample, scene: Scene) -> tuple[Array, ...]
 def fresh_residual(
     sample: ChainSample, scene: Scene, layout: Layout, extended_radius: int
 ) -> tuple[Array, ...]:
-    """Render one chain from scratch: data minus background minus all sources, every image."""
+    """Data minus background minus all sources of one chain, in every image."""
     own = calibrated(scene, sample)
     images = render(own, layout, sample.points, sample.extended, extended_radius)
     sky_subtracted = fresh_sky_subtracted(sample, scene)
@@ -234,6 +317,7 @@ def fresh_residual(
 
 
 def _reset_counts(state: CatalogState, beta: Array, ladder: tuple[float, ...]) -> CatalogState:
+    """State at the start of a draw, with the inverse temperatures of its chains."""
     rungs = jnp.asarray(ladder, jnp.float32)[state.chain % len(ladder)]
     sample = state.sample._replace(
         moves=jnp.zeros_like(state.sample.moves),

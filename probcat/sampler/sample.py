@@ -1,10 +1,9 @@
-"""Sample the catalogs of an image in blocks of draws, saved as they come.
+"""Sample the catalogs of images in blocks of draws, which are saved as they come.
 
-The kernel runs under `numpyro.infer.MCMC` as any other. Here blocks of draws are scanned
-directly, because without its bar that driver compiles anew at every call of ``run``.
+The kernel also runs under `numpyro.infer.MCMC`. Here blocks of draws are scanned directly, because
+that driver, without its progress bar, compiles again at every call of ``run``.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,30 +17,33 @@ import numpyro.distributions as dist
 from tqdm.auto import tqdm
 
 from probcat.errors import InputError
-from probcat.image.alignment import align_images, band_names, covered, image_labels
-from probcat.model.background import num_terms
+from probcat.image.alignment import align_images, band_names
 from probcat.model.prior.prior import Prior
-from probcat.sampler.checkpoint import Checkpoint, restore_state
+from probcat.sampler.checkpoint import Checkpoint, digest, restore_state
 from probcat.sampler.collect import (
-    PER_IMAGE_NAMES,
-    Labels,
+    Block,
     acceptance_by_signal,
+    describe_progress,
+    from_arrays,
+    make_labels,
+    select_draws,
     to_arrays,
+    to_block,
     to_samples,
 )
 from probcat.sampler.compiled_block import run_block
-from probcat.sampler.geometry.frames import frame_origin
-from probcat.sampler.geometry.layout import Layout
+from probcat.sampler.geometry.layout import SOURCE_ARRAYS, Layout, SourceArray
 from probcat.sampler.geometry.plan import build_layout
 from probcat.sampler.geometry.stamp_sizes import stamp_radii
 from probcat.sampler.kernel import CatalogKernel
-from probcat.sampler.scene.plane import Plane
+from probcat.sampler.scene.plane import make_planes
 from probcat.sampler.scene.scene import Scene, build_scene
 from probcat.sampler.settings import SamplerSettings
-from probcat.sampler.state import CatalogState, ChainSample, initial_state
+from probcat.sampler.state import CatalogState, ChainSample, grown_sources, initial_state
 from probcat.sampler.warmup.first_image import FirstImage, draws_alone
 from probcat.sampler.warmup.tempering import DENSITY_PENALTY, default_start_beta, fraction_of_warmup
 from probcat.sampler.window.structures import SIGNAL_EDGES
+from probcat.samples.record import Growth, SamplingRecord
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
@@ -50,10 +52,14 @@ if TYPE_CHECKING:
 __all__ = ["SamplerSettings", "sample"]
 
 NUM_WARMUP = 200
+"""Default number of warm-up draws of a chain."""
 NUM_SAMPLES = 200
+"""Default number of draws of a chain that are kept."""
 MOST_SOURCES = 1 << 22
+"""Largest number of sources of a kind that a catalog may hold."""
 GRACE = 0.8
-"""Share of the warm-up in which full arrays do not grow."""
+"""Fraction of the warm-up in which full arrays are not enlarged: a young chain overshoots, and
+sources that find no room then are merely not born."""
 
 
 def sample(
@@ -69,30 +75,36 @@ def sample(
     directory: Path | str | None = None,
     progress_bar: bool = True,
 ) -> "Samples":
-    """Draw catalogs from the posterior of an image, starting from empty ones.
+    """Sample catalogs from the posterior of an image, starting from empty ones.
 
     Parameters
     ----------
     image : Image or sequence of Image
-        Several images share one catalog. Positions are in pixels of the first, fluxes in its
-        unit and, in any other band, in that of the band's first image.
+        Image to catalog. Several images share one catalog: positions are in pixels of the first,
+        fluxes in its unit and, in any other band, in that of the band's first image.
     prior : Prior, optional
-        By default `Prior.from_image`.
+        Prior of the catalog; `Prior.from_image` by default.
     rng_key : Array or int
-        Key or seed; the same one gives the same draws on the same machine.
-    num_chains, num_warmup, num_samples : int
-        Chains that advance together; draws of each that are dropped and kept.
+        Random key or seed; the same one gives the same draws on the same machine.
+    num_chains : int
+        Number of chains, which advance together.
+    num_warmup : int
+        Number of draws of every chain that are discarded first.
+    num_samples : int
+        Number of draws of every chain that are kept.
     settings : SamplerSettings, optional
+        Settings of the sampler.
     prior_only : bool
-        Ignore the data.
+        Whether to ignore the data and sample the prior.
     directory : path_like, optional
-        Where blocks of draws are kept as they come; a run found there goes on.
+        Directory to keep blocks of draws in as they come; a run found there is resumed.
     progress_bar : bool
-        Show a progress bar.
+        Whether to show a progress bar.
 
     Returns
     -------
     Samples
+        Draws of all chains, with the attributes of `probcat.samples.record.SamplingRecord`.
 
     Raises
     ------
@@ -112,18 +124,22 @@ def sample(
 
 
 class Run:
-    """One run: its scene, its growing layout, its blocks.
+    """One run: its scene, its layout, which grows, and its blocks of draws.
 
     Parameters
     ----------
     image : Image or sequence of Image
+        Images to catalog.
     prior : Prior
+        Prior of the catalog.
     settings : SamplerSettings
+        Settings of the sampler.
     rng_key : Array
+        Random key.
     counts : tuple of int
-        Numbers of chains, of warm-up draws and of draws kept.
+        Numbers of chains, of warm-up draws and of draws that are kept.
     prior_only : bool
-        Ignore the data.
+        Whether to ignore the data.
     """
 
     def __init__(
@@ -141,111 +157,101 @@ class Run:
         self.prior_only, self.rng_key = prior_only, rng_key
         self.labels = make_labels(self.images, prior)
         self.links = align_images(self.images)
-        self.radii, self.large_size = stamp_radii(self.images, self.links, prior, settings)
-        self.notes: list[str] = []
-        self.grown: list[list] = []
+        sizes = stamp_radii(self.images, self.links, prior, settings)
+        self.radii, self.large_size = sizes
+        self.grown: list[Growth] = []
         self.num_alone = draws_alone(settings, prior, len(self.images), self.num_warmup)
-        self.prepare(build_layout(self.images, prior, settings, self.num_chains, self.links))
+        self.prepare(build_layout(self.images, prior, settings, self.num_chains, self.links, sizes))
 
     def prepare(self, layout: Layout) -> None:
-        """Build what depends on the layout."""
+        """Build everything that depends on the layout."""
         self.layout = layout
-        planes = self._planes(layout)
+        planes = make_planes(self.images, self.links, self.radii, layout, self.prior_only)
+        has_extended, tolerance = self.prior.has_extended, self.settings.psf_tolerance
         self.scene: Scene = build_scene(
             planes,
-            # What is only for the record would make every image compile anew.
+            # The record of parameters would make every image compile again.
             self.prior.replace(parameters=()),
             layout,
-            tolerance=self.settings.psf_tolerance,
+            tolerance=tolerance,
             large_size=self.large_size,
-            start_beta=self.settings.start_beta
-            or default_start_beta(self.images, self.prior.has_extended),
+            start_beta=self.settings.start_beta or default_start_beta(self.images, has_extended),
         )
         self.kernel = CatalogKernel(
             layout,
             self.radii[0][1],
             num_warmup=self.num_warmup,
-            density_penalty=DENSITY_PENALTY if self.prior.has_extended else 0.0,
-            tempering_fraction=fraction_of_warmup(
-                self.settings.tempering_fraction, self.prior.has_extended
-            ),
+            density_penalty=DENSITY_PENALTY if has_extended else 0.0,
+            tempering_fraction=fraction_of_warmup(self.settings.tempering_fraction, has_extended),
             fresh_at=self.num_alone,
         )
         self.first_image = None
         if self.num_alone:
-            tolerance = self.settings.psf_tolerance
             self.first_image = FirstImage.of(planes[0], self.kernel, self.scene, tolerance)
 
-    def _planes(self, layout: Layout) -> list[Plane]:
-        """Images as the scene takes them."""
-        planes: list[Plane] = []
-        for image, link, radii in zip(self.images, self.links, self.radii, strict=True):
-            weight = np.zeros_like(image.weight) if self.prior_only else image.weight
-            origin = (0, 0)
-            if planes:
-                # Beyond the first image there is light of sources outside the model.
-                weight = np.where(covered(link, image, self.images[0]), weight, 0.0)
-                origin = frame_origin(link, layout)
-            data, psf = image.clean_data, image.psf
-            given = (*radii, link.affine, origin, link.flux_factor, image.photon_variance)
-            planes.append(Plane(data, weight, psf, *given))
-        return planes
-
     def execute(self, directory: Path | str | None, progress_bar: bool) -> "Samples":
-        """Run to the end, or go on from where a directory's run stopped."""
+        """Run to the end, from the start or from where the run in a directory stopped."""
         start, cpu = time.monotonic(), time.process_time()
         store = Checkpoint(None if directory is None else Path(directory), self._identity())
-        state, done, blocks = self._begin(store)
-        total = self.num_warmup + self.num_samples
+        state, done, blocks = self._begin_or_resume(store)
+        total, size = self.num_warmup + self.num_samples, self.settings.checkpoint_interval
+        num_pixels = float(self.scene.num_pixels)
         with tqdm(total=total, initial=done, disable=not progress_bar, unit="draw") as bar:
             while done < total:
                 state, draws = self.advance(state, bar.write)
-                block = to_arrays(draws, self.layout, float(self.scene.num_pixels), self.labels)
-                size = self.settings.checkpoint_interval
-                kept = _kept(block, self.num_warmup - done, total - done)
+                kept = select_draws(draws, self.num_warmup - done, total - done)
                 done = min(done + size, total)
+                arrays = None
                 if kept is not None:
-                    blocks.append(kept)
-                store.save(state, kept, len(blocks), self._progress(done, len(blocks)))
-                bar.set_postfix_str(_describe(draws, block, done <= self.num_warmup), False)
+                    blocks.append(to_block(kept, self.layout, num_pixels, self.labels))
+                    arrays = to_arrays(blocks[-1])
+                grown = [asdict(event) for event in self.grown]
+                progress = {"done": done, "blocks": len(blocks), "grown": grown}
+                store.save(state, arrays, len(blocks), progress)
+                warming = done <= self.num_warmup
+                bar.set_postfix_str(describe_progress(draws, num_pixels, warming), False)
                 bar.update(done - bar.n)
-        attrs = {
-            "num_warmup": self.num_warmup,
-            "psf_fwhm": float(self.images[0].psf.fwhm),
-            "band": self.images[0].band,
-            "bands": band_names(self.images),
-            "background_model": list(self.prior.background_model),
-            "background_mesh": self.prior.background_mesh,
-            "psf_error_floor": fixed_number(self.prior.psf_error_floor),
-            "unit": str(self.images[0].unit),
-            "radii": self.radii,
-            "extended_radius": self.radii[0][0],
-            "large_radius": self.radii[0][1],
-            "large_size": self.large_size if np.isfinite(self.large_size) else None,
-            "prior_only": self.prior_only,
-            "area": float(self.layout.area),
-            "signal_edges": list(SIGNAL_EDGES),
-            "acceptance_by_signal": acceptance_by_signal(blocks, self.layout),
-            "prior": self.prior.to_config(),
-            "settings": asdict(self.settings),
-            "seconds": time.monotonic() - start,
-            "cpu_seconds": time.process_time() - cpu,
-            "notes": self.notes,
-        }
-        return to_samples(blocks, attrs)
+        record = self.record(blocks, time.monotonic() - start, time.process_time() - cpu)
+        return to_samples(blocks, record.to_attrs())
 
-    def _begin(self, store: Checkpoint) -> tuple[CatalogState, int, list[dict[str, np.ndarray]]]:
-        """State to start from: empty catalogs, or a stored run's last state."""
+    def record(self, blocks: Sequence[Block], seconds: float, cpu_seconds: float) -> SamplingRecord:
+        """Record of the run for its samples."""
+        first, error = self.images[0], self.prior.psf_error_floor
+        if error is not None:
+            error = None if isinstance(error, dist.Distribution) else float(error)
+        return SamplingRecord(
+            num_warmup=self.num_warmup,
+            bands=band_names(self.images),
+            image_shapes=[image.shape for image in self.images],
+            unit=str(first.unit),
+            psf_fwhm=float(first.psf.fwhm),
+            radii=self.radii,
+            large_size=float(self.large_size),
+            background_model=self.prior.background_model,
+            background_mesh=self.prior.background_mesh,
+            psf_error_floor=error,
+            prior_only=self.prior_only,
+            area=float(self.layout.area),
+            signal_edges=SIGNAL_EDGES,
+            acceptance_by_signal=acceptance_by_signal(blocks, self.layout),
+            prior=self.prior.to_config(),
+            settings=asdict(self.settings),
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            grown=tuple(self.grown),
+        )
+
+    def _begin_or_resume(self, store: Checkpoint) -> tuple[CatalogState, int, list[Block]]:
+        """State to start from, number of draws made before, and their blocks."""
         manifest = store.read()
         if manifest is None:
             return self.begin(), 0, []
-        self.grown = manifest["grown"]
-        for kind, windows in self.grown:
-            self.prepare(self.layout.grown(kind, windows))
-        self.notes = manifest["notes"]
+        self.grown = [Growth(**event) for event in manifest["grown"]]
+        for event in self.grown:
+            self.prepare(self.layout.grown(SourceArray(event.kind, event.array)))
         state = restore_state(self.begin(), store.load_state(manifest))
-        blocks = [store.load_block(number + 1) for number in range(manifest["blocks"])]
-        return state, manifest["done"], blocks
+        numbers = range(1, manifest["blocks"] + 1)
+        return state, manifest["done"], [from_arrays(store.load_block(n)) for n in numbers]
 
     def begin(self) -> CatalogState:
         """State before the first draw: empty catalogs."""
@@ -254,65 +260,58 @@ class Run:
     def advance(
         self, state: CatalogState, log: Callable[[str], object] = print
     ) -> tuple[CatalogState, ChainSample]:
-        """One block of draws; a block that found an array full is done again, grown."""
+        """Make one block of draws; if an array is full, it is enlarged and the block repeated.
+
+        Parameters
+        ----------
+        state : CatalogState
+            State before the block, whose buffers are given up.
+        log : callable
+            Called with a note when an array is enlarged.
+
+        Returns
+        -------
+        state : CatalogState
+            State after the block.
+        draws : ChainSample
+            Draws, with leading axes (chain, draw).
+        """
         if self.first_image is not None and int(state.i) < self.num_alone:
             return self.first_image.advance(self.settings.checkpoint_interval, state)
         while True:
-            # A block gives up its buffers.
             kept = jax.tree.map(jnp.copy, state)
             last, draws = run_block(
                 self.kernel, self.settings.checkpoint_interval, state, self.scene
             )
-            full = np.asarray(draws.overflow).any(axis=(0, 1))
-            # A young chain overshoots; what finds no room then is merely not born.
+            full: np.ndarray = np.any(np.asarray(draws.overflow), axis=(0, 1))
             young = int(last.i) <= GRACE * self.num_warmup
             if young or not full.any():
                 return last, draws
-            for index in np.flatnonzero(full):
-                kept = self._grow(kept, int(index % 2), bool(index >= 2), log)
             state = kept
+            for one, is_full in zip(SOURCE_ARRAYS, full, strict=True):
+                if is_full:
+                    state = self._grow(state, one, log)
 
     def _grow(
-        self, state: CatalogState, kind: int, windows: bool, log: Callable[[str], object]
+        self, state: CatalogState, full: SourceArray, log: Callable[[str], object]
     ) -> CatalogState:
-        """Double what was full, and say so."""
-        self.grown.append([kind, windows])
-        layout = self.layout.grown(kind, windows)
-        capacity = (layout.point_capacity, layout.extended_capacity)[kind]
-        if capacity > MOST_SOURCES:
+        """Enlarge a full array, and log a note."""
+        layout = self.layout.grown(full)
+        if layout.capacity(full.kind) > MOST_SOURCES:
             raise InputError(f"more than {MOST_SOURCES} sources; raise flux_min in [prior]")
-        name = ("point", "extended")[kind]
-        what = "slots of a window" if windows else "catalog"
-        note = f"{what} for {name} sources full after {int(state.i)} draws: enlarged, compiling"
-        self.notes.append(note)
-        log(note)
+        self.grown.append(Growth(full.kind, full.array, int(state.i)))
+        log(self.grown[-1].note)
         self.prepare(layout)
-        if windows:
-            return state
-        sources = state.sample.points if kind == 0 else state.sample.extended
-        extra = capacity - sources.marks.shape[1]
-        grown = sources._replace(
-            pixel=jnp.pad(sources.pixel, ((0, 0), (0, extra), (0, 0)), constant_values=layout.pad),
-            marks=jnp.pad(sources.marks, ((0, 0), (0, extra), (0, 0))),
-        )
-        sample = state.sample
-        sample = sample._replace(points=grown) if kind == 0 else sample._replace(extended=grown)
-        return state._replace(sample=sample)
-
-    def _progress(self, done: int, blocks: int) -> dict[str, Any]:
-        return {"done": done, "blocks": blocks, "grown": self.grown, "notes": self.notes}
+        return state if full.array == "window" else grown_sources(state, layout, full.kind)
 
     def _identity(self) -> dict[str, Any]:
-        """Collect what must agree for a stored run to be gone on with."""
-        digest = hashlib.sha256()
+        """Everything that must match before a stored run may be resumed."""
         inputs = [
             (image.clean_data, image.weight, image.psf.pixels, getattr(image.psf, "components", ()))
             for image in self.images
         ]
-        for leaf in jax.tree.leaves((inputs, self.prior)):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
         return {
-            "data, PSF and prior": digest.hexdigest(),
+            "data, PSF and prior": digest((inputs, self.prior)),
             "settings": asdict(self.settings),
             "seed": np.asarray(jax.random.key_data(self.rng_key)).tolist(),
             "num_chains": self.num_chains,
@@ -320,41 +319,3 @@ class Run:
             "num_samples": self.num_samples,
             "prior_only": self.prior_only,
         }
-
-
-def make_labels(images: Sequence["Image"], prior: Prior) -> Labels:
-    """Names of what is sampled for every band and image."""
-    terms = tuple(
-        num_terms(prior.background_model_of(number), image.shape, prior.background_mesh)
-        for number, image in enumerate(images)
-    )
-    sampled = tuple(
-        name for name in PER_IMAGE_NAMES if isinstance(getattr(prior, name), dist.Distribution)
-    )
-    return Labels(tuple(band_names(images)), tuple(image_labels(images)), terms, sampled)
-
-
-def fixed_number(value: Any) -> float | None:
-    """Value of a parameter that is fixed; None of one that is sampled or not there."""
-    return None if value is None or isinstance(value, dist.Distribution) else float(value)
-
-
-def _kept(block: dict[str, np.ndarray], first: int, last: int) -> dict[str, np.ndarray] | None:
-    """Draws of a block after warm-up and before the end, if any."""
-    first = max(first, 0)
-    kept = {name: values[:, first:last] for name, values in block.items()}
-    return kept if kept["scalar_mu"].shape[1] else None
-
-
-def _describe(draws: ChainSample, block: dict[str, np.ndarray], warming: bool) -> str:
-    """One line on the state of the chains, for the progress bar."""
-    moves = np.asarray(draws.moves)[:, -1].sum(axis=(0, 1, 2, 3))
-    count = block["scalar_num_sources"][:, -1]
-    chi2 = block["scalar_chi2_per_pixel"][:, -1].mean()
-    log_likelihood = block["scalar_log_likelihood"][:, -1].mean()
-    accepted = moves[1] / max(moves[0], 1.0)
-    phase = "warm-up, " if warming else ""
-    return (
-        f"{phase}N={count.mean():.0f} lnL={log_likelihood:.0f} chi2/px={chi2:.2f} "
-        f"accepted={accepted:.1%} hmc={float(np.mean(draws.hmc_acceptance[:, -1])):.0%}"
-    )

@@ -12,45 +12,48 @@ class SamplerSettings:
 
     Attributes
     ----------
-    window_interior, window_interior_extended : int
-        Side in pixels of the square in a window whose sources move: for points
-        alone, and for all sources (0 takes 32, or 16 in crowded fields).
+    window_interior : int
+        Side in pixels of the square in a window whose sources move, in windows for point sources.
+    window_interior_extended : int
+        The same in windows for all sources; 0 takes 32, or 16 in crowded fields.
     border : float
-        How far outside the image a centre may lie, in pixels; -1 takes one PSF FWHM,
-        rounded up to half pixels.
+        Largest distance in pixels of a source outside the image; -1 takes one PSF FWHM, rounded
+        up to half pixels.
     psf_tolerance : float
-        Error of the low-rank PSF, relative to its peak.
+        Largest error of the low-rank form of the PSF, relative to its peak.
     extended_radius : int
-        Half side in pixels of the footprint of extended sources; 0 takes it from
-        the PSF.
+        Half-width in pixels of the stamp of a small extended source; 0 takes it from the PSF.
     passes, extended_passes : int
-        Placements of windows per draw: for points alone, and for all sources.
+        Number of placements of windows in a draw: for point sources, and for all sources.
     birth_death, split_merge, merge_and_split, companion : int
-        Moves of points per visit of a window.
+        Number of moves of point sources of each type in the visit of a window.
     extended_moves : int
-        Repeats per visit of every move that involves extended sources.
-    refit_two_stars, refit_star_and_galaxy : int
-        Fits per draw, in a placement of windows of their own, of a galaxy against two stars, and
-        of a galaxy against a galaxy and a star. The former tell bright close pairs from galaxies;
-        the latter also find more pieces of galaxies that are no Sersic profiles.
+        Number of moves of each type that involves extended sources in the visit of a window.
+    refit_two_stars : int
+        Number of fits of a galaxy against two stars in a draw, in a placement of windows of their
+        own. They distinguish bright close pairs from galaxies.
+    refit_star_and_galaxy : int
+        Number of fits of a galaxy against a galaxy and a star in a draw, in the same placement.
+        They also find more fragments of galaxies that have no Sersic profile.
     leapfrog_steps : int
-        Of the joint Hamiltonian move at the end of a visit.
+        Number of steps of the joint Hamiltonian move at the end of a visit.
     start_beta : float
-        Inverse temperature of the likelihood at the start of warm-up; 0 takes that at which the
-        brightest object hardly stands out, or 1e-3 for stars alone (`probcat.sampler.warmup.tempering`).
+        Inverse temperature of the likelihood at the start of the warm-up; 0 takes the one at which
+        the brightest object hardly stands out from the noise, or 1e-3 for stars alone
+        (`probcat.sampler.warmup.tempering`).
     tempering_fraction : float
-        Share of the warm-up in which it rises to one; -1 takes three quarters, or half for stars
-        alone.
+        Fraction of the warm-up in which the inverse temperature rises to one; -1 takes three
+        quarters, or half for stars alone.
     first_image_fraction : float
-        Share of the warm-up in which the first of several images is sampled alone, which costs
-        less; -1 takes half of it for three images or more if there are galaxies, else 0.
+        Fraction of the warm-up in which the first of several images is sampled alone, which costs
+        less; -1 takes one half for three images or more if there are galaxies, else 0.
     num_temperatures : int
-        Chains at different temperatures that exchange catalogs with every chain; 1
-        does without.
+        Number of chains, at different temperatures, that exchange their catalogs; with 1 there is
+        no exchange.
     min_beta : float
-        Inverse temperature of the min_beta of them.
+        Smallest inverse temperature of these chains, that of the hottest one.
     checkpoint_interval : int
-        Draws between two checkpoints.
+        Number of draws between two checkpoints.
     """
 
     window_interior: int = 16

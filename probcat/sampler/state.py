@@ -1,4 +1,4 @@
-"""State of the chains: what is kept of a draw, and what the sampler needs besides."""
+"""State of the chains: their catalogs and parameters, and the cache that the sampler keeps."""
 
 from typing import Any, NamedTuple
 
@@ -7,42 +7,56 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
-from probcat.sampler.geometry.layout import Layout
+from probcat.model.prior.densities import prior_mean
+from probcat.sampler.geometry.layout import SOURCE_ARRAYS, Layout
 from probcat.sampler.geometry.tiling import Sources
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.calibration import background_priors
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.window.structures import SIGNAL_EDGES
+from probcat.sampler.window.structures import EXTENDED, POINT, SIGNAL_EDGES, num_columns
 
 FIRST_STEP_SIZE = 0.2
+"""Step size of the Hamiltonian moves before it adapts."""
 MOVE_NAMES = (*MOVES, "exchange")
+"""Names of all moves that are counted."""
 COUNTS_SHAPE = (len(MOVE_NAMES), len(SIGNAL_EDGES) + 1, 2, 2)
+"""Shape of the counts: moves, bins of signal-to-noise ratio, directions, tried and accepted."""
 
 
 class ChainSample(NamedTuple):
-    """What is kept of a draw; every array has a leading chain axis.
+    """A draw of every chain; every array has a leading axis of C chains.
 
     Attributes
     ----------
     points, extended : Sources
+        Point and extended sources.
     background : Array, shape (C, K)
-        Coefficients of the terms of all images, one image after the other.
-    mu, extended_fraction, flux_slope : Array, shape (C,)
+        Coefficients of the backgrounds of all images, one image after the other.
+    mu : Array, shape (C,)
+        Expected number of sources.
+    extended_fraction : Array, shape (C,)
+        Fraction of extended sources that is expected.
+    flux_slope : Array, shape (C,)
+        Slope s of the flux distribution ``flux**-s``.
     psf_error_floor, noise_scale : Array, shape (C, I)
         Relative error of the PSF, and scale of all other noise, of every image.
     psf_width_change : Array, shape (C, I, 2)
         Relative change of the PSF's width along x and y in every image.
     offset : Array, shape (C, I, 2)
-        Of the positions in every image from where its map has them, in its pixels.
+        Offset along x and y of every image from its mapped position, in its pixels.
     flux_scale : Array, shape (C, I)
-        Of the fluxes in every image.
+        Factor of the fluxes in every image.
     chi2, log_likelihood : Array, shape (C,)
-    step_size, hmc_acceptance, beta : Array, shape (C,)
+        Chi-square and log likelihood of all images.
+    step_size, hmc_acceptance : Array, shape (C,)
+        Step size and mean acceptance of the Hamiltonian moves.
+    beta : Array, shape (C,)
+        Inverse temperature of the likelihood.
     moves : Array, shape (C, num_moves, num_bins, 2, 2)
-        Tried and accepted (last axis) counts, up and down, of every move, in bins of
-        signal-to-noise ratio.
+        Counts of moves by type, bin of signal-to-noise ratio, direction (up, down) and outcome
+        (tried, accepted).
     overflow : Array, shape (C, 4), bool
-        Full: point and extended capacity, point and extended window slots.
+        Whether each of `probcat.sampler.geometry.layout.SOURCE_ARRAYS` was full.
     """
 
     points: Sources
@@ -71,18 +85,19 @@ class CatalogState(NamedTuple):
     Attributes
     ----------
     sample : ChainSample
-        The current catalogs.
+        Current draw.
     residual : tuple of Array, shape (C, Hp, Wp)
         Data minus background minus all sources, in every image.
     sky_subtracted : tuple of Array, shape (C, Hp, Wp)
-        Data minus background, where the light of the model is needed; else empty.
+        Data minus background in every image, if the light of the model is needed; else empty.
     log_step, log_step_mean : Array, shape (C, num_plans)
-        Step sizes of the Hamiltonian moves and their warm-up averages.
+        Logarithms of the step sizes of the Hamiltonian moves, and their means over the warm-up.
     chain : Array, shape (C,), int32
-        Number of every chain, which its random numbers depend on.
-    i : Array, int32
-        Draws made so far, warm-up included.
+        Number of every chain, on which its random numbers depend.
+    i : Array, shape (), int32
+        Number of draws made so far, warm-up included.
     rng_key : Array
+        Random key of the next draw.
     """
 
     sample: ChainSample
@@ -96,12 +111,26 @@ class CatalogState(NamedTuple):
 
 
 def chain_keys(rng_key: Array, state: CatalogState) -> Array:
-    """Give every chain a key; the same one however chains are spread over devices."""
+    """Random key of every chain, which does not depend on how chains are spread over devices."""
     return jax.vmap(jax.random.fold_in, (None, 0))(rng_key, state.chain)
 
 
 def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
-    """Empty catalogs; the common parameters from their priors."""
+    """State with empty catalogs; shared parameters are drawn from their priors.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Random key.
+    scene : Scene
+        Images and prior.
+    layout : Layout
+        Sizes of the run.
+
+    Returns
+    -------
+    CatalogState
+    """
     chains = layout.num_chains
     prior = scene.model.prior
     keys = jax.random.split(rng_key, 4)
@@ -117,6 +146,10 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
             return value.sample(key, (chains,)).astype(jnp.float32)
         return jnp.broadcast_to(jnp.asarray(value, jnp.float32), (chains,))
 
+    def per_image(value: Any, default: float) -> Array:
+        mean = jnp.asarray(prior_mean(value, default), jnp.float32)
+        return jnp.broadcast_to(mean, (chains, len(scene.data)))
+
     background = jnp.concatenate([mean for mean, _ in background_priors(scene)])
     number = len(scene.data)
     slope = prior.flux_slope
@@ -124,14 +157,14 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
     sample = ChainSample(
-        points=empty(layout.point_capacity, 3 + prior.num_colours),
-        extended=empty(layout.extended_capacity, 7 + prior.num_colours),
+        points=empty(layout.point_capacity, num_columns(POINT, prior.num_colours)),
+        extended=empty(layout.extended_capacity, num_columns(EXTENDED, prior.num_colours)),
         background=jnp.broadcast_to(background, (chains, background.shape[0])),
         mu=jnp.maximum(drawn(keys[0], prior.expected_sources), 1e-3),
         extended_fraction=drawn(keys[1], prior.extended_fraction),
         flux_slope=drawn(keys[2], slope),
-        psf_error_floor=jnp.broadcast_to(_typical(prior.psf_error_floor, 0.0), (chains, number)),
-        noise_scale=jnp.broadcast_to(_typical(prior.noise_scale, 1.0), (chains, number)),
+        psf_error_floor=per_image(prior.psf_error_floor, 0.0),
+        noise_scale=per_image(prior.noise_scale, 1.0),
         psf_width_change=jnp.zeros((chains, number, 2), jnp.float32),
         offset=jnp.zeros((chains, number, 2), jnp.float32),
         flux_scale=jnp.ones((chains, number), jnp.float32),
@@ -141,7 +174,7 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         hmc_acceptance=zeros,
         beta=zeros + 1.0,
         moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
-        overflow=jnp.zeros((chains, 4), bool),
+        overflow=jnp.zeros((chains, len(SOURCE_ARRAYS)), bool),
     )
     shape = (chains, len(layout.plans))
     log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
@@ -156,12 +189,17 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         i=jnp.int32(0),
         rng_key=keys[3],
     )
-    # Every array its own, as blocks of draws give up their buffers.
+    # Every array has a buffer of its own, as blocks of draws give up their buffers.
     return jax.tree.map(jnp.copy, state)
 
 
-def _typical(value: Any, otherwise: float) -> Array:
-    """Start of a parameter: its mean, its fixed value, or what stands for none."""
-    if isinstance(value, dist.Distribution):
-        return jnp.asarray(value.mean, jnp.float32)
-    return jnp.asarray(otherwise if value is None else value, jnp.float32)
+def grown_sources(state: CatalogState, layout: Layout, kind: str) -> CatalogState:
+    """State whose catalogs have room for the sources of a kind that a layout has."""
+    sources = state.sample.points if kind == "point" else state.sample.extended
+    extra = ((0, 0), (0, layout.capacity(kind) - sources.marks.shape[1]), (0, 0))
+    grown = Sources(
+        jnp.pad(sources.pixel, extra, constant_values=layout.pad), jnp.pad(sources.marks, extra)
+    )
+    if kind == "point":
+        return state._replace(sample=state.sample._replace(points=grown))
+    return state._replace(sample=state.sample._replace(extended=grown))

@@ -167,7 +167,7 @@ def _prepare(
         step_size=alike(step_size),
         shift=shift,
         flux_factor=alike(flux_factor),
-        place=jnp.stack(tiling.corners, axis=1).astype(jnp.float32),
+        corner=jnp.stack(tiling.corners, axis=1).astype(jnp.float32),
         noise=None if base is None else _noise(scene, sample, sky_subtracted, base, tiling, sizes),
     )
     state = WindowState(

@@ -11,7 +11,9 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.image.alignment import Alignment, align_images, band_names, image_labels
 from probcat.model.background_names import LEVEL
+from probcat.model.image_map import to_image
 from probcat.numerics.shape_matrices import transformed
+from probcat.samples.record import radius_attrs
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
 if TYPE_CHECKING:
@@ -156,8 +158,7 @@ def _in_image(
     scalars = _own_scalars(samples.scalars, label)
     x, y = (np.asarray(sources[name], np.float64) for name in ("x", "y"))
     affine = alignment.affine
-    for axis, name in enumerate("xy"):
-        position = affine[axis, 0] * x + affine[axis, 1] * y + affine[axis, 2]
+    for name, position in zip("xy", to_image(affine, affine[:, 2], x, y), strict=True):
         if f"offset_{name}" in scalars:
             position = position + scalars[f"offset_{name}"][..., None]
         sources[name] = position.astype(np.float32)
@@ -167,11 +168,10 @@ def _in_image(
     if number > 0:
         sources |= _shapes_after(sources, affine[:, :2])
     attrs = dict(samples.attrs)
-    small, large = attrs["radii"][number]
     attrs |= {"band": image.band, "unit": str(image.unit), "psf_fwhm": float(image.psf.fwhm)}
-    attrs |= {"extended_radius": small, "large_radius": large}
+    attrs |= radius_attrs(attrs["radii"][number])
     # These samples are of one image.
-    attrs |= {"bands": [image.band], "radii": [[small, large]]}
+    attrs |= {"bands": [image.band], "radii": [attrs["radii"][number]]}
     attrs["image_shapes"] = [list(image.shape)]
     models = attrs.get("background_model", [LEVEL])
     attrs["background_model"] = [models[number] if len(models) > 1 else models[0]]

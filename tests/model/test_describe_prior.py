@@ -30,7 +30,7 @@ def test_defaults_say_that_they_are_of_the_image(image):
     assert len(lines) == 3
     assert f"flux {values['flux_min']:.4g} to {values['flux_max']:.4g} adu (from the im" in lines[0]
     assert "s = 2 +- 0.5 (default); p(N) ~ exp(-1.5 N) for N sources (default)" in lines[0]
-    assert "extended share ~ Beta(1, 1) (default)" in lines[1]
+    assert "extended fraction ~ Beta(1, 1) (default)" in lines[1]
     assert f"half-light radius {values['half_light_radius_median']:.3g} px" in lines[1]
     assert f"background {values['background_mean']:.4g} +- " in lines[2]
     assert lines[2].endswith("per pixel (from the image)")
@@ -51,7 +51,7 @@ def test_given_values_say_that_they_are_given(image):
     assert lines[1] == "prior: point sources alone (given)"
     assert lines[2] == "prior: background 3.25 per pixel (given)"
     _, lines = described([image], extended_fraction=0.3, half_light_radius_min=0.5)
-    assert "extended share 0.3 (given)" in lines[1]
+    assert "extended fraction 0.3 (given)" in lines[1]
     assert "0.5 to" in lines[1]
     assert "(from the image and given)" in lines[1]
     assert "extended sources alone" in described([image], extended_fraction=1.0)[1][1]
@@ -78,7 +78,7 @@ def test_origins_can_be_left_out(image):
     given = {"flux_min": 55.5, "psf_error_floor": 0.01, "background_model": "plane"}
     prior = Prior.from_image(images, **given)
     lines = describe_prior(prior.to_config(), given, images)
-    plain = describe_prior(prior.to_config(), given, images, origins=False)
+    plain = describe_prior(prior.to_config(), None, images)
     brackets = r" \((given|default|from the images)( and (given|default|from the images))*\)"
     assert plain == [re.sub(brackets, "", line) for line in lines]
     assert plain != lines

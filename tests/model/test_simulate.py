@@ -102,8 +102,8 @@ def test_same_key_same_image():
     ("sources", "noise", "message"),
     [
         ({"x": [1.0], "y": [1.0]}, 1.0, "no flux"),
-        ({"x": [1.0], "y": [1.0], "flux": [1.0]}, 0.0, "noise 0.0; it must be positive"),
-        ({"x": [1.0], "y": [1.0], "flux": [1.0, 2.0]}, 1.0, "2 values of flux, 1 of x"),
+        ({"x": [1.0], "y": [1.0], "flux": [1.0]}, 0.0, "noise is 0.0; it must be above zero"),
+        ({"x": [1.0], "y": [1.0], "flux": [1.0, 2.0]}, 1.0, "2 values of flux but 1 of x"),
         (
             {"x": [1.0], "y": [1.0], "flux": [1.0], "is_extended": [True]},
             1.0,

@@ -56,7 +56,7 @@ def make_window(sizes, num_cells):
         step_size=one,
         shift=jnp.asarray([[0.0, 0.0], [2.2, 1.9], [1.7, 2.4]], jnp.float32),
         flux_factor=jnp.asarray([1.0, 1.3, 0.8], jnp.float32),
-        place=jnp.zeros((3, 2), jnp.float32),
+        corner=jnp.zeros((3, 2), jnp.float32),
     )
 
 

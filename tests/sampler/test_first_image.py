@@ -7,7 +7,7 @@ import pytest
 
 from probcat import InputError, Prior, SamplerSettings
 from probcat.sampler.checkpoint import flatten_state, restore_state
-from probcat.sampler.collect import to_arrays
+from probcat.sampler.collect import to_block
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.sample import Run
 from probcat.sampler.warmup.first_image import FRACTION, SEVERAL, draws_alone, prior_alone
@@ -70,7 +70,7 @@ def test_what_the_first_image_has_comes_back(images):
     rng, state = np.random.default_rng(0), run.begin()
     drawn = jax.tree.map(lambda values: rng.uniform(size=values.shape), state.sample)
     state = state._replace(sample=jax.tree.map(jnp.asarray, drawn))
-    narrow = run.first_image._narrowed(state)
+    narrow = run.first_image.without_others(state)
     one = Run(images[:1], prior_alone(prior), settings, jax.random.key(5), (2, 40, 1)).begin()
     assert narrow.sample.points.marks.shape[-1] == one.sample.points.marks.shape[-1] == 3
     assert narrow.sample.extended.marks.shape[-1] == one.sample.extended.marks.shape[-1] == 7
@@ -83,7 +83,7 @@ def test_what_the_first_image_has_comes_back(images):
         "flux_scale",
     ):
         assert getattr(narrow.sample, name).shape == getattr(one.sample, name).shape
-    wide = run.first_image._widened(narrow.sample, state.sample)
+    wide = run.first_image.with_others(narrow.sample, state.sample)
     for kind, last in (("points", 0), ("extended", 4)):
         given, found = (np.asarray(getattr(draw, kind).marks) for draw in (state.sample, wide))
         assert given.shape == found.shape
@@ -103,9 +103,9 @@ def test_form_of_state_and_draws_is_that_of_all_images(run, blocks):
     shapes = [[leaf.shape for leaf in jax.tree.leaves(draws)] for draws in drawn]
     assert all(own == shapes[-1] for own in shapes)
     for draws in drawn:
-        arrays = to_arrays(draws, run.layout, float(run.scene.num_pixels), run.labels)
-        assert np.isfinite(arrays["scalar_chi2_per_pixel"]).all()
-        assert np.isfinite(arrays["scalar_offset_x_i"]).all()
+        samples, _ = to_block(draws, run.layout, float(run.scene.num_pixels), run.labels)
+        assert np.isfinite(samples.scalars["chi2_per_pixel"]).all()
+        assert np.isfinite(samples.scalars["offset_x_i"]).all()
 
 
 def test_what_other_images_have_waits(run, blocks):

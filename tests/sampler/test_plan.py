@@ -6,7 +6,7 @@ import pytest
 from probcat import PSF, Image
 from probcat.image.alignment import Alignment
 from probcat.image.peaks import count_peaks
-from probcat.sampler.geometry.plan import _windows
+from probcat.sampler.geometry.window_sizes import choose_windows
 from tests.builders import gaussian_light
 
 SHAPE = (60, 70)
@@ -46,6 +46,6 @@ def test_noise_on_a_large_galaxy_is_no_crowd():
 @pytest.mark.parametrize("region", [(30, 60), (60, 30)])
 def test_room_is_that_of_the_image_not_of_a_square(region):
     """For 36 sources expected; a square as wide would need more slots than one window may have."""
-    windows = _windows(32, [15], region, [Alignment(np.eye(2, 3))], 0.02)
+    windows = choose_windows(32, [15], region, [Alignment(np.eye(2, 3))], 0.02)
     assert windows.interior > 60
     assert 36 + 3 * 6 <= windows.point_slots <= 64

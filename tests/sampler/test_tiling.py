@@ -7,8 +7,8 @@ from astropy.wcs import WCS
 
 from probcat import PSF, Image, Prior, SamplerSettings
 from probcat.sampler.geometry.layout import Layout, PassPlan
-from probcat.sampler.geometry.plan import SEAM
 from probcat.sampler.geometry.tiling import draw_tiling
+from probcat.sampler.geometry.window_sizes import SEAM
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.sample import Run
 

@@ -10,36 +10,47 @@ from scipy.ndimage import map_coordinates, maximum_filter
 from scipy.signal import fftconvolve
 
 from probcat.image.alignment import Alignment
+from probcat.model.image_map import to_image
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
-BRIGHT, SEEN = 10.0, 3.0
-"""Signal-to-noise ratios of peaks that are used, in the first and in another band."""
-FEWEST, MOST = 8, 300
+BRIGHT = 10.0
+"""Smallest signal-to-noise ratio in the first band of the peaks that are used."""
+SEEN = 3.0
+"""Smallest signal-to-noise ratio in another band of the peaks that are used."""
+FEWEST = 8
+"""Smallest number of peaks from which the colours of a band are guessed."""
+MOST = 300
+"""Largest number of peaks that are used."""
 WIDENED = 1.5
-"""The prior is wider than the colours of bright sources by this factor."""
-NARROWEST, WIDEST = 0.2, 1.5
-"""Limits of the prior's standard deviation, natural logarithm."""
+"""Ratio of the width of the prior to the scatter of the colours of bright sources."""
+NARROWEST = 0.2
+"""Smallest standard deviation of the prior of a colour."""
+WIDEST = 1.5
+"""Largest standard deviation of the prior of a colour."""
 
 
 def guess_colours(
     images: Sequence[Image], links: Sequence[Alignment], levels: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and scatter of the logarithm of flux ratios, from matched filters at bright peaks.
+    """Guess mean and scatter of the colours, from matched filters at bright peaks.
 
     Parameters
     ----------
     images : sequence of Image
+        The first image of every band is used.
     links : sequence of Alignment
+        Relation of every image to the first one.
     levels : sequence of float
-        Guesses of the background of every image.
+        Guesses of the background level per pixel of every image.
 
     Returns
     -------
     mean, scatter : ndarray, shape (B - 1,)
-        For every band but the first. Where too few peaks are seen, the ratio of all light and
-        the widest scatter.
+        Mean and standard deviation of the natural logarithm of the flux ratio to the first band,
+        for every other band. With too few peaks the mean is that of all light, and the scatter
+        is the widest.
     """
     number = max(link.band for link in links) + 1
     of_band = [next(i for i, link in enumerate(links) if link.band == b) for b in range(number)]
@@ -53,8 +64,7 @@ def guess_colours(
     mean, scatter = np.zeros(number - 1), np.full(number - 1, WIDEST)
     for band in range(1, number):
         affine = links[of_band[band]].affine
-        x = affine[0, 0] * cols + affine[0, 1] * rows + affine[0, 2]
-        y = affine[1, 0] * cols + affine[1, 1] * rows + affine[1, 2]
+        x, y = to_image(affine, affine[:, 2], cols, rows)
         other, other_error = (
             map_coordinates(plane, [y, x], order=1, cval=np.nan) for plane in maps[band]
         )
@@ -79,9 +89,9 @@ def _filtered(image: Image, level: float) -> tuple[np.ndarray, np.ndarray]:
     weight = image.weight.astype(np.float64)
     residual = np.where(weight > 0, image.clean_data - level, 0.0)
     score = fftconvolve(weight * residual, psf, mode="same")
-    information = fftconvolve(weight, psf**2, mode="same")
-    information = np.maximum(information, 1e-6 * information.max())
-    return score / information, 1.0 / np.sqrt(information)
+    precision = fftconvolve(weight, psf**2, mode="same")
+    precision = np.maximum(precision, 1e-6 * precision.max())
+    return score / precision, 1.0 / np.sqrt(precision)
 
 
 def _all_light(image: Image, level: float, link: Alignment) -> float:

@@ -10,6 +10,7 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
 from probcat.image.alignment import align_images
+from probcat.model.image_map import flux_ratio
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.model.prior.parameters import (
     PER_COLOUR,
@@ -31,13 +32,14 @@ DETECTION = 5.0
 
 
 def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[str, Any]:
-    """Fields of the default `probcat.Prior` of images.
+    """Choose the fields of the default `probcat.Prior` of images.
 
     Parameters
     ----------
     images : sequence of Image
+        The image that positions and fluxes are given in comes first.
     overrides : dict
-        Values of `PriorParameters`.
+        Given values of `PriorParameters`.
 
     Returns
     -------
@@ -59,7 +61,7 @@ def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[
 def _filled(
     given: PriorParameters, images: "Sequence[Image]", links: "Sequence[Alignment]"
 ) -> PriorParameters:
-    """Take what is missing from the images; fluxes and sizes from the first."""
+    """Parameters with missing ones from the images; those of fluxes and sizes from the first."""
     image = images[0]
     levels = [_level_guess(one) for one in images]
     # The sky lies between the faintest pixels and the median, or near them.
@@ -77,7 +79,7 @@ def _filled(
     guesses: dict[str, Any] = {
         "flux_min": flux_min,
         "flux_max": max(30.0 * top, 1000.0 * flux_min),
-        # Seeing barely resolves most galaxies of deep images, a few tenths of an arcsecond large.
+        # Most galaxies of deep images are a few tenths of an arcsecond wide, barely resolved.
         "half_light_radius_median": 0.35 * fwhm,
         "half_light_radius_min": 0.1 * fwhm,
         "half_light_radius_max": 3.0 * fwhm,
@@ -95,15 +97,15 @@ def _flux_error(
     images: "Sequence[Image]", links: "Sequence[Alignment]", levels: Any, colours: tuple[float, ...]
 ) -> float:
     """Error of the flux of an isolated star of mean colours, from all images together."""
-    information = 0.0
+    precision = 0.0
     for image, link, (_, _, sigma) in zip(images, links, levels, strict=True):
-        factor = link.flux_factor * np.exp(colours[link.band])
-        information += factor**2 / (sigma**2 * float(image.psf.effective_area))
-    return float(information**-0.5)
+        factor = link.flux_factor * flux_ratio(colours[link.band])
+        precision += factor**2 / (sigma**2 * float(image.psf.effective_area))
+    return float(precision**-0.5)
 
 
 def _level_guess(image: "Image") -> tuple[float, float, float]:
-    """Low and middle values of the pixels, and their noise."""
+    """Fifth percentile and median of the pixels, and their noise."""
     good = image.weight > 0
     pixels = np.asarray(image.data, dtype=np.float64)[good]
     sigma = float(np.sqrt(np.median(1.0 / image.weight[good].astype(np.float64))))
@@ -112,13 +114,14 @@ def _level_guess(image: "Image") -> tuple[float, float, float]:
 
 
 def _rounded(value: Any) -> Any:
-    """Six significant digits, so that the record of a run gives the same prior."""
+    """Round to six significant digits, so that the record of a run makes the same prior."""
     if isinstance(value, tuple):
         return tuple(map(_rounded, value))
     return float(f"{float(value):.6g}")
 
 
 def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
+    """Distributions of the default prior."""
     p: dict[str, Any] = {
         name: None if value is None else jnp.float32(value)
         for name, value in asdict(parameters).items()
@@ -167,7 +170,7 @@ def _build(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
 
 
 def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, Any]:
-    """Fields on what every image has of its own; None where it is switched off."""
+    """Fields of the prior that every image has a value of; None if they are switched off."""
     models = parameters.background_model
     error: Any = parameters.psf_error_floor or None
     if parameters.psf_error_floor is None and parameters.psf_error_floor_scatter > 0.0:
@@ -193,18 +196,19 @@ def _of_every_image(parameters: PriorParameters, num_images: int) -> dict[str, A
 
 
 def _of_image(value: Levels, index: int) -> float | None:
+    """Value of one image of a parameter that may be one number for all."""
     return value[index] if isinstance(value, tuple) else value
 
 
 def _background(fixed: float | None, mean: float | None, scatter: float | None) -> Any:
-    """Prior of the level of one image."""
+    """Prior of the background level of one image, or its fixed value."""
     if fixed is not None:
         return fixed
     return dist.Normal(jnp.float32(mean), jnp.float32(scatter))
 
 
 def log_normal_within(median: float, scatter: float, low: float, high: float) -> dist.Distribution:
-    """Log-normal distribution truncated to [low, high]."""
+    """Log-normal distribution truncated to [low, high]; `scatter` is in natural logarithms."""
     log_low, log_high = jnp.log(jnp.float32(low)), jnp.log(jnp.float32(high))
     base = dist.TruncatedNormal(
         jnp.log(jnp.float32(median)), jnp.float32(scatter), low=log_low, high=log_high

@@ -1,4 +1,4 @@
-"""Densities and draws of the marks of sources, for a prior whose distributions may be any."""
+"""Log densities and samples of the marks of sources, for any distributions of a prior."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions.transforms import biject_to
 
@@ -15,7 +17,7 @@ _Result = TypeVar("_Result")
 
 
 def lenient(function: Callable[..., _Result]) -> Callable[..., _Result]:
-    """Let numpyro promote dtypes and ranks inside a function that calls it."""
+    """Allow numpyro to promote dtypes and ranks within a function that calls it."""
 
     @wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> _Result:
@@ -23,6 +25,21 @@ def lenient(function: Callable[..., _Result]) -> Callable[..., _Result]:
             return function(*args, **kwargs)
 
     return wrapped
+
+
+def prior_mean(value: Any, default: float) -> np.ndarray:
+    """Mean of a hyperprior, or the fixed number in its place; a default if the prior has neither.
+
+    Parameters
+    ----------
+    value : Distribution, float or None
+        Field of a `Prior`.
+    default : float
+        Value that None stands for.
+    """
+    if isinstance(value, dist.Distribution):
+        return np.asarray(value.mean)
+    return np.asarray(default if value is None else value)
 
 
 @lenient
@@ -36,16 +53,18 @@ def log_flux_prior(prior: Prior, flux: Array) -> Array:
 
 @lenient
 def log_slope_posterior(prior: Prior, slope: Array, count: Array, excess: Array) -> Array:
-    """Log density of a slope given fluxes, but for a constant.
+    """Log density of a flux slope given fluxes, up to a constant.
 
     Parameters
     ----------
     prior : Prior
-    slope : Array
-    count : Array
+        Prior with a hyperprior of the slope.
+    slope : Array, shape ()
+        Slope s of ``p(flux) ~ flux**-s``.
+    count : Array, shape ()
         Number of sources.
-    excess : Array
-        Sum of ``log(flux / flux_min)``.
+    excess : Array, shape ()
+        Sum of ``log(flux / flux_min)`` over the sources.
     """
     assert prior.flux_slope is not None
     low, _ = prior.flux_limits
@@ -55,21 +74,24 @@ def log_slope_posterior(prior: Prior, slope: Array, count: Array, excess: Array)
 
 @lenient
 def to_shape(prior: Prior, free: Array) -> tuple[Array, Array]:
-    """Map free coordinates to shapes.
+    """Map unconstrained coordinates to shapes.
 
-    Radius and index go through numpyro's bijection onto their support; the
-    ellipticity is the open disc image ``eta / sqrt(1 + |eta|^2)`` of the plane.
+    Radius and index are mapped by numpyro's bijections onto their supports, and the plane is
+    mapped onto the open disc of ellipticities by ``eta / sqrt(1 + |eta|^2)``.
 
     Parameters
     ----------
     prior : Prior
+        Prior with the supports of radius and index.
     free : Array, shape (..., 4)
+        Unconstrained coordinates.
 
     Returns
     -------
     shape : Array, shape (..., 4)
         Half-light radius, two ellipticity components, Sersic index.
     log_jacobian : Array, shape (...,)
+        Logarithm of the determinant of the map's derivative.
     """
     to_radius = biject_to(prior.half_light_radius.support)
     to_index = biject_to(prior.sersic_n.support)
@@ -88,7 +110,7 @@ def to_shape(prior: Prior, free: Array) -> tuple[Array, Array]:
 
 @lenient
 def from_shape(prior: Prior, shape: Array) -> Array:
-    """Inverse of `to_shape`: free coordinates of shapes, shape (..., 4)."""
+    """Unconstrained coordinates (..., 4) of shapes, the inverse of `to_shape`."""
     stretch = jax.lax.rsqrt(
         jnp.maximum(1.0 - shape[..., 1] ** 2 - shape[..., 2] ** 2, jnp.float32(1e-6))
     )
@@ -99,7 +121,7 @@ def from_shape(prior: Prior, shape: Array) -> Array:
 
 @lenient
 def log_shape_prior(prior: Prior, shape: Array) -> Array:
-    """Log density of shapes (..., 4) in radius, ellipticity components and index."""
+    """Log density of shapes (..., 4) in radius, both ellipticity components and index."""
     square = jnp.maximum(shape[..., 1] ** 2 + shape[..., 2] ** 2, jnp.float32(1e-12))
     modulus = jnp.clip(jnp.sqrt(square), jnp.float32(1e-6), jnp.float32(1.0 - 1e-6))
     return (

@@ -1,4 +1,4 @@
-"""The default prior in a few lines, and where each part of it came from."""
+"""Describe the default prior in a few lines, with the origin of every parameter."""
 
 from __future__ import annotations
 
@@ -23,48 +23,42 @@ FROM_IMAGE = (
     "colour_mean",
     "colour_scatter",
 )
-"""Parameters that are taken from the images where they are not given."""
+"""Parameters that are taken from the images if they are not given."""
 
 
 def describe_prior(
-    parameters: Mapping[str, Any],
-    given: Mapping[str, Any],
-    images: Sequence[Image],
-    *,
-    origins: bool = True,
+    parameters: Mapping[str, Any], given: Mapping[str, Any] | None, images: Sequence[Image]
 ) -> list[str]:
     """Describe the prior of a run.
 
     Parameters
     ----------
     parameters : mapping
-        All of them, as `probcat.Prior.to_config` gives them.
-    given : mapping
-        Those that the user gave.
+        All parameters, as `probcat.Prior.to_config` returns them.
+    given : mapping or None
+        Parameters that the user gave; with None the origin of parameters is left out.
     images : sequence of Image
-        Give names and units.
-    origins : bool
-        Whether to say where each parameter came from: given, default, or the images.
+        Images of the run, for their names and units.
 
     Returns
     -------
     list of str
-        A line each on fluxes and numbers, on sizes, on backgrounds and colours, and on what
-        else of the images is sampled, if anything is.
+        One line each on fluxes and numbers, on sizes, and on backgrounds and colours, and a
+        further one if the noise, the PSF or the calibration of images is sampled.
     """
-    parts = _Parts(parameters, given, len(images) > 1, origins)
+    parts = _Parts(parameters, given, len(images) > 1)
     unit = images[0].unit or "image units"
     lines = [
         f"prior: {_fluxes(parts, unit)}; {_numbers(parts)}",
         f"prior: {_sizes(parts)}",
         f"prior: {_backgrounds(parts, images)}{_colours(parts, band_names(images))}",
     ]
-    nuisances = _nuisances(parts, len(images) > 1)
-    return [*lines, f"prior: {nuisances}"] if nuisances else lines
+    calibration = _calibration(parts, len(images) > 1)
+    return [*lines, f"prior: {calibration}"] if calibration else lines
 
 
 def describe_images(images: Sequence[Image]) -> list[str]:
-    """Say which of several images are taken as exposures of one band; no line for one image."""
+    """Describe which of several images are exposures of one band; no line for one image."""
     if len(images) == 1:
         return []
     bands = []
@@ -76,32 +70,30 @@ def describe_images(images: Sequence[Image]) -> list[str]:
 
 
 class _Parts:
-    """Parameters as text, with where they came from."""
+    """Parameters as text, and their origin."""
 
     def __init__(
-        self,
-        parameters: Mapping[str, Any],
-        given: Mapping[str, Any],
-        several: bool,
-        origins: bool,
+        self, parameters: Mapping[str, Any], given: Mapping[str, Any] | None, several: bool
     ) -> None:
-        self.parameters, self.given, self.origins = parameters, given, origins
+        self.parameters, self.given = parameters, given
         self.image = "from the images" if several else "from the image"
 
     def get(self, name: str) -> Any:
+        """Value of a parameter; None if it is not there."""
         return self.parameters.get(name)
 
     def text(self, name: str) -> str:
+        """Value of a parameter with four significant digits."""
         return f"{self.parameters[name]:.4g}"
 
     def values(self, name: str, number: int) -> list[float]:
-        """Give the values of a parameter that may have one for every image."""
+        """Values of a parameter that may be one number for all images or colours."""
         value = self.parameters[name]
         return list(value) if isinstance(value, list | tuple) else [value] * number
 
     def origin(self, *names: str) -> str:
-        """Say where parameters came from, after a blank; of a mixture, all of it."""
-        if not self.origins:
+        """Origin of parameters in parentheses, after a space; every one if they differ."""
+        if self.given is None:
             return ""
         found = []
         for name in names:
@@ -133,22 +125,22 @@ def _numbers(parts: _Parts) -> str:
 
 
 def _sizes(parts: _Parts) -> str:
-    share = parts.get("extended_fraction")
-    if share == 0.0:
-        return f"point sources alone{parts.origin('extended_fraction')}"
+    fraction, origin = parts.get("extended_fraction"), parts.origin("extended_fraction")
+    if fraction == 0.0:
+        return f"point sources alone{origin}"
     names = [f"half_light_radius_{end}" for end in ("median", "scatter", "min", "max")]
     median, scatter, low, high = (parts.get(name) for name in names)
     radius = (
         f"half-light radius {median:.3g} px within a factor {math.exp(scatter):.2g}, "
         f"{low:.3g} to {high:.3g} px{parts.origin(names[0], *names[2:])}"
     )
-    if share == 1.0:
-        return f"extended sources alone{parts.origin('extended_fraction')}; {radius}"
-    if share is not None:
-        return f"extended share {share:.3g}{parts.origin('extended_fraction')}; {radius}"
+    if fraction == 1.0:
+        return f"extended sources alone{origin}; {radius}"
+    if fraction is not None:
+        return f"extended fraction {fraction:.3g}{origin}; {radius}"
     names = ["extended_fraction_a", "extended_fraction_b"]
     beta = ", ".join(parts.text(name) for name in names)
-    return f"extended share ~ Beta({beta}){parts.origin(*names)}; {radius}"
+    return f"extended fraction ~ Beta({beta}){parts.origin(*names)}; {radius}"
 
 
 def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
@@ -169,8 +161,8 @@ def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
     return f"background {text} per pixel{origin}{shape}"
 
 
-def _nuisances(parts: _Parts, several: bool) -> str:
-    """Say what of the images is sampled besides; exposures and offsets only of several."""
+def _calibration(parts: _Parts, several: bool) -> str:
+    """Describe the noise, the PSF and the calibration of images, as far as they are sampled."""
     found = []
     if parts.get("psf_error_floor") is not None and parts.get("psf_error_floor") > 0.0:
         found.append(f"PSF error {parts.text('psf_error_floor')}{parts.origin('psf_error_floor')}")
@@ -183,6 +175,7 @@ def _nuisances(parts: _Parts, several: bool) -> str:
 
 
 _MODEL = "background_model"
+"""Parameter that names the background models."""
 _SCATTERS = (
     ("psf_error_floor_scatter", "PSF error 0", False),
     ("psf_width_change_scatter", "PSF width 1", False),
@@ -190,6 +183,7 @@ _SCATTERS = (
     ("offset_scatter", "offsets 0 px", True),
     ("flux_scale_scatter", "flux scales 1", True),
 )
+"""Scatters of sampled parameters, their labels with means, and whether they need several images."""
 
 
 def _colours(parts: _Parts, bands: Sequence[str]) -> str:

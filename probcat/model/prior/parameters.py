@@ -9,8 +9,11 @@ from probcat.errors import InputError, check_keys
 from probcat.model.background_names import LEVEL, MODELS
 
 Levels: TypeAlias = float | tuple[float, ...] | None
+"""A background level per pixel, or one for every image."""
 PER_IMAGE = ("background", "background_mean", "background_scatter")
+"""Parameters that may have a value for every image."""
 PER_COLOUR = ("colour_mean", "colour_scatter")
+"""Parameters that may have a value for every band but the first."""
 SWITCHED = (
     "psf_error_floor",
     "psf_error_floor_scatter",
@@ -19,66 +22,78 @@ SWITCHED = (
     "offset_scatter",
     "flux_scale_scatter",
 )
-"""Zero switches them off."""
+"""Parameters that zero switches off."""
 UNCERTAIN_PSF = {"psf_error_floor_scatter": 0.01, "psf_width_change_scatter": 0.02}
-"""Parameters for a PSF that is known to about a percent."""
+"""Parameters for a PSF that is known to about one percent."""
 
 
 @dataclass(frozen=True)
 class PriorParameters:
     """Parameters of the default prior: the keys of ``[prior]`` in a configuration.
 
-    What is None is taken from the image.
+    Parameters that are None and have no default below are taken from the images.
 
     Attributes
     ----------
     flux_min, flux_max : float
         Limits of the flux, in image units.
     flux_slope : float
-        Fixed slope of ``p(flux) ~ flux**-slope``; None samples it, with a normal prior of
-        ``flux_slope_mean`` and ``flux_slope_scatter``.
+        Fixed slope of ``p(flux) ~ flux**-slope``. With None it is sampled, with a normal prior of
+        mean `flux_slope_mean` and standard deviation `flux_slope_scatter`.
+    flux_slope_mean, flux_slope_scatter : float
+        Mean and standard deviation of the prior of the slope.
     expected_sources : float
-        Fixed expected number of sources; None samples it, with the hyperprior below.
+        Fixed expected number of sources. With None it is sampled, with a hyperprior set by
+        `parsimony`.
     parsimony : float
         The hyperprior of the expected number of sources is exponential with rate
-        ``exp(parsimony) - 1``, which makes the prior of the number N of sources
-        ``exp(-parsimony * N)``, as Portillo et al. (2017, AJ 154, 132) have it.
+        ``exp(parsimony) - 1``; the prior of the number N of sources is then
+        ``exp(-parsimony * N)``, as in Portillo et al. (2017, AJ 154, 132).
     extended_fraction : float
-        Fixed share of extended sources; None draws it from
+        Fixed fraction of extended sources. With None it is sampled, with the prior
         ``Beta(extended_fraction_a, extended_fraction_b)``.
+    extended_fraction_a, extended_fraction_b : float
+        Parameters of the beta prior of the fraction of extended sources.
     half_light_radius_median, half_light_radius_scatter : float
-        Of a log-normal distribution, in pixels and in natural log, between
-        ``half_light_radius_min`` and ``half_light_radius_max``.
+        Median in pixels, and standard deviation of the natural logarithm, of the log-normal prior
+        of the half-light radius.
+    half_light_radius_min, half_light_radius_max : float
+        Limits in pixels of the half-light radius.
     ellipticity_a, ellipticity_b : float
-        Of the beta distribution of the ellipticity's modulus.
+        Parameters of the beta prior of the ellipticity's modulus.
     sersic_n_mean, sersic_n_scatter : float
-        Of a normal distribution between 0.5 and 6.
+        Mean and standard deviation of the normal prior of the Sersic index, within [0.5, 6].
     background : float or list of float
-        Fixed level per pixel; None samples it, with a normal prior of
-        ``background_mean`` and ``background_scatter``. A list has a value for every image.
+        Fixed background level per pixel, one for all or one for every image. With None it is
+        sampled, with a normal prior.
+    background_mean, background_scatter : float or list of float
+        Mean and standard deviation of the prior of the background level per pixel, one for all or
+        one for every image.
     background_model : str or list of str
-        ``level``, ``plane``, or ``mesh``, one or one for every image; coefficients other than
-        the level have the same scatter.
+        ``level``, ``plane`` or ``mesh``, one for all or one for every image. All coefficients of
+        a background have the same standard deviation.
     background_mesh : float
-        Spacing in pixels of the nodes of a mesh, about.
+        Approximate spacing in pixels of the nodes of a mesh.
     psf_error_floor : float
-        Fixed relative error of the PSF; None samples it for every image, with a half-normal
-        prior of ``psf_error_floor_scatter``, or has none where that is 0.
+        Fixed relative error of the PSF. With None it is sampled in every image, with a half-normal
+        prior of scale `psf_error_floor_scatter`.
+    psf_error_floor_scatter : float
+        Scale of the prior of the relative error of the PSF; 0 means that the PSF has no error.
     psf_width_change_scatter : float
-        Of the normal prior of the relative change of the PSF's width, along x and along y, of
-        every image; 0 fixes it at none.
+        Standard deviation of the normal prior of the relative change of the PSF's width, along x
+        and along y, in every image; 0 means no change.
     noise_scale_scatter : float
-        The scale of the noise of every image is sampled, with a log-normal prior about one of
-        this scatter; 0 fixes it at one.
+        Standard deviation of the natural logarithm of the scale of the noise of every image, of
+        median one; 0 fixes the scale at one.
     offset_scatter : float
-        Of the normal prior of the offset of every image beyond the first along each of its
-        axes, in its pixels; 0 fixes it at none.
+        Standard deviation of the normal prior of the offset of every image but the first along
+        each of its axes, in its pixels; 0 means no offset.
     flux_scale_scatter : float
-        Of the normal prior about one of the flux scale of every image but the first of a band;
-        0 fixes it at one.
+        Standard deviation of the normal prior, of mean one, of the flux scale of every image but
+        the first of a band; 0 fixes the scale at one.
     colour_mean, colour_scatter : list of float
-        Of the normal prior of the natural logarithm of the flux in every band but the first
-        over that in the first.
+        Mean and standard deviation of the normal prior of the natural logarithm of the flux in
+        every band but the first over the flux in the first band.
     """
 
     flux_min: float | None = None
@@ -117,18 +132,26 @@ class PriorParameters:
 def given_parameters(
     overrides: dict[str, Any], num_images: int, num_colours: int
 ) -> PriorParameters:
-    """Check names and kinds of parameters, and give every image or colour its own.
+    """Check the names and types of given parameters; spread those that every colour has.
 
     Parameters
     ----------
     overrides : dict
-        Values of `PriorParameters`.
-    num_images, num_colours : int
+        Given values of `PriorParameters`.
+    num_images : int
+        Number of images.
+    num_colours : int
+        Number of bands but the first.
+
+    Returns
+    -------
+    PriorParameters
+        Parameters, of which those that were not given have their defaults.
 
     Raises
     ------
     InputError
-        If a key is not known, a value is no number, or a list is of another length.
+        If a key is not known, a value is not a number, or a list has another length.
     """
     check_keys(overrides, [field.name for field in fields(PriorParameters)], "section [prior]")
     counts = dict.fromkeys(PER_IMAGE, num_images) | dict.fromkeys(PER_COLOUR, num_colours)
@@ -148,7 +171,7 @@ def given_parameters(
 
 
 def _check_list(name: str, value: Any, number: int) -> None:
-    """Refuse a list that is not one number for every image or colour."""
+    """Refuse a list that does not hold one number for every image or colour."""
     if any(isinstance(one, bool) or not isinstance(one, int | float) for one in value):
         raise InputError(f"[prior] {name} = {value!r}; it must be a list of numbers")
     if len(value) != number:
@@ -156,7 +179,7 @@ def _check_list(name: str, value: Any, number: int) -> None:
 
 
 def _background_models(value: Any, number: int) -> str | tuple[str, ...]:
-    """Check the names of background models."""
+    """Check the names of background models, one for all or one for every image."""
     names = [value] if isinstance(value, str) else list(value)
     for name in names:
         if name not in MODELS:
@@ -169,7 +192,13 @@ def _background_models(value: Any, number: int) -> str | tuple[str, ...]:
 
 
 def check_parameters(parameters: PriorParameters) -> None:
-    """Refuse parameters that define no distribution."""
+    """Refuse parameters that do not define a distribution.
+
+    Raises
+    ------
+    InputError
+        If a value is out of bounds, or a lower limit is not below the upper one.
+    """
     values = asdict(parameters)
     positive = [
         name
@@ -200,6 +229,6 @@ def check_parameters(parameters: PriorParameters) -> None:
             raise InputError(
                 f"[prior] {low} = {values[low]!r}; it must lie below {high} = {values[high]!r}"
             )
-    share = parameters.extended_fraction
-    if share is not None and not 0.0 <= share <= 1.0:
-        raise InputError(f"[prior] extended_fraction = {share!r}; it must lie in [0, 1]")
+    fraction = parameters.extended_fraction
+    if fraction is not None and not 0.0 <= fraction <= 1.0:
+        raise InputError(f"[prior] extended_fraction = {fraction!r}; it must lie in [0, 1]")

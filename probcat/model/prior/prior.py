@@ -27,56 +27,59 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
 
 SHAPE_NAMES = ("half_light_radius", "ellipticity_1", "ellipticity_2", "sersic_n")
+"""Names of the shape parameters of an extended source, in the order of arrays of shapes."""
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Prior:
-    """Prior of a scene.
+    """Prior of a catalog and of the images that it is sampled from.
 
     Parameters
     ----------
     flux : Distribution
-        Of a source's flux in image units; its support must have a positive lower
-        bound, the flux limit.
+        Prior of the flux of a source, in image units; the lower bound of its support, the flux
+        limit, must be above zero.
     half_light_radius : Distribution
-        Of extended sources, in pixels.
+        Prior of the half-light radius of an extended source, in pixels.
     ellipticity : Distribution
-        Of the modulus ``(1 - q) / (1 + q)``, on (0, 1); the direction is uniform.
+        Prior on (0, 1) of the modulus ``(1 - q) / (1 + q)`` of the ellipticity, with the axis
+        ratio q; the direction is uniform.
     sersic_n : Distribution
-        Of the Sersic index, within [0.5, 6].
+        Prior of the Sersic index, within [0.5, 6].
     expected_sources : Distribution or float
         Hyperprior of the expected number of sources ``mu``, or a fixed number.
     extended_fraction : Distribution or float
-        Share of extended sources: a hyperprior on (0, 1), or a fixed number.
+        Hyperprior on (0, 1) of the fraction of extended sources, or a fixed number.
     background : Distribution or float, or tuple of these
         Normal prior of the background level per pixel, or a fixed number; one for every
         image.
     flux_slope : Distribution, optional
         Hyperprior of the slope s of ``p(flux) ~ flux**-s``; `flux` is then a
-        `DoublyTruncatedPowerLaw`, whose own exponent is replaced.
+        `DoublyTruncatedPowerLaw`, whose exponent is replaced by the sampled one.
     colours : Distribution, optional
-        Of the logarithms of the fluxes in all bands but the first over that in the first,
-        independent of each other: batch shape (B - 1,).
+        Independent priors, of batch shape (B - 1,), of the natural logarithms of the fluxes in
+        all bands but the first over the flux in the first band.
     psf_error_floor : Distribution or float, optional
         Relative error of the PSF, added to the variance as ``(psf_error_floor * light)**2``: a
-        hyperprior on positive numbers for every image, a fixed number, or None for none.
+        hyperprior on positive numbers for every image, or a fixed number; None means zero.
     psf_width_change : Distribution, optional
-        Normal prior of the relative change of the PSF's width, along x and along y, of every
-        image; None for none.
+        Normal prior of the relative change of the PSF's width along x and along y, in every
+        image; None means no change.
     noise_scale : Distribution or float, optional
-        Scale of the noise of every image, likewise; None for one.
+        Factor of the standard deviation of the noise: a hyperprior on positive numbers for every
+        image, or a fixed number; None means one.
     offset : Distribution, optional
-        Normal prior of the offset along each axis, in its pixels, of every image beyond the
-        first; None for none.
+        Normal prior of the offset along each axis of every image but the first, in its pixels;
+        None means no offset.
     flux_scale : Distribution, optional
-        Normal prior of the flux scale of every image but the first of a band; None for one.
+        Normal prior of the flux scale of every image but the first of a band; None means one.
     background_model : tuple of {"level", "plane", "mesh"}
-        Of every image; one serves all.
+        Background model of every image, or one model for all.
     background_mesh : float
-        Spacing in pixels of the nodes of a mesh, about.
+        Approximate spacing in pixels of the nodes of a mesh.
     parameters : tuple of (str, value)
-        Of the default prior, for the record.
+        Parameters of the default prior, for the record.
     """
 
     flux: dist.Distribution
@@ -104,10 +107,14 @@ class Prior:
         Parameters
         ----------
         image : Image or sequence of Image
-            Noise, PSF and pixel values set what is not given; of several images the first
-            sets fluxes and sizes.
+            Images whose noise, PSF and pixel values set all parameters that are not given; the
+            first image sets those of fluxes and sizes.
         **overrides : float
-            Values of `probcat.model.prior.parameters.PriorParameters`.
+            Parameters by name, as in `probcat.model.prior.parameters.PriorParameters`.
+
+        Returns
+        -------
+        Prior
 
         Raises
         ------
@@ -118,7 +125,7 @@ class Prior:
         return cls(**default_marks(images, overrides)).validate()
 
     def to_config(self) -> dict[str, Any]:
-        """Give the resolved parameters of the default prior, as ``[prior]`` has them."""
+        """Return the parameters of the default prior, as in ``[prior]`` of a configuration."""
         return dict(self.parameters)
 
     @property
@@ -152,7 +159,7 @@ class Prior:
 
     @property
     def num_colours(self) -> int:
-        """Number of bands besides the first."""
+        """Number of bands beyond the first."""
         return 0 if self.colours is None else int(self.colours.batch_shape[0])
 
     @property
@@ -166,14 +173,14 @@ class Prior:
         return jnp.asarray(_of(self.colours).variance, jnp.float32)
 
     def with_slope(self, slope: Array) -> "Prior":
-        """Copy whose flux distribution has a given slope, where slopes are sampled."""
+        """Copy whose flux distribution has a given slope, if the slope is sampled."""
         if self.flux_slope is None:
             return self
         low, high = self.flux_limits
         return replace(self, flux=power_law(slope, low, high))
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Leaves in the same order in every process, and what is static."""
+        """Leaves, in the same order in every process, and static fields."""
         return (
             tuple(wrapped(getattr(self, name)) for name in _names(static=False)),
             tuple(getattr(self, name) for name in _names(static=True)),
@@ -181,12 +188,18 @@ class Prior:
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Prior":
-        """Put the prior together again."""
+        """Rebuild the prior from its leaves and static fields."""
         given = zip(_names(static=False), map(unwrapped, leaves), strict=True)
         return cls(**dict(given), **dict(zip(_names(static=True), static, strict=True)))
 
     def replace(self, **changes: object) -> "Prior":
-        """Copy with some distributions replaced."""
+        """Copy with some fields replaced.
+
+        Raises
+        ------
+        InputError
+            If a name is not known.
+        """
         known = [entry.name for entry in fields(self)]
         for name in changes:
             if name not in known:
@@ -195,7 +208,12 @@ class Prior:
         return copy
 
     def validate(self) -> "Prior":
-        """Check the supports; return the prior itself.
+        """Check the supports of all distributions.
+
+        Returns
+        -------
+        Prior
+            The prior itself.
 
         Raises
         ------
@@ -216,7 +234,7 @@ class Prior:
                 raise InputError("prior background: must be a Normal distribution or a number")
         if self.colours is not None and len(self.colours.batch_shape) != 1:
             raise InputError(
-                "prior colours: one distribution of batch shape (bands - 1,) is needed, "
+                "prior colours: a distribution of batch shape (bands - 1,) is needed, "
                 f"found batch shape {self.colours.batch_shape}"
             )
         if self.flux_slope is not None and not isinstance(self.flux, dist.DoublyTruncatedPowerLaw):
@@ -234,7 +252,7 @@ class Prior:
         return self
 
     def _validate_images(self) -> None:
-        """Check what every image has of its own."""
+        """Check the fields that every image has a value of."""
         if unknown := set(self.background_model) - set(MODELS):
             raise InputError(
                 f"prior background_model: '{min(unknown)}' is not one of {', '.join(MODELS)}"
@@ -247,8 +265,8 @@ class Prior:
             fixed = not isinstance(level, dist.Distribution)
             if fixed and self.background_model_of(number) != LEVEL:
                 raise InputError(
-                    f"prior background: a fixed number is a level, not a "
-                    f"{self.background_model_of(number)}; give a Normal distribution"
+                    f"prior background: a fixed number cannot be a "
+                    f"{self.background_model_of(number)}; use a Normal distribution"
                 )
         for name in ("psf_width_change", "offset", "flux_scale"):
             value = getattr(self, name)
@@ -272,5 +290,5 @@ def _of(colours: dist.Distribution | None) -> dist.Distribution:
 
 
 def power_law(slope: Array, low: Array, high: Array) -> dist.Distribution:
-    """``p(flux) ~ flux**-slope`` between two limits."""
+    """Distribution ``p(flux) ~ flux**-slope`` between two limits."""
     return dist.DoublyTruncatedPowerLaw(-slope, low, high)

@@ -112,7 +112,7 @@ def _settings(run: RunContents) -> str:
     images = [one.image for one in run.images]
     notes = [f"{image.name}: {note}" for image in images for note in image.notes]
     # A finished run has no record of which parameters were given and which follow from the images.
-    prior = describe_prior(run.config.prior, {}, images, origins=False)
+    prior = describe_prior(run.config.prior, None, images)
     lines = [*notes, *describe_images(images), *prior]
     text = {
         "Images and prior": "\n".join(lines),

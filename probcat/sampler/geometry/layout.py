@@ -1,33 +1,57 @@
-"""Static sizes of a run: the padded image, the windows, the slots.
+"""Static sizes of a run: the padded images, the windows, the slots.
 
 Everything here is hashable and known before compilation.
 """
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+
+class SourceArray(NamedTuple):
+    """An array of sources that may become full.
+
+    Attributes
+    ----------
+    kind : {"point", "extended"}
+        Kind of its sources.
+    array : {"catalog", "window"}
+        Whether it is the whole catalog or the slots of a window.
+    """
+
+    kind: str
+    array: str
+
+
+SOURCE_ARRAYS = (
+    SourceArray("point", "catalog"),
+    SourceArray("extended", "catalog"),
+    SourceArray("point", "window"),
+    SourceArray("extended", "window"),
+)
+"""Arrays of sources in the order of `probcat.sampler.state.ChainSample.overflow`."""
 
 
 @dataclass(frozen=True)
 class PassPlan:
-    """One class of windows and what is done in them.
+    """Plan of one class of windows: their sizes, and the moves of a visit.
 
     Attributes
     ----------
     interior : int
         Side in pixels of the square whose sources may move.
     margin : int
-        Footprint half side of what may move.
+        Half-width in pixels of the stamps of these sources.
     point_slots, extended_slots : int
-        Sources a window can hold.
+        Number of point and of extended sources that a window can hold.
     schedule : tuple of str
         Names of the moves of one visit, in order.
     num_hmc : int
-        Hamiltonian trajectories at the end of a visit.
+        Number of Hamiltonian trajectories at the end of a visit.
     passes : int
-        Passes of this class per draw.
+        Number of sweeps over windows of this class in a draw.
     largest : float
-        Half-light radius along the major axis, in pixels, of the largest source whose footprint
-        fits.
+        Half-light radius along the major axis, in pixels, of the largest source whose stamp fits.
     """
 
     interior: int
@@ -51,9 +75,9 @@ class PassPlan:
     def overhang(self, layout: "Layout", axis: int) -> int:
         """Count the pixels by which the first and last interior may leave the region.
 
-        Half an interior, so that the region's edge is not seldom reached and few windows are
-        idle; more where a train of windows needs it to slide by a whole window, and as much as
-        leaves nothing out where the interior is larger than the region.
+        Usually half an interior, so that sources at the edge are visited often and few windows are
+        empty. More if the row of windows must be able to shift by a full window; if the interior
+        exceeds the region, exactly the difference.
         """
         length = layout.region_pixels(axis)
         if self.interior >= length:
@@ -71,13 +95,13 @@ class Frame:
     Attributes
     ----------
     shape : tuple of int
-        Of its padded arrays, which cover all windows of the first image.
+        Shape of its padded arrays, which cover all windows of the first image.
     band : int
-        Its band; 0 is that of the first image.
+        Number of its band; 0 is that of the first image.
     sizes : tuple of int
-        Side in its pixels of a window of every plan.
+        Side of a window of every plan, in pixels of this image.
     radius : int
-        Half side in its pixels of the largest footprint of an extended source.
+        Half-width of the largest stamp of an extended source, in pixels of this image.
     """
 
     shape: tuple[int, int]
@@ -93,21 +117,23 @@ class Layout:
     Attributes
     ----------
     image_shape : tuple of int
-        (ny, nx) of the image.
+        (ny, nx) of the first image.
     pad : int
-        Empty pixels around the image in all padded arrays.
+        Width in pixels of the empty border of the padded first image.
     border : float
-        How far outside the image a source's centre may lie, in pixels.
+        Largest distance in pixels of the centre of a source outside the image.
     point_capacity, extended_capacity : int
-        Sources a catalog can hold.
+        Number of point and of extended sources that a catalog can hold.
     plans : tuple of PassPlan
+        Classes of windows, in the order of their sweeps.
     num_leapfrog : int
+        Number of leapfrog steps of a Hamiltonian trajectory.
     num_chains : int
-        All that advance together, those of every temperature included.
+        Number of chains that advance together, those of every temperature included.
     ladder : tuple of float
-        Inverse temperatures of the chains of a group, the first one being 1.
+        Inverse temperatures of the chains of a group; the first one is 1.
     frames : tuple of Frame
-        Of the images beyond the first.
+        Sizes of the images beyond the first.
     """
 
     image_shape: tuple[int, int]
@@ -132,16 +158,16 @@ class Layout:
         return (self.padded_shape, *(frame.shape for frame in self.frames))
 
     def window_sizes(self, number: int) -> tuple[int, ...]:
-        """Side of the windows of a plan in pixels of every image."""
+        """Side of the windows of a plan, in pixels of every image."""
         return (self.plans[number].size, *(frame.sizes[number] for frame in self.frames))
 
     @property
     def padded_shape(self) -> tuple[int, int]:
-        """Shape of padded arrays."""
+        """Shape of the padded first image."""
         return (self.image_shape[0] + 2 * self.pad, self.image_shape[1] + 2 * self.pad)
 
     def region_bounds(self, axis: int) -> tuple[float, float]:
-        """Where centres may lie along an axis (0 is x), in padded pixels."""
+        """Limits of the centres of sources along an axis (0 is x), in padded pixels."""
         length = self.image_shape[1 - axis]
         return (self.pad - 0.5 - self.border, self.pad + length - 0.5 + self.border)
 
@@ -160,22 +186,19 @@ class Layout:
         sides = [upper - lower for lower, upper in map(self.region_bounds, (0, 1))]
         return sides[0] * sides[1]
 
-    def grown(self, kind: int, windows: bool) -> "Layout":
-        """Layout with a larger catalog, or windows of more slots, for a kind of sources.
+    def capacity(self, kind: str) -> int:
+        """Number of sources of a kind that a catalog can hold."""
+        return self.point_capacity if kind == "point" else self.extended_capacity
 
-        Catalogs double; slots, which cost time, grow by a quarter.
+    def grown(self, full: "SourceArray") -> "Layout":
+        """Layout in which a full array of sources is larger.
 
-        Parameters
-        ----------
-        kind : int
-            0 for points, 1 for extended sources.
-        windows : bool
+        Catalogs double; the slots of windows, which cost time, grow by a quarter.
         """
-        name = ("point", "extended")[kind]
-        if not windows:
-            field = f"{name}_capacity"
-            return replace(self, **{field: 2 * getattr(self, field)})
-        field = f"{name}_slots"
+        if full.array == "catalog":
+            capacity: dict[str, Any] = {f"{full.kind}_capacity": 2 * self.capacity(full.kind)}
+            return replace(self, **capacity)
+        field = f"{full.kind}_slots"
         plans = tuple(
             replace(plan, **{field: round_up(1.25 * getattr(plan, field))})  # type: ignore[arg-type]
             for plan in self.plans
@@ -189,6 +212,6 @@ def round_up(number: float) -> int:
 
 
 def ladder(num_temperatures: int, min_beta: float) -> tuple[float, ...]:
-    """Inverse temperatures from one to the min_beta, in equal ratios."""
+    """Inverse temperatures from one down to `min_beta`, in equal ratios."""
     steps = max(num_temperatures - 1, 1)
     return tuple(min_beta ** (level / steps) for level in range(num_temperatures))

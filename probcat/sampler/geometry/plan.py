@@ -1,4 +1,8 @@
-"""Choose window sizes, slots and schedules from the image, the PSF and the settings."""
+"""Choose window sizes, slots and schedules from the images, their PSFs and the settings.
+
+There are up to four classes of windows: for point sources alone, for all sources, for fits, and
+for large sources. One function plans each of them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -10,69 +14,116 @@ import numpy as np
 from probcat.image.alignment import Alignment
 from probcat.image.peaks import count_peaks
 from probcat.sampler.geometry.frames import build_frames, least_margin
-from probcat.sampler.geometry.layout import Layout, PassPlan, ladder, round_up
-from probcat.sampler.geometry.stamp_sizes import shared_radii, stamp_radii
+from probcat.sampler.geometry.layout import Layout, PassPlan, ladder
+from probcat.sampler.geometry.stamp_sizes import StampSizes, shared_radii, stamp_radii
+from probcat.sampler.geometry.window_sizes import (
+    UNEVEN,
+    WindowSize,
+    choose_windows,
+    point_slots,
+)
 from probcat.sampler.settings import SamplerSettings
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.model.prior.prior import Prior
 
-LARGE_INTERIOR = 32
 EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
+"""Moves of extended sources that need no point sources in the model."""
 WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "galaxy_to_stars")
+"""Moves of extended sources that involve point sources."""
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
-"""Those of the windows of large sources; the others reach them through smaller sizes."""
-PER_PEAK, UNEVEN = 4.0, 1.7
-"""Sources that arrays have room for, for every peak, and how many more where it is crowded."""
-CLOSE = 6
-"""Footprints that differ by less than this many pixels share one class of windows."""
-WHOLE, SEAM, FULL = 1.25, 2, 96
-"""A region up to this many times a window's side has one window for itself, with this margin, if
-that needs no more slots for points than this: all slots move along a trajectory."""
-FEW, SOME, MANY = 8, 16, 32
-"""Slots for galaxies in windows of crowded fields, of others, and of whole images."""
-FEWEST = 40
-"""Slots for points in windows of whole images, so that those of few objects share programs."""
+"""Moves in the windows of large sources; all other moves reach large sources through smaller
+sizes."""
+LARGE_REPEATS = 3
+"""Number of times that each of `LARGE_MOVES` is in the schedule."""
+
+SPARSE_INTERIOR = 32
+"""Side in pixels of the interior of windows for all sources, in fields that are not crowded."""
+CROWDED_INTERIOR = 16
+"""Side in pixels of the interior of windows for all sources, in crowded fields."""
+LARGE_INTERIOR = 32
+"""Side in pixels of the interior of windows for large sources."""
+
+PER_PEAK = 4.0
+"""Number of sources expected for every peak of the first image, for the sizes of arrays."""
+ROOM = 1.5
+"""Capacity of a catalog, in units of the number of sources expected."""
 SPARSE = 32
-"""Fields in which a window of points needs no more slots are not crowded."""
+"""Largest number of point slots of a window in a field that is not crowded."""
+CLOSE = 6
+"""Smallest difference in pixels between the stamps of point and of extended sources for which
+point sources get a class of windows of their own."""
+
+FEW = 8
+"""Number of extended slots of a window in a crowded field."""
+SOME = 16
+"""Number of extended slots of a window in a field that is not crowded."""
+MANY = 32
+"""Number of extended slots of a window that covers a whole region."""
 
 
 @dataclass(frozen=True)
-class _Class:
-    """Windows of one class: interior, margin, slots, and the footprints in every image."""
+class Field:
+    """Everything that the plans of all classes of windows depend on.
 
-    interior: int
-    margin: int
-    point_slots: int
-    radii: tuple[int, ...]
-
-    def plan(self, schedule: tuple[str, ...], passes: int, few: int, largest: float) -> PassPlan:
-        """Say what is done in them."""
-        sides = (self.interior, self.margin, self.point_slots, few)
-        return PassPlan(*sides, _shuffled(schedule), 1, passes, largest)
-
-
-def _windows(
-    interior: int,
-    radii: Sequence[int],
-    region: tuple[int, int],
-    links: Sequence[Alignment],
-    crowding: float,
-) -> _Class:
-    """Choose windows: with a margin for footprints, or one for all of a small image.
-
-    No light is missed where a window holds every pixel that there is.
+    Parameters
+    ----------
+    prior : Prior
+        Prior of the catalog.
+    settings : SamplerSettings
+        Settings of the sampler.
+    links : sequence of Alignment
+        Relation of every image to the first one.
+    region : (int, int)
+        Pixels along y and x that the centre of a source may fall on.
+    crowding : float
+        Expected number of sources per pixel.
+    point_radii : tuple of int
+        Half-widths in pixels of the stamps of point sources in every image.
+    stamps : StampSizes
+        Stamps of extended sources in every image.
     """
-    margin, held = least_margin(links, radii), tuple(radii)
-    small = max(region) <= WHOLE * (interior + 2 * margin)
-    whole = _slots(crowding * math.prod(region), FEWEST)
-    if small and whole <= FULL:
-        # One pixel more, as a window's walls cannot be reached from inside.
-        held = tuple(math.ceil(SEAM * link.scale) for link in links)
-        return _Class(max(region) + 1, SEAM, whole, held)
-    area = math.prod(min(interior, side) for side in region)
-    return _Class(interior, margin, _slots(UNEVEN * crowding * area), held)
+
+    prior: "Prior"
+    settings: SamplerSettings
+    links: Sequence[Alignment]
+    region: tuple[int, int]
+    crowding: float
+    point_radii: tuple[int, ...]
+    stamps: StampSizes
+
+    @property
+    def small_radii(self) -> tuple[int, ...]:
+        """Half-widths in pixels of the stamps of small extended sources in every image."""
+        return tuple(small for small, _ in self.stamps.radii)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether point sources, if there are any, have a class of windows of their own."""
+        small, points = (
+            least_margin(self.links, radii) for radii in (self.small_radii, self.point_radii)
+        )
+        return not self.prior.has_extended or small - points >= CLOSE
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether the field is not crowded."""
+        return point_slots(UNEVEN * self.crowding * self.settings.window_interior**2) <= SPARSE
+
+    @property
+    def point_moves(self) -> tuple[str, ...]:
+        """Schedule of the moves of point sources alone."""
+        return (
+            ("birth_death_point",) * self.settings.birth_death
+            + ("split_merge",) * self.settings.split_merge
+            + ("merge_and_split",) * self.settings.merge_and_split
+            + ("companion_point",) * self.settings.companion
+        )
+
+    def windows(self, interior: int, radii: Sequence[int]) -> WindowSize:
+        """Windows with room for stamps; see `choose_windows`."""
+        return choose_windows(interior, radii, self.region, self.links, self.crowding)
 
 
 def build_layout(
@@ -81,120 +132,119 @@ def build_layout(
     settings: SamplerSettings,
     num_chains: int,
     links: Sequence[Alignment] = (Alignment(np.eye(2, 3)),),
+    stamps: StampSizes | None = None,
 ) -> Layout:
-    """Sizes of a run; arrays that turn out too small grow later.
+    """Choose the sizes of a run; arrays that turn out too small grow later.
 
     Parameters
     ----------
     images : Image or sequence of Image
+        The image that positions are given in comes first.
     prior : Prior
+        Prior of the catalog.
     settings : SamplerSettings
+        Settings of the sampler.
     num_chains : int
+        Number of chains at inverse temperature one.
     links : sequence of Alignment
-        As `probcat.image.alignment.align_images` gives them.
+        Relation of every image to the first one (`probcat.image.alignment.align_images`).
+    stamps : StampSizes, optional
+        Stamps of extended sources, if they are known already.
+
+    Returns
+    -------
+    Layout
     """
     images = [images] if not isinstance(images, Sequence) else images
+    stamps = stamps or stamp_radii(images, links, prior, settings)
     image = images[0]
-    radii, large_size = stamp_radii(images, links, prior, settings)
     # In steps, so that images whose PSFs hardly differ share one compiled program.
     border = settings.border if settings.border >= 0 else np.ceil(2.0 * image.psf.fwhm) / 2.0
-    crowding = PER_PEAK * count_peaks(image) / image.data.size
-    capacity = _power_of_two(1.5 * crowding * image.data.size, 64)
-    plans, of_plans = [], []
-    for windows, plan in _plans(images, prior, settings, links, (radii, large_size), border):
-        plans.append(plan)
-        of_plans.append(windows.radii)
+    ny, nx = (side + 2 * math.ceil(border) for side in image.shape)
+    expected = PER_PEAK * count_peaks(image)
+    field = Field(
+        prior,
+        settings,
+        links,
+        (ny, nx),
+        expected / image.data.size,
+        tuple(shared_radii([one.psf.radius for one in images], links)),
+        stamps,
+    )
+    classes = _plan_classes(field)
+    plans = tuple(plan for _, plan in classes)
     few = max(plan.extended_slots for plan in plans)
+    capacity = _power_of_two(ROOM * expected, 64)
     layout = Layout(
         image_shape=image.shape,
         pad=int(np.ceil(border)) + max(plan.interior + plan.margin for plan in plans) + 2,
         border=float(border),
         point_capacity=capacity,
         extended_capacity=max(1, 8 * min(few, SOME), capacity // 4 if few else 1),
-        plans=tuple(plans),
+        plans=plans,
         num_leapfrog=settings.leapfrog_steps,
         num_chains=num_chains * settings.num_temperatures,
         ladder=ladder(settings.num_temperatures, settings.min_beta),
     )
-    largest = [large for _, large in radii]
-    return replace(layout, frames=build_frames(links, layout, of_plans, largest))
+    radii, largest = [windows.radii for windows, _ in classes], [large for _, large in stamps.radii]
+    return replace(layout, frames=build_frames(links, layout, radii, largest))
 
 
-def _plans(
-    images: "Sequence[Image]",
-    prior: "Prior",
-    settings: SamplerSettings,
-    links: Sequence[Alignment],
-    extended: tuple[list[tuple[int, int]], float],
-    border: float,
-) -> list[tuple[_Class, PassPlan]]:
-    """Choose the classes of windows, and what is done in them."""
-    radii, large_size = extended
-    image = images[0]
-    ny, nx = (side + 2 * math.ceil(border) for side in image.shape)
-    crowding = PER_PEAK * count_peaks(image) / image.data.size
-    of_points = shared_radii([image.psf.radius for image in images], links)
-    small, large = ([pair[which] for pair in radii] for which in (0, 1))
+def _plan_classes(field: Field) -> list[tuple[WindowSize, PassPlan]]:
+    """Windows and plans of all classes, in the order of their passes."""
+    classes = [_plan_points(field)] if field.prior.has_points and field.is_apart else []
+    if not field.prior.has_extended:
+        return classes
+    windows, plan = _plan_all_sources(field)
+    classes.append((windows, plan))
+    if refits := _refits(field):
+        # Fits cost as much as the rest of a visit: one pass, and nothing else there.
+        own = windows.plan(refits, 1, plan.extended_slots, plan.largest)
+        classes.append((windows, replace(own, num_hmc=0)))
+    if np.isfinite(field.stamps.large_size):
+        classes.append(_plan_large_sources(field, plan))
+    return classes
 
-    def windows(interior: int, footprint: Sequence[int]) -> _Class:
-        return _windows(interior, footprint, (ny, nx), links, crowding)
 
-    point_moves = (
-        ("birth_death_point",) * settings.birth_death
-        + ("split_merge",) * settings.split_merge
-        + ("merge_and_split",) * settings.merge_and_split
-        + ("companion_point",) * settings.companion
-    )
-    plans = []
-    margins = [least_margin(links, footprint) for footprint in (small, of_points)]
-    apart = not prior.has_extended or margins[0] - margins[1] >= CLOSE
-    if prior.has_points and apart:
-        own = windows(settings.window_interior, of_points)
-        plans.append((own, own.plan(point_moves, settings.passes, 0, math.inf)))
-    if not prior.has_extended:
-        return plans
-    sparse = _slots(UNEVEN * crowding * settings.window_interior**2) <= SPARSE
-    own = windows(settings.window_interior_extended or (32 if sparse else 16), small)
-    few = SOME if sparse else FEW
-    few = MANY if own.margin == SEAM else few
+def _plan_points(field: Field) -> tuple[WindowSize, PassPlan]:
+    """Windows in which point sources alone move."""
+    windows = field.windows(field.settings.window_interior, field.point_radii)
+    return windows, windows.plan(field.point_moves, field.settings.passes)
+
+
+def _plan_all_sources(field: Field) -> tuple[WindowSize, PassPlan]:
+    """Windows in which all sources move whose stamps are small."""
+    settings, prior = field.settings, field.prior
+    interior = SPARSE_INTERIOR if field.is_sparse else CROWDED_INTERIOR
+    windows = field.windows(settings.window_interior_extended or interior, field.small_radii)
+    slots = SOME if field.is_sparse else FEW
+    slots = MANY if windows.is_whole else slots
     moves = EXTENDED_ALONE * settings.extended_moves
     if prior.has_points:
         moves += WITH_POINTS * settings.extended_moves
-    if prior.has_points and not apart:
+    if prior.has_points and not field.is_apart:
         # Companions of any host include those of points.
-        moves += tuple(name for name in point_moves if name != "companion_point")
-    passes = settings.extended_passes if apart else settings.passes
-    plans.append((own, own.plan(moves, passes, few, float(large_size))))
-    refits = ("refit_two_stars",) * settings.refit_two_stars + (
-        "refit_star_and_galaxy",
-    ) * settings.refit_star_and_galaxy
-    if prior.has_points and refits:
-        # Fits cost as much as the rest of a visit: one pass, and nothing else there.
-        plans.append((own, replace(own.plan(refits, 1, few, float(large_size)), num_hmc=0)))
-    if np.isfinite(large_size):
-        # Few sources are large: one pass of windows that hold their whole light.
-        own = windows(LARGE_INTERIOR, large)
-        of_large = tuple(name for name in LARGE_MOVES if name in moves)
-        plans.append((own, own.plan(of_large * 3, 1, max(few, SOME), math.inf)))
-    return plans
+        moves += tuple(name for name in field.point_moves if name != "companion_point")
+    passes = settings.extended_passes if field.is_apart else settings.passes
+    return windows, windows.plan(moves, passes, slots, float(field.stamps.large_size))
 
 
-def _slots(expected: float, fewest: float = 16.0) -> int:
-    """Slots of a window for points, whose number varies as a Poisson variable does.
+def _refits(field: Field) -> tuple[str, ...]:
+    """Schedule of the moves that fit sources, in windows of their own."""
+    if not field.prior.has_points:
+        return ()
+    settings = field.settings
+    stars = ("refit_two_stars",) * settings.refit_two_stars
+    return stars + ("refit_star_and_galaxy",) * settings.refit_star_and_galaxy
 
-    Few sizes are used, so that images of one shape share compiled programs.
-    """
-    needed = max(fewest, expected + 3.0 * expected**0.5)
-    # Crowded windows cost more, so that theirs are fitted closer.
-    steps = 2.0 if needed <= 64.0 else 4.0
-    return round_up(16.0 * 2.0 ** (np.ceil(steps * np.log2(needed / 16.0)) / steps) - 1e-3)
+
+def _plan_large_sources(field: Field, others: PassPlan) -> tuple[WindowSize, PassPlan]:
+    """Windows that hold the whole light of large sources: one pass, as these are few."""
+    windows = field.windows(LARGE_INTERIOR, [large for _, large in field.stamps.radii])
+    moves = tuple(name for name in LARGE_MOVES if name in others.schedule)
+    return windows, windows.plan(moves * LARGE_REPEATS, 1, max(others.extended_slots, SOME))
 
 
 def _power_of_two(number: float, least: int) -> int:
+    """Smallest power of two that is at least a number and at least `least`."""
     return max(least, 1 << int(np.ceil(np.log2(max(number, 1.0)))))
-
-
-def _shuffled(schedule: tuple[str, ...]) -> tuple[str, ...]:
-    """Put moves in a fixed order that spreads each kind over the visit."""
-    order = np.random.default_rng(len(schedule)).permutation(len(schedule))
-    return tuple(schedule[index] for index in order)

@@ -1,7 +1,7 @@
-"""Cut the plane into windows that do not touch; gather sources into them and back.
+"""Tile the padded images with windows, and move sources into the windows and back.
 
-Windows of one pass share no pixel, and what may move in a window keeps its whole
-footprint inside it, so that given everything else windows are independent.
+The windows of one sweep share no pixel, and a source that may move in a window keeps its whole
+stamp inside it, so that windows are independent given everything else.
 """
 
 import math
@@ -11,23 +11,25 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.model.stamps import add_stamps
 from probcat.numerics.shape_matrices import semi_major
 from probcat.sampler.geometry.layout import Layout, PassPlan
+from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
 WALL = 1e-3
-FLUX, NUM_SHAPE = 2, 4
+"""Distance in pixels that sources keep from the walls of their window's interior."""
 
 
 class Sources(NamedTuple):
-    """Sources of one kind, positions split so that precision does not depend on place.
+    """Sources of one kind, with split positions that are equally precise everywhere.
 
     Attributes
     ----------
     pixel : Array, shape (..., N, 2), int32
         Nearest pixel (column, row) of the padded image.
-    marks : Array, shape (..., N, 3 or 7), float32
-        Sub-pixel offsets (x, y), flux, and for extended sources the shape.  Flux 0
-        means an empty slot.
+    marks : Array, shape (..., N, num_columns), float32
+        Sub-pixel offset (x, y), flux, colours, and the shape of extended sources, in the columns
+        of `probcat.sampler.window.structures`. A slot with flux 0 is empty.
     """
 
     pixel: Array
@@ -35,25 +37,25 @@ class Sources(NamedTuple):
 
     @property
     def active(self) -> Array:
-        """Which slots hold a source."""
+        """Whether a slot holds a source."""
         return self.marks[..., FLUX] > 0.0
 
 
 class Tiling(NamedTuple):
-    """Placement of the windows of one pass.
+    """Placement of the windows of one sweep.
 
     Attributes
     ----------
     origin : Array, shape (num_windows, 2), int32
         Padded pixel (column, row) of every window's first pixel.
     lower_bound, upper_bound : Array, shape (num_windows, 2), float32
-        Where sources may be, in window pixels.
+        Limits (x, y) of the sources that may move, in window pixels.
     grid : Array, shape (2,), int32
         Number of windows along x and y; windows are listed row by row.
     corners : tuple of Array, shape (num_windows, 2), int32
-        First pixel of every window in every image; that of the first is `origin`.
+        Padded pixel of every window's first pixel, for every image; the first entry is `origin`.
     shift : Array, shape (num_windows, I, 2), float32
-        Where a window's first pixel lies in its window of every image.
+        Position (x, y) of the first image's window pixel (0, 0) in the window of every image.
     """
 
     origin: Array
@@ -65,16 +67,18 @@ class Tiling(NamedTuple):
 
 
 class Membership(NamedTuple):
-    """Which global slots sit in which window.
+    """Assignment of the sources of one catalog to windows.
 
     Attributes
     ----------
     slot : Array, shape (num_windows, slots), int32
-        Global slot of every window slot; meaningless beyond `number`.
+        Slot in the catalog of every slot of a window; meaningless beyond `number`.
     number : Array, shape (num_windows,), int32
+        Number of members of every window.
     order : Array, shape (N,), int32
-        Global slots sorted: members by window, other sources, empty slots.
+        Slots of the catalog, sorted: members by window, other sources, empty slots.
     num_active : Array, shape (), int32
+        Number of sources in the catalog.
     """
 
     slot: Array
@@ -84,11 +88,25 @@ class Membership(NamedTuple):
 
 
 def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
-    """Random placement of the windows.
+    """Place the windows at random.
 
-    The train of windows slides from where its first interior overhangs the region's start to
-    where its last one overhangs its end (`PassPlan.overhang`), so that every position is covered
-    with positive probability.
+    Along each axis the row of windows shifts as a whole, between the position at which its first
+    interior overhangs the start of the region and the one at which its last interior overhangs
+    the end (`PassPlan.overhang`), so that every position is covered with positive probability.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Random key.
+    layout : Layout
+        Sizes of the run.
+    plan : PassPlan
+        Plan of the windows.
+
+    Returns
+    -------
+    Tiling
+        Placement in the first image alone.
     """
     keys = jax.random.split(rng_key)
     margin, interior, size = plan.margin, plan.interior, plan.size
@@ -106,9 +124,9 @@ def draw_tiling(rng_key: Array, layout: Layout, plan: PassPlan) -> Tiling:
     columns, rows = jnp.meshgrid(starts[0], starts[1])
     origin = jnp.stack([columns.reshape(-1), rows.reshape(-1)], axis=1).astype(jnp.int32)
     region = jnp.asarray(limits, dtype=jnp.float32)
-    place = origin.astype(jnp.float32)
-    lower = jnp.maximum(margin - 0.5 + WALL, region[None, :, 0] - place)
-    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[None, :, 1] - place)
+    corner = origin.astype(jnp.float32)
+    lower = jnp.maximum(margin - 0.5 + WALL, region[None, :, 0] - corner)
+    upper = jnp.minimum(margin + interior - 0.5 - WALL, region[None, :, 1] - corner)
     grid, shift = jnp.asarray(counts, dtype=jnp.int32), jnp.zeros_like(lower)[:, None]
     return Tiling(origin, lower, upper, grid, (origin,), shift)
 
@@ -119,24 +137,37 @@ def with_frames(tiling: Tiling, maps: list[tuple[Array, Array]], sizes: tuple[in
     Parameters
     ----------
     tiling : Tiling
+        Placement in the first image.
     maps : list of (Array, Array)
-        Affine map, (2, 2) and (2,), from padded pixels of the first image to those of every
+        Affine maps, (2, 2) and (2,), from padded pixels of the first image to those of every
         image.
     sizes : tuple of int
         Side of a window in pixels of every image.
+
+    Returns
+    -------
+    Tiling
     """
     corners, shifts = [tiling.origin], [jnp.zeros_like(tiling.lower_bound)]
     centre = 0.5 * (sizes[0] - 1)
     origin = tiling.origin.astype(jnp.float32)
     for (affine, offset), size in zip(maps[1:], sizes[1:], strict=True):
-
-        def seen(place: Array, affine: Array = affine, offset: Array = offset) -> Array:
-            return jnp.matmul(place, affine.T, precision="highest") + offset[None]
-
-        corner = jnp.floor(seen(origin + centre) - 0.5 * (size - 1) + 0.5)
+        middle, first = (
+            points_to_image(affine, offset, points) for points in (origin + centre, origin)
+        )
+        corner = jnp.floor(middle - 0.5 * (size - 1) + 0.5)
         corners.append(corner.astype(jnp.int32))
-        shifts.append(seen(origin) - corner)
+        shifts.append(first - corner)
     return tiling._replace(corners=tuple(corners), shift=jnp.stack(shifts, axis=1))
+
+
+def points_to_image(affine: Array, offset: Array, points: Array) -> Array:
+    """Map points (n, 2) of the first image to another one by a matrix product.
+
+    The product rounds differently from `probcat.model.image_map.to_image`: with that function
+    here the chains of a given seed would change.
+    """
+    return jnp.matmul(points, affine.T, precision="highest") + offset[None]
 
 
 def cut(image: Array, corners: Array, size: int) -> Array:
@@ -158,30 +189,31 @@ def paste(image: Array, windows: Array, corners: Array) -> Array:
 
 def add(image: Array, windows: Array, corners: Array) -> Array:
     """Add windows, which may overlap, to a padded image."""
-    size = windows.shape[-1]
-
-    def write(index: Array, canvas: Array) -> Array:
-        start = (corners[index, 1], corners[index, 0])
-        here = jax.lax.dynamic_slice(canvas, start, (size, size))
-        return jax.lax.dynamic_update_slice(canvas, here + windows[index], start)
-
-    return jax.lax.fori_loop(0, windows.shape[0], write, image)
+    return add_stamps(image, windows, corners[:, 1], corners[:, 0])
 
 
 def find_members(
     sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
 ) -> Membership:
-    """Which sources of one chain sit in the interior of which window.
+    """Find the sources of one chain that are in the interior of a window.
 
     Parameters
     ----------
     sources : Sources
+        Sources of one kind, without a chain axis.
     tiling : Tiling
-    size, slots : int
-        Side of a window in pixels, and sources that it can hold.
+        Placement of the windows.
+    size : int
+        Side of a window in pixels.
+    slots : int
+        Number of sources that a window can hold.
     largest : float
-        Half-light radius along the major axis, in pixels, beyond which extended sources stay
-        as they are.
+        Half-light radius along the major axis, in pixels, above which extended sources are left
+        out.
+
+    Returns
+    -------
+    Membership
     """
     num_windows = tiling.origin.shape[0]
     capacity = sources.marks.shape[0]
@@ -206,7 +238,7 @@ def find_members(
 
 
 def gather(sources: Sources, tiling: Tiling, members: Membership) -> Array:
-    """Members in window coordinates, shape (num_windows, slots, 3 or 7)."""
+    """Members in window coordinates, shape (num_windows, slots, num_columns)."""
     slots = members.slot.shape[1]
     valid = jnp.arange(slots, dtype=jnp.int32)[None] < members.number[:, None]
     marks = sources.marks[members.slot]
@@ -218,13 +250,25 @@ def gather(sources: Sources, tiling: Tiling, members: Membership) -> Array:
 def scatter(
     sources: Sources, tiling: Tiling, members: Membership, moved: Array
 ) -> tuple[Sources, Array]:
-    """Write window sources back; new ones take empty slots.
+    """Write the sources of windows back to the catalog; new ones take empty slots.
+
+    Parameters
+    ----------
+    sources : Sources
+        Catalog before, without a chain axis.
+    tiling : Tiling
+        Placement of the windows.
+    members : Membership
+        Sources that were taken into the windows.
+    moved : Array, shape (num_windows, slots, num_columns)
+        Sources in window coordinates.
 
     Returns
     -------
     sources : Sources
+        Catalog after.
     full : Array, shape (2,), bool
-        Whether the catalog is full, and whether a window held more than its slots.
+        Whether the catalog is full, and whether a window had more members than slots.
     """
     num_windows, slots = members.slot.shape
     capacity = sources.marks.shape[0]
@@ -232,15 +276,15 @@ def scatter(
     old = slot[None] < members.number[:, None]
     born = ~old & (moved[..., FLUX] > 0.0)
     rank = jnp.cumsum(born.reshape(-1).astype(jnp.int32)).reshape(born.shape) - 1
-    place = members.num_active + rank
-    fresh = members.order[jnp.clip(place, 0, capacity - 1)]
+    index = members.num_active + rank
+    fresh = members.order[jnp.clip(index, 0, capacity - 1)]
     target = jnp.where(old, members.slot, jnp.where(born, fresh, capacity))
-    target = jnp.where(born & (place >= capacity), capacity, target).reshape(-1)
+    target = jnp.where(born & (index >= capacity), capacity, target).reshape(-1)
 
     nearest = jnp.round(moved[..., :FLUX])
     marks = moved.at[..., :FLUX].add(-nearest)
     pixel = nearest.astype(jnp.int32) + tiling.origin[:, None]
-    full = jnp.stack([jnp.any(born & (place >= capacity)), jnp.any(members.number > slots)])
+    full = jnp.stack([jnp.any(born & (index >= capacity)), jnp.any(members.number > slots)])
     return Sources(
         sources.pixel.at[target].set(pixel.reshape(-1, 2), mode="drop"),
         sources.marks.at[target].set(marks.reshape(num_windows * slots, -1), mode="drop"),
@@ -248,14 +292,15 @@ def scatter(
 
 
 class WindowMembers(NamedTuple):
-    """Sources of one kind in the windows of a pass.
+    """Sources of one kind in the windows of a sweep.
 
     Attributes
     ----------
     members : Membership or None
-        None where windows have no slots for the kind: it stays as it is.
-    marks : Array, shape (num_windows, slots, 3 or 7)
-        In window coordinates.
+        Assignment to windows; None if windows have no slots for the kind, which then stays as it
+        is.
+    marks : Array, shape (num_windows, slots, num_columns)
+        Sources in window coordinates.
     """
 
     members: Membership | None
@@ -265,7 +310,7 @@ class WindowMembers(NamedTuple):
 def load_members(
     sources: Sources, tiling: Tiling, size: int, slots: int, largest: float = math.inf
 ) -> WindowMembers:
-    """Take the sources of one kind that may move into the windows."""
+    """Load the sources of one kind that may move into the windows; see `find_members`."""
     if slots == 0:
         columns = sources.marks.shape[-1]
         return WindowMembers(None, jnp.zeros((tiling.origin.shape[0], 0, columns), jnp.float32))
@@ -274,9 +319,9 @@ def load_members(
 
 
 def store_members(
-    sources: Sources, tiling: Tiling, held: WindowMembers, moved: Array
+    sources: Sources, tiling: Tiling, loaded: WindowMembers, moved: Array
 ) -> tuple[Sources, Array]:
-    """Put moved sources back; also what was full, as `scatter` has it."""
-    if held.members is None:
+    """Store the sources of windows in the catalog; see `scatter`."""
+    if loaded.members is None:
         return sources, jnp.zeros(2, bool)
-    return scatter(sources, tiling, held.members, moved)
+    return scatter(sources, tiling, loaded.members, moved)

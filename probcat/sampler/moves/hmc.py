@@ -39,11 +39,11 @@ from probcat.sampler.moves.hmc_mass import (
 )
 from probcat.sampler.window.light import (
     ImageInWindow,
-    extended_stamp,
     locate,
     profiles_of,
     psf_position,
     render_images,
+    stamp_in_image,
 )
 from probcat.sampler.window.slots import active, all_fit
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE, Model, Window, WindowState, X, Y
@@ -155,7 +155,7 @@ def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
         seen: ImageInWindow, size: int, flux: Array, other: Array, profiles: list[Array]
     ) -> Array:
         where = locate(seen, at.extended[:, X], at.extended[:, Y])
-        one = partial(extended_stamp, seen.image, model.large_size, size=size)
+        one = partial(stamp_in_image, seen.image, model.large_size, size=size)
         light = jax.vmap(one)(*where, profiles, shapes, psf_position(seen, *where))
         both = _points(at.points, seen, size, flux)
         return both + jnp.sum((seen.flux_factor * other)[:, None, None] * light, axis=0)

@@ -5,12 +5,12 @@ the variances themselves.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpyro.distributions as dist
 from scipy.ndimage import uniform_filter
 
+from probcat.model.prior.densities import prior_mean
 from probcat.model.prior.prior import Prior
 
 if TYPE_CHECKING:
@@ -38,22 +38,16 @@ def reference_weights(
     arrays : sequence of (ndarray, ndarray)
         Padded pixels and inverse variances without sources, of every image.
     """
-    error = float(np.max(_typical(prior.psf_error_floor, 0.0)))
-    scale = float(np.max(_typical(prior.noise_scale, 1.0)))
+    error = float(np.max(prior_mean(prior.psf_error_floor, 0.0)))
+    scale = float(np.max(prior_mean(prior.noise_scale, 1.0)))
     found = []
     for plane, level, (data, weight) in zip(planes, prior.backgrounds, arrays, strict=True):
         good = weight > 0.0
         base = scale**2 / np.where(good, weight, 1.0)
-        light = np.where(good, data - np.ravel(_typical(level, 0.0))[0], 0.0)
+        light = np.where(good, data - np.ravel(prior_mean(level, 0.0))[0], 0.0)
         fraction = np.maximum(uniform_filter(good.astype(float), 5), 1e-3)
         smooth = uniform_filter(light, 5) / fraction
         light = np.maximum(np.where(light > BRIGHT * np.sqrt(base), light, smooth), 0.0)
         variance = base + scale**2 * plane.photon * light + (error * light) ** 2
         found.append(np.where(good, 1.0 / variance, 0.0).astype(np.float32))
     return found
-
-
-def _typical(value: Any, otherwise: float) -> Any:
-    if isinstance(value, dist.Distribution):
-        return np.asarray(value.mean)
-    return np.asarray(otherwise if value is None else value)

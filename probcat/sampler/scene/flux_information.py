@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.ndimage import map_coordinates
 
+from probcat.model.image_map import to_image
 from probcat.model.point_sources import point_stamps
 from probcat.model.prior.prior import Prior
 from probcat.psf.point_tables import PointTables
@@ -69,9 +70,7 @@ def band_precision(
     for index, (image, weight, band) in enumerate(zip(images, weights, layout.bands, strict=True)):
         own = precision_map(image.point_tables, weight)
         if index > 0:
-            affine = np.asarray(image.affine, float)
-            column = affine[0, 0] * x + affine[0, 1] * y + offsets[index, 0]
-            row = affine[1, 0] * x + affine[1, 1] * y + offsets[index, 1]
+            column, row = to_image(np.asarray(image.affine, float), offsets[index], x, y)
             at = [jnp.asarray(2.0 * v + 0.5, jnp.float32) for v in (row, column)]
             own = map_coordinates(own, at, order=1)
         total[band] += flux_factor[index] ** 2 * np.asarray(own)

@@ -1,30 +1,40 @@
-"""Render whole catalogs onto the padded planes of a scene."""
+"""Render whole catalogs onto the padded images of a scene."""
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.model.point_sources import point_stamps
+from probcat.model.extended_sources import EMPTY_SHAPE
+from probcat.model.image_map import flux_ratio
+from probcat.model.point_sources import point_stamps, split_position
+from probcat.model.stamps import add_stamps
 from probcat.sampler.geometry.layout import Layout
-from probcat.sampler.geometry.tiling import Sources
+from probcat.sampler.geometry.tiling import Sources, points_to_image
 from probcat.sampler.scene.scene import Scene
-from probcat.sampler.window.light import extended_stamp, profiles_in
+from probcat.sampler.window.light import profiles_in, stamp_in_image
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
 
 def render(
     scene: Scene, layout: Layout, points: Sources, extended: Sources, radius: int
 ) -> list[Array]:
-    """Light of one chain's catalog in every image, on the padded pixels.
+    """Render one chain's catalog in every image.
 
     Parameters
     ----------
     scene : Scene
+        Scene with the offsets, flux scales and PSFs of the chain.
     layout : Layout
+        Sizes of the padded images.
     points, extended : Sources
-        Without chain axis.
+        Sources of both kinds, without a chain axis.
     radius : int
-        Half side in pixels of the largest footprint of an extended source in the first image.
+        Half-width in pixels of the largest stamp of an extended source in the first image.
+
+    Returns
+    -------
+    list of Array, shape (Hp, Wp)
+        Light of all sources on the padded pixels of every image.
     """
     return [
         render_one(scene, layout, index, points, extended, radius)
@@ -35,7 +45,7 @@ def render(
 def render_one(
     scene: Scene, layout: Layout, index: int, points: Sources, extended: Sources, radius: int
 ) -> Array:
-    """Light of one chain's catalog in one image; see `render`."""
+    """Render one chain's catalog in one image; see `render`."""
     shape = layout.padded_shapes[index]
     image = render_points(scene, index, points, shape)
     if not scene.model.images[index].extended_tables:
@@ -45,23 +55,25 @@ def render_one(
 
 
 def render_points(scene: Scene, index: int, sources: Sources, shape: tuple[int, int]) -> Array:
-    """Light of all point sources in one image."""
+    """Light of all point sources in one image, an array of the given shape."""
     tables = scene.model.images[index].point_tables
-    pixel, offset, flux = _seen(scene, index, sources)
-    place = pixel.astype(jnp.float32) + offset
-    stamps, row, column = point_stamps(tables, offset[:, 0], offset[:, 1], place)
+    pixel, offset, flux = _in_image(scene, index, sources)
+    position = pixel.astype(jnp.float32) + offset
+    stamps, row, column = point_stamps(tables, offset[:, 0], offset[:, 1], position)
     stamps = stamps * flux[:, None, None]
-    return _add_stamps(stamps, row + pixel[:, 1], column + pixel[:, 0], shape)
+    dark = jnp.zeros(shape, jnp.float32)
+    return add_stamps(dark, stamps, row + pixel[:, 1], column + pixel[:, 0])
 
 
 def render_extended(
     scene: Scene, index: int, sources: Sources, shape: tuple[int, int], radius: int
 ) -> Array:
-    """Light of all extended sources in one image."""
-    pixel, offset, flux = _seen(scene, index, sources)
-    shapes, place = sources.marks[:, -NUM_SHAPE:], pixel.astype(jnp.float32) + offset
-    stamps = extended_stamps(scene, index, offset, flux, shapes, radius, place)
-    return _add_stamps(stamps, pixel[:, 1] - radius, pixel[:, 0] - radius, shape)
+    """Light of all extended sources in one image, an array of the given shape."""
+    pixel, offset, flux = _in_image(scene, index, sources)
+    shapes, position = sources.marks[:, -NUM_SHAPE:], pixel.astype(jnp.float32) + offset
+    stamps = extended_stamps(scene, index, offset, flux, shapes, radius, position)
+    dark = jnp.zeros(shape, jnp.float32)
+    return add_stamps(dark, stamps, pixel[:, 1] - radius, pixel[:, 0] - radius)
 
 
 def extended_stamps(
@@ -71,61 +83,54 @@ def extended_stamps(
     flux: Array,
     shapes: Array,
     radius: int,
-    place: Array | None = None,
+    position: Array | None = None,
 ) -> Array:
-    """Stamps of extended sources in one image, shape (N, 2 radius + 1, 2 radius + 1).
+    """Render every extended source on a stamp of its own in one image.
 
     Parameters
     ----------
     scene : Scene
+        Scene with the PSFs of the chain.
     index : int
-        Of the image.
+        Number of the image.
     offset : Array, shape (N, 2)
-        From the stamps' central pixels.
+        Positions (x, y) relative to the central pixels of the stamps.
     flux : Array, shape (N,)
+        Fluxes in the unit of the image.
     shapes : Array, shape (N, 4)
-        As they are in the first image.
+        Shapes in the first image.
     radius : int
-    place : Array or None, shape (N, 2)
-        Padded pixels (x, y), which a PSF that varies is taken at.
+        Half-width of the stamps in pixels.
+    position : Array, shape (N, 2), optional
+        Padded pixels (x, y) of the sources; needed if the PSF varies.
+
+    Returns
+    -------
+    Array, shape (N, 2 radius + 1, 2 radius + 1)
     """
     side = 2 * radius + 1
     image, large = scene.model.images[index], scene.model.large_size
     affine = None if scene.model.shared_shape_of[index] == 0 else image.affine
 
     def stamp(source: tuple[Array, Array, Array, Array | None]) -> Array:
-        offset, flux, shape, place = source
+        offset, flux, shape, position = source
         at = offset + jnp.float32(radius)
         # Empty slots must stay finite.
-        shape = jnp.where(shape[0] > 0.0, shape, jnp.asarray(_ROUND, jnp.float32))
+        shape = jnp.where(shape[0] > 0.0, shape, EMPTY_SHAPE)
         profiles = profiles_in(image, shape, affine)
-        return flux * extended_stamp(image, large, at[0], at[1], profiles, shape, place, side)
+        return flux * stamp_in_image(image, large, at[0], at[1], profiles, shape, position, side)
 
-    return jax.lax.map(stamp, (offset, flux, shapes, place), batch_size=16)
-
-
-_ROUND = (1.0, 0.0, 0.0, 1.0)
+    return jax.lax.map(stamp, (offset, flux, shapes, position), batch_size=16)
 
 
-def _seen(scene: Scene, index: int, sources: Sources) -> tuple[Array, Array, Array]:
+def _in_image(scene: Scene, index: int, sources: Sources) -> tuple[Array, Array, Array]:
     """Nearest pixel, offset from it and flux of sources in one image."""
     band = scene.model.bands[index]
     flux = sources.marks[:, FLUX]
     if band > 0:
-        flux = flux * jnp.exp(sources.marks[:, FLUX + band])
+        flux = flux * flux_ratio(sources.marks[:, FLUX + band], jnp)
     if index == 0:
         return sources.pixel, sources.marks[:, :FLUX], flux
-    affine, offset = scene.maps[index]
-    place = sources.pixel.astype(jnp.float32) + sources.marks[:, :FLUX]
-    place = jnp.matmul(place, affine.T, precision="highest") + offset[None]
-    pixel = jnp.round(place)
-    return pixel.astype(jnp.int32), place - pixel, flux * scene.flux_factor[index]
-
-
-def _add_stamps(stamps: Array, row: Array, column: Array, shape: tuple[int, int]) -> Array:
-    def add(index: Array, image: Array) -> Array:
-        corner = (row[index], column[index])
-        current = jax.lax.dynamic_slice(image, corner, stamps.shape[1:])
-        return jax.lax.dynamic_update_slice(image, current + stamps[index], corner)
-
-    return jax.lax.fori_loop(0, stamps.shape[0], add, jnp.zeros(shape, jnp.float32))
+    position = sources.pixel.astype(jnp.float32) + sources.marks[:, :FLUX]
+    pixel, offset = split_position(points_to_image(*scene.maps[index], position))
+    return pixel, offset, flux * scene.flux_factor[index]

@@ -180,6 +180,7 @@ def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:
     """Images of the first one's padded pixel (0, 0), shape (I, 2)."""
     offsets = [np.zeros(2)]
     for plane in planes[1:]:
+        # Not `to_image`, whose last digit differs: the chains of a given seed would change.
         corner = plane.affine @ np.array([-layout.pad, -layout.pad, 1.0])
         offsets.append(corner - plane.origin)
     return np.stack(offsets)

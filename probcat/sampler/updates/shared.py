@@ -13,12 +13,12 @@ from probcat.model.pixel_noise import log_density, variance
 from probcat.model.prior.densities import lenient, log_slope_posterior
 from probcat.model.prior.prior import Prior
 from probcat.sampler.geometry.layout import Layout
-from probcat.sampler.geometry.tiling import FLUX
 from probcat.sampler.scene.calibration import background_priors, plane_noise
 from probcat.sampler.scene.scene import Scene
 from probcat.sampler.state import CatalogState, ChainSample, chain_keys
 from probcat.sampler.updates.per_image import update_image_calibration
 from probcat.sampler.window.slots import total
+from probcat.sampler.window.structures import FLUX
 
 Planes = tuple[Array, ...]
 

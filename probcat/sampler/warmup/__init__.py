@@ -1,4 +1,4 @@
-"""What happens in the warm-up only: tempering, and a start on the first image alone.
+"""The warm-up: tempering, and a start on the first image alone.
 
-Imports the sampler's floors from `compiled_block` down.
+Imports the floors of the sampler from `compiled_block` down.
 """

@@ -1,12 +1,14 @@
-"""Warm-up on the first image alone, where several images are dear to draw.
+"""Warm-up on the first image alone, if several images are expensive to render.
 
-While the likelihood is tempered sources find their places and shapes, for which one image serves.
-States keep their form: what only the other images have stays as it began, colours at their means.
+While the likelihood is tempered, sources find their positions and shapes, for which one image is
+enough. States keep their form: the parameters of all other images stay as they began, and colours
+are at the means of their priors.
 """
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -22,15 +24,24 @@ from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 if TYPE_CHECKING:
     from probcat.sampler.settings import SamplerSettings
 
-FRACTION, SEVERAL = 0.5, 3
-"""Of the warm-up, from so many images on, if galaxies are part of the model: stars need no shapes,
-and two images cost less to draw than a second program to compile."""
-PER_IMAGE_FIELDS = ("psf_error_floor", "noise_scale", "flux_scale")
-PER_IMAGE_PAIRS = ("psf_width_change", "offset")
+FRACTION = 0.5
+"""Fraction of the warm-up run on the first image alone. Used only with galaxies and at least
+`SEVERAL` images: for fewer, compiling a second program costs more than it saves."""
+SEVERAL = 3
+"""Smallest number of images for which the first one is sampled alone by default."""
+AXES = {
+    "psf_error_floor": -1,
+    "noise_scale": -1,
+    "flux_scale": -1,
+    "psf_width_change": -2,
+    "offset": -2,
+    "background": -1,
+}
+"""Fields of a draw with entries for every image, and the axis of these entries."""
 
 
 def draws_alone(settings: "SamplerSettings", prior: Prior, num_images: int, num_warmup: int) -> int:
-    """Count the draws of the warm-up, in whole blocks, that see the first image alone."""
+    """Count the draws of the warm-up, in whole blocks, that use the first image alone."""
     fraction = settings.first_image_fraction
     if fraction < 0.0:
         fraction = FRACTION if prior.has_extended and num_images >= SEVERAL else 0.0
@@ -39,7 +50,7 @@ def draws_alone(settings: "SamplerSettings", prior: Prior, num_images: int, num_
 
 
 def prior_alone(prior: Prior) -> Prior:
-    """Prior of the first image, with nothing that only others have."""
+    """Prior of the first image, without anything that only other images need."""
     return replace(
         prior,
         background=prior.backgrounds[0],
@@ -53,15 +64,18 @@ def prior_alone(prior: Prior) -> Prior:
 
 @dataclass(frozen=True, eq=False)
 class FirstImage:
-    """The sampler of the first image, between states of all images.
+    """Sampler of the first image that takes and returns states of all images.
 
     Parameters
     ----------
     kernel : CatalogKernel
+        Kernel with the layout of the first image.
     scene : Scene
+        Scene of the first image.
     colour_mean : Array, shape (B - 1,)
+        Means of the priors of the colours.
     num_pixels : float
-        Pixels with weight of all images.
+        Number of pixels with positive weight in all images.
     """
 
     kernel: CatalogKernel
@@ -73,16 +87,22 @@ class FirstImage:
     def of(
         cls, plane: Plane, kernel: CatalogKernel, scene: Scene, tolerance: float
     ) -> "FirstImage":
-        """Make it from the sampler of all images.
+        """Make the sampler of the first image from that of all images.
 
         Parameters
         ----------
         plane : Plane
             The first image.
         kernel : CatalogKernel
+            Kernel of all images.
         scene : Scene
+            Scene of all images.
         tolerance : float
-            Of the low-rank form of a PSF.
+            Largest error of the low-rank form of the PSF, relative to its peak.
+
+        Returns
+        -------
+        FirstImage
         """
         layout, prior = replace(kernel.layout, frames=()), scene.model.prior
         alone = build_scene(
@@ -97,68 +117,92 @@ class FirstImage:
         return cls(kernel.of_layout(layout), alone, colours, float(scene.num_pixels))
 
     def advance(self, length: int, state: CatalogState) -> tuple[CatalogState, ChainSample]:
-        """Make a block of draws; state and draws have the form that they have for all images."""
-        young, draws = run_block(self.kernel, length, self._narrowed(state), self.scene)
+        """Make a block of draws; state and draws have the form that they have for all images.
+
+        Parameters
+        ----------
+        length : int
+            Number of draws.
+        state : CatalogState
+            State of all images.
+
+        Returns
+        -------
+        state : CatalogState
+            State after the last draw.
+        draws : ChainSample
+            Draws, with leading axes (chain, draw).
+        """
+        young, draws = run_block(self.kernel, length, self.without_others(state), self.scene)
         sky_subtracted = young.sky_subtracted if young.sky_subtracted else state.sky_subtracted[:1]
         whole = young._replace(
-            sample=self._widened(young.sample, state.sample),
+            sample=self.with_others(young.sample, state.sample),
             residual=(*young.residual, *state.residual[1:]),
             sky_subtracted=(*sky_subtracted, *state.sky_subtracted[1:]),
         )
-        # Draws are those of the coldest chains, and have their axis after that of the chains.
+        # Draws are those of the coldest chains, with an axis of draws after that of the chains.
         step = len(self.kernel.layout.ladder)
-        names = (*PER_IMAGE_FIELDS, *PER_IMAGE_PAIRS, "background")
-        before = {name: getattr(state.sample, name)[::step, None] for name in names}
-        return whole, self._widened(draws, state.sample._replace(**before))
+        before = {name: getattr(state.sample, name)[::step, None] for name in AXES}
+        return whole, self.with_others(draws, state.sample._replace(**before))
 
-    def _narrowed(self, state: CatalogState) -> CatalogState:
-        """State without what only other images have."""
+    def without_others(self, state: CatalogState) -> CatalogState:
+        """State of the first image alone."""
         sample = state.sample
-        terms = self.scene.background[0].rows.shape[0]
-        first = {name: getattr(sample, name)[..., :1] for name in PER_IMAGE_FIELDS}
-        first |= {name: getattr(sample, name)[..., :1, :] for name in PER_IMAGE_PAIRS}
+        counts = dict.fromkeys(AXES, 1) | {"background": self.scene.background[0].rows.shape[0]}
+        first = {
+            name: jax.lax.slice_in_dim(getattr(sample, name), 0, counts[name], axis=axis)
+            for name, axis in AXES.items()
+        }
         return state._replace(
             sample=sample._replace(
                 points=_without_colours(sample.points, 0),
                 extended=_without_colours(sample.extended, NUM_SHAPE),
-                background=sample.background[..., :terms],
                 **first,
             ),
             residual=state.residual[:1],
             sky_subtracted=state.sky_subtracted[:1] if self.scene.keeps_sky_subtracted else (),
         )
 
-    def _widened(self, young: ChainSample, before: ChainSample) -> ChainSample:
-        """Draw with what other images have, as it was before."""
+    def with_others(self, young: ChainSample, before: ChainSample) -> ChainSample:
+        """Draw of the first image, completed with the parameters that other images had before.
 
-        def joined(name: str, axis: int) -> Array:
-            first, rest = getattr(young, name), getattr(before, name)
-            number = first.shape[axis]
-            rest = jnp.moveaxis(jnp.moveaxis(rest, axis, 0)[number:], 0, axis)
+        Parameters
+        ----------
+        young : ChainSample
+            Draw of the first image.
+        before : ChainSample
+            Draw of all images, which may have axes of length one where `young` has longer ones.
+
+        Returns
+        -------
+        ChainSample
+        """
+        joined = {}
+        for name, axis in AXES.items():
+            first, whole = getattr(young, name), getattr(before, name)
+            rest = jax.lax.slice_in_dim(whole, first.shape[axis], None, axis=axis)
             shape = list(first.shape)
             shape[axis] = rest.shape[axis]
-            return jnp.concatenate([first, jnp.broadcast_to(rest, shape)], axis=axis)
-
-        others = {name: joined(name, -1) for name in (*PER_IMAGE_FIELDS, "background")}
-        others |= {name: joined(name, -2) for name in PER_IMAGE_PAIRS}
+            joined[name] = jnp.concatenate([first, jnp.broadcast_to(rest, shape)], axis=axis)
         return young._replace(
             points=self._with_colours(young.points, 0),
             extended=self._with_colours(young.extended, NUM_SHAPE),
-            # Per pixel it then is what the first image has.
+            # The chi-square per pixel is then that of the first image.
             chi2=young.chi2 * (self.num_pixels / float(self.scene.num_pixels)),
-            **others,
+            **joined,
         )
 
-    def _with_colours(self, sources: Sources, last: int) -> Sources:
-        """Put mean colours between the flux and the last columns."""
+    def _with_colours(self, sources: Sources, num_shape: int) -> Sources:
+        """Sources with mean colours between their fluxes and the columns of their shapes."""
         marks = sources.marks
-        middle = marks.shape[-1] - last
+        middle = marks.shape[-1] - num_shape
         colours = jnp.where(sources.active[..., None], self.colour_mean, 0.0)
         parts = [marks[..., :middle], colours, marks[..., middle:]]
         return sources._replace(marks=jnp.concatenate(parts, axis=-1))
 
 
-def _without_colours(sources: Sources, last: int) -> Sources:
+def _without_colours(sources: Sources, num_shape: int) -> Sources:
+    """Sources without the columns of their colours."""
     marks = sources.marks
-    parts = [marks[..., : FLUX + 1], marks[..., marks.shape[-1] - last :]]
+    parts = [marks[..., : FLUX + 1], marks[..., marks.shape[-1] - num_shape :]]
     return sources._replace(marks=jnp.concatenate(parts, axis=-1))

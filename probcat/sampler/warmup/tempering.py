@@ -1,7 +1,7 @@
-"""Where the likelihood starts from in warm-up.
+"""Inverse temperature of the likelihood at the start of the warm-up.
 
-Bright objects are built from their coarse shapes to their details, not the other way round: a
-galaxy that is found at full strength is found in many pieces.
+Bright objects are built from their coarse shapes to their details, instead of the other way round:
+a galaxy that is found at full strength is found in many fragments.
 """
 
 from collections.abc import Sequence
@@ -15,40 +15,53 @@ from probcat.numerics.robust import sky_level
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
-FRACTION, FRACTION_OF_STARS = 0.75, 0.5
-"""Of the warm-up, in which the likelihood is tempered: details of galaxies, which are found in
-pieces if it is short, and stars alone."""
+FRACTION = 0.75
+"""Fraction of the warm-up with a tempered likelihood, with galaxies (which fragment if it is too
+short)."""
+FRACTION_OF_STARS = 0.5
+"""Fraction of the warm-up with a tempered likelihood, for stars only."""
 DENSITY_PENALTY = 5.0
-"""By how much the log density of sources is lower at its start, where there are galaxies."""
+"""Decrease of the log density of sources at the start of the warm-up, with galaxies."""
 START_SIGNAL = 3.0
-"""Signal-to-noise ratio of the brightest object at the start."""
+"""Signal-to-noise ratio of the brightest object at the start of the warm-up."""
 MAX_START_BETA = 1e-3
-"""Largest inverse temperature there."""
+"""Largest inverse temperature at the start of the warm-up."""
 SEEN = 3.0
-"""Pixels that exceed the sky by less than so many sigma do not count."""
+"""Signal-to-noise ratio above the sky of the faintest pixels that count."""
 
 
 def fraction_of_warmup(given: float, with_extended: bool) -> float:
-    """Share of the warm-up in which the likelihood is tempered; what is negative is chosen."""
+    """Fraction of the warm-up with a tempered likelihood.
+
+    Parameters
+    ----------
+    given : float
+        Fraction in the settings; a negative number takes the default.
+    with_extended : bool
+        Whether extended sources are part of the model.
+    """
     if given >= 0.0:
         return given
     return FRACTION if with_extended else FRACTION_OF_STARS
 
 
 def default_start_beta(images: "Sequence[Image]", with_extended: bool = True) -> float:
-    """Inverse temperature at which the brightest object hardly stands out.
+    """Inverse temperature at which the brightest object hardly stands out from the noise.
 
     Parameters
     ----------
     images : sequence of Image
+        Images to catalog.
     with_extended : bool
-        Stars alone have no details, and start at `MAX_START_BETA`.
+        Whether extended sources are part of the model. Stars alone have no details, and start at
+        `MAX_START_BETA`.
 
     Returns
     -------
     float
-        At which the object has a signal-to-noise ratio of `START_SIGNAL` within a box about two
-        FWHM wide, in the images of one band together; at most `MAX_START_BETA`.
+        Inverse temperature at which the object has a signal-to-noise ratio of `START_SIGNAL`
+        within a box about two FWHM wide, in the images of one band together; at most
+        `MAX_START_BETA`.
     """
     if not with_extended:
         return MAX_START_BETA

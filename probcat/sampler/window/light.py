@@ -12,21 +12,14 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.model.extended_sources import profile_transform, tiled_image
+from probcat.model.extended_sources import EMPTY_SHAPE, profile_transform
+from probcat.model.image_map import flux_ratio, to_image
 from probcat.model.point_sources import point_patch
-from probcat.numerics.shape_matrices import semi_major, transformed
+from probcat.model.stamps import extended_stamp
+from probcat.numerics.shape_matrices import transformed
 from probcat.sampler.window.batching import group_slice, map_images
 from probcat.sampler.window.slots import colours_of, total
-from probcat.sampler.window.structures import (
-    EMPTY_SHAPE,
-    NUM_SHAPE,
-    POINT,
-    ImageModel,
-    Model,
-    Window,
-    X,
-    Y,
-)
+from probcat.sampler.window.structures import NUM_SHAPE, POINT, ImageModel, Model, Window, X, Y
 
 
 def stack(parts: list[Array]) -> Array:
@@ -52,15 +45,18 @@ def unstack(canvas: Array, sizes: tuple[int, ...]) -> list[Array]:
 
 
 class ImageInWindow(NamedTuple):
-    """What places sources of a window in an image; of a group, stacked along a first axis.
+    """One image in a window, or a group of images stacked along a first axis.
 
     Attributes
     ----------
     image : ImageModel
+        How sources appear in the image.
     shift : Array, shape (2,)
+        Position (x, y) of the first image's window pixel (0, 0) in the window of this image.
     flux_factor : Array, shape ()
+        Flux in the unit of the image for one unit of that of its band.
     corner : Array, shape (2,)
-        The `place` of the window.
+        Padded pixel (x, y) of the image that the window starts at.
     """
 
     image: ImageModel
@@ -70,27 +66,33 @@ class ImageInWindow(NamedTuple):
 
 
 def in_images(model: Model, window: Window, number: int) -> ImageInWindow:
-    """Gather what places sources in a group of images."""
+    """Images of a group in a window."""
     own = group_slice(model.groups[number])
     return ImageInWindow(
-        model.stacks[number], window.shift[own], window.flux_factor[own], window.place[own]
+        model.stacks[number], window.shift[own], window.flux_factor[own], window.corner[own]
     )
 
 
 def render_images(
     model: Model, window: Window, render_one: Callable[..., Array], *own: Any
 ) -> Array:
-    """Windows of all images below each other.
+    """Render the windows of all images, one below the other.
 
     Parameters
     ----------
     model : Model
+        Model within windows, with groups of images.
     window : Window
+        The window to render.
     render_one : callable
-        Gives the window of one image, for its `Seen`, its side in pixels, and what it has of
-        the rest.
+        Renders the window of one image from its `ImageInWindow`, its side in pixels, and the
+        image's entries of `own`.
     *own : sequence
-        With an entry for every group, in which images come first.
+        Further arguments, with an entry for every group that has the images first.
+
+    Returns
+    -------
+    Array, shape (rows of all images, largest side)
     """
     parts = []
     for number, group in enumerate(model.groups):
@@ -99,18 +101,14 @@ def render_images(
         def one(seen: ImageInWindow, *mine: Any, size: int = size) -> Array:
             return render_one(seen, size, *mine)
 
-        drawn = map_images(one, group, in_images(model, window, number), *mine)
-        parts.append(drawn.reshape(-1, size))
+        rendered = map_images(one, group, in_images(model, window, number), *mine)
+        parts.append(rendered.reshape(-1, size))
     return stack(parts)
 
 
 def locate(seen: ImageInWindow, x: Array, y: Array) -> tuple[Array, Array]:
     """Position in the window of an image of a position in the window of the first."""
-    affine, shift = seen.image.affine, seen.shift
-    return (
-        affine[0, 0] * x + affine[0, 1] * y + shift[0],
-        affine[1, 0] * x + affine[1, 1] * y + shift[1],
-    )
+    return to_image(seen.image.affine, seen.shift, x, y)
 
 
 def psf_position(seen: ImageInWindow, x: Array, y: Array) -> Array | None:
@@ -153,7 +151,7 @@ def extended_unit_image(model: Model, window: Window, x: Array, y: Array, shape:
 
     def render_one(seen: ImageInWindow, size: int, profiles: list[Array]) -> Array:
         at = locate(seen, x, y)
-        return seen.flux_factor * extended_stamp(
+        return seen.flux_factor * stamp_in_image(
             seen.image, model.large_size, *at, profiles, shape, psf_position(seen, *at), size
         )
 
@@ -161,12 +159,12 @@ def extended_unit_image(model: Model, window: Window, x: Array, y: Array, shape:
 
 
 def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
-    """Transform an extended source, before PSFs blur it: once for all images it is alike in.
+    """Transform an extended source before PSFs blur it, once for all images it looks alike in.
 
     Returns
     -------
     list of list of Array
-        For every group and every grid, with the images of the group first.
+        Transforms for every group and every grid, with the images of the group first.
     """
     made: dict[int, list[Array]] = {}
     found = []
@@ -174,8 +172,8 @@ def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
         first = jax.tree.map(lambda value: value[0], images)
         kinds = {model.shared_shape_of[index] for index in group}
         if len(kinds) > 1:
-            turn = partial(profiles_in, first, shape)
-            found.append(jax.vmap(turn)(images.affine))
+            in_affine = partial(profiles_in, first, shape)
+            found.append(jax.vmap(in_affine)(images.affine))
             continue
         kind = kinds.pop()
         if kind not in made:
@@ -185,42 +183,41 @@ def profiles_of(model: Model, shape: Array) -> list[list[Array]]:
 
 
 def profiles_in(image: ImageModel, shape: Array, affine: Array | None) -> list[Array]:
-    """Transform an extended source on the grids of an image, before its PSF blurs it.
+    """Transform an extended source on the grids of an image before its PSF blurs it.
 
-    The affine map is that from the first image, None where that changes no shape.
+    The affine map (2, 2) leads from the first image to this one; None if it changes no shape.
     """
     seen = shape if affine is None else transformed(shape, affine)
     return [profile_transform(tables, seen) for tables in image.extended_tables]
 
 
-def extended_stamp(
+def stamp_in_image(
     image: ImageModel,
     large_size: Array,
     x: Array,
     y: Array,
     profiles: list[Array],
     shape: Array,
-    place: Array | None,
+    position: Array | None,
     size: int,
 ) -> Array:
-    """Image of an extended source in one image, cut to its square footprint.
+    """Image (size, size) of an extended source in one image; see `extended_stamp`.
 
-    Position in pixels of the image, profiles as `profiles_in` gives them for the shape, which
-    is that in the first image; place that of the PSF.
+    The position (x, y) is in pixels of the result, `shape` is that in the first image, and
+    `profiles` are those of `profiles_in`.
     """
-    large = semi_major(shape) > large_size
-    # Always on the grid of its class, as images of a source on two grids differ a little.
-    local = [tables.at(place) for tables in image.extended_tables]
-    grids = [
-        tiled_image(tables, x, y, shape, size, profile)
-        for tables, profile in zip(local, profiles, strict=True)
-    ]
-    light = jnp.where(large, grids[-1], grids[0])
-    pixel = jnp.arange(size, dtype=jnp.int32)
-    radius = jnp.where(large, image.large_radius, image.extended_radius)
-    in_row = jnp.abs(pixel - jnp.round(y).astype(jnp.int32)) <= radius
-    in_col = jnp.abs(pixel - jnp.round(x).astype(jnp.int32)) <= radius
-    return jnp.where(in_row[:, None] & in_col[None, :], light, 0.0)
+    radii = (image.extended_radius, image.large_radius)
+    return extended_stamp(
+        image.extended_tables,
+        radii,
+        large_size,
+        x,
+        y,
+        shape,
+        size,
+        profiles=profiles,
+        position=position,
+    )
 
 
 def apply_colours(model: Model, canvas: Array, colours: Array) -> Array:
@@ -238,7 +235,7 @@ def apply_colours(model: Model, canvas: Array, colours: Array) -> Array:
 def band_factors(model: Model, colours: Array) -> Array:
     """Flux in every band over that in the first, shape (B,)."""
     one = jnp.ones(1, jnp.float32)
-    return jnp.concatenate([one, jnp.exp(colours)]) if model.num_colours else one
+    return jnp.concatenate([one, flux_ratio(colours, jnp)]) if model.num_colours else one
 
 
 def band_totals(model: Model, canvas: Array) -> Array:

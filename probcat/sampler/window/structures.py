@@ -4,22 +4,44 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax import Array
 
+from probcat.model.extended_sources import EMPTY_SHAPE as EMPTY_SHAPE
 from probcat.model.extended_sources import ExtendedTables
 from probcat.model.pixel_noise import Noise
 from probcat.model.prior.prior import Prior
 from probcat.psf.point_tables import PointTables
 
-POINT, EXTENDED = 0, 1
-X, Y, FLUX = 0, 1, 2
-RADIUS, NUM_SHAPE = -4, 4
-NUM_UNIFORMS, NUM_MORE = 15, 5
+POINT = 0
+"""Number of the kind of point sources."""
+EXTENDED = 1
+"""Number of the kind of extended sources."""
+
+# Columns of an array of sources: x, y, flux, colours of all bands but the first, shape.
+X = 0
+"""Column of the position along x."""
+Y = 1
+"""Column of the position along y."""
+FLUX = 2
+"""Column of the flux in the first band; ``FLUX + band`` is that of the colour of a band."""
+NUM_SHAPE = 4
+"""Number of the last columns, which hold the shape of an extended source."""
+RADIUS = -NUM_SHAPE
+"""Column of the half-light radius."""
+
+NUM_UNIFORMS = 15
+"""Number of uniform random numbers of a move."""
+NUM_MORE = 5
+"""Number of further uniform random numbers of moves of galaxies."""
 NUM_TRIES = 4
+"""Number of shapes that a move of galaxies chooses from."""
 SIGNAL_EDGES = (5.0, 10.0, 20.0, 50.0, 200.0)
 """Edges of the bins of signal-to-noise ratio in which moves are counted."""
-EMPTY_SHAPE = np.array([1.0, 0.0, 0.0, 1.0], dtype=np.float32)
+
+
+def num_columns(kind: int, num_colours: int) -> int:
+    """Count the columns of an array of sources."""
+    return FLUX + 1 + num_colours + (NUM_SHAPE if kind == EXTENDED else 0)
 
 
 class Search(NamedTuple):
@@ -143,8 +165,8 @@ class Window(NamedTuple):
         Where the window's pixel (0, 0) lies in that of every image, (x, y).
     flux_factor : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
-    place : Array, shape (I, 2)
-        Padded pixel (x, y) of every image that the first pixel of its window is.
+    corner : Array, shape (I, 2)
+        Padded pixel (x, y) of every image that its window starts at.
     noise : Noise or None
         What variances that depend on the model are made of.
     """
@@ -159,7 +181,7 @@ class Window(NamedTuple):
     step_size: Array
     shift: Array
     flux_factor: Array
-    place: Array
+    corner: Array
     noise: Noise | None = None
 
 
