@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter
 
+from probcat.numerics.robust import ROUNDED_FWHM_PER_SIGMA
+
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
-FWHM_OF_GAUSSIAN = 2.355
-"""In standard deviations."""
 SEEN = 3.0
 """Peaks stand out by so many sigma."""
 
@@ -23,7 +23,7 @@ def count_peaks(image: "Image") -> int:
     """
     good = image.weight > 0
     variance = np.where(good, 1.0 / np.where(good, image.weight, 1.0), 0.0)
-    width = float(image.psf.fwhm) / FWHM_OF_GAUSSIAN
+    width = float(image.psf.fwhm) / ROUNDED_FWHM_PER_SIGMA
 
     def blurred(values: np.ndarray, width: float) -> np.ndarray:
         share = gaussian_filter(good.astype(float), width)

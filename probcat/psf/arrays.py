@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.numerics.robust import FWHM_PER_SIGMA
 
 # Width in pixels over which the border of a PSF array is brought smoothly to zero.
 TAPER = 1.5
@@ -84,7 +85,7 @@ def centroid(samples):
     row, col = np.unravel_index(np.argmax(smooth), smooth.shape)
     centre = np.array([y[row], x[col]], float)
     area = np.count_nonzero(samples > 0.5 * samples[row, col])
-    sigma = max(1.0, 2.0 * math.sqrt(area / math.pi) / math.sqrt(8.0 * math.log(2.0)))
+    sigma = max(1.0, 2.0 * math.sqrt(area / math.pi) / FWHM_PER_SIGMA)
     for _ in range(_CENTROID_STEPS):
         dy, dx = y - centre[0], x - centre[1]
         weighted = samples * np.exp(-0.5 * np.add.outer(dy**2, dx**2) / sigma**2)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from probcat.errors import InputError
+from probcat.numerics.robust import FWHM_PER_SIGMA
 from probcat.psf import separable as psf_tables
 from probcat.psf.arrays import TAPER, border_taper, centroid, checked, flux_note, shifted
 
@@ -107,7 +108,7 @@ class PSF:
         PSF
         """
         _check_positive("fwhm", fwhm)
-        sigma = fwhm / math.sqrt(8.0 * math.log(2.0))
+        sigma = fwhm / FWHM_PER_SIGMA
         half = 5.0 * sigma + TAPER if size is None else size / 2.0
         return _analytic(lambda r2: np.exp(-0.5 * r2 / sigma**2), fwhm, half)
 

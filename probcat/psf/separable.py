@@ -8,8 +8,11 @@ from probcat.psf.arrays import TAPER, taper
 from probcat.psf.point_tables import PointTables
 
 DEGREES = range(3, 13)
-FWHM = 2.3548
-"""Of a Gaussian of unit standard deviation."""
+ROUNDED_FWHM = 2.3548
+"""`probcat.numerics.robust.FWHM_PER_SIGMA` to four digits, which `spread` is defined with.
+
+The chain that follows from a seed depends on every digit of it where widths of PSFs are sampled.
+"""
 # Sub-pixel offsets at which errors are looked for. No degree has its nodes at all of them.
 CHECK_OFFSETS = np.linspace(-0.5, 0.5, 10)
 
@@ -69,7 +72,7 @@ def error(psf, tables):
 
 def spread(psf):
     """Variance of a Gaussian of the width of a PSF."""
-    return jnp.float32((psf.fwhm / FWHM) ** 2)
+    return jnp.float32((psf.fwhm / ROUNDED_FWHM) ** 2)
 
 
 def interpolation(psf, radius, offsets, axis):

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.optimize import least_squares
 
+from probcat.numerics.robust import mad_sigma
 from probcat.psf.psf import PSF
 
 OUTER = 2.5
@@ -41,7 +42,7 @@ def without_noise(psf: PSF) -> PSF:
         return psf
     smooth = _profile(samples, x, y, psf.fwhm)
     rest = samples - smooth
-    sigma = 1.4826 * float(np.median(np.abs(rest[outer] - np.median(rest[outer]))))
+    sigma = mad_sigma(rest[outer])
     left, values, right = np.linalg.svd(rest, full_matrices=False)
     kept = values > HARD_THRESHOLD * sigma * math.sqrt(max(samples.shape))
     cleaned = smooth + (left[:, kept] * values[kept]) @ right[kept]
