@@ -21,7 +21,7 @@ from probcat.sampler import kernel
 from probcat.sampler import sweep as passes
 from probcat.sampler.moves import MOVES
 from probcat.sampler.moves.accept import random_numbers
-from probcat.sampler.proposals.fluxes import choose_uniformly
+from probcat.sampler.proposals.choices import choose_uniformly
 from probcat.sampler.state import initial_state
 from probcat.sampler.window.batching import group_images
 from probcat.sampler.window.structures import EXTENDED, FLUX, POINT
@@ -193,7 +193,7 @@ def propose(name, model, search, draws, window, state, forced=None):
     """
     with pytest.MonkeyPatch.context() as patch:
         replaced(patch, "decide", lambda *arguments: arguments[-1])
-        replaced(patch, "choose", lambda u, weight: choose_uniformly(u, weight > -jnp.inf))
+        replaced(patch, "choose_weighted", lambda u, weight: choose_uniformly(u, weight > -jnp.inf))
         replaced(patch, "sample_offset", lambda uniform, cell: jnp.zeros(2, jnp.float32))
         replaced(patch, "CELL", 3.0)
         if forced is not None:
@@ -201,7 +201,7 @@ def propose(name, model, search, draws, window, state, forced=None):
             replaced(patch, "sample_flux", lambda uniform, from_prior, *_: from_prior)
             replaced(patch, "sample_position", lambda *_: forced.position)
             replaced(patch, "sample_displacement", lambda *_: forced.step)
-            replaced(patch, "sample_step", lambda *_: forced.step)
+            replaced(patch, "sample_separation", lambda *_: forced.step)
             replaced(patch, "sample_flux_fraction", lambda *_: forced.share)
             replaced(patch, "sample_fit", lambda _, fit: forced.fitted[: fit.best.shape[0]])
         return MOVES[name](draws, model, search, window, state)
