@@ -3,7 +3,7 @@ r"""Birth and death of a source, informed by the residual.
 Upward, a source is born: its position comes from the matched-filter map of the residual, its
 shape, if any, from several tries, its flux f from its conditional Gaussian, and its colours c from
 a Laplace approximation. Downward, a source dies that is chosen by its flux, mostly a faint one.
-With the intensity :math:`\lambda` of sources of that kind, and no Jacobian,
+With the intensity :math:`\lambda` of sources of that kind, and a Jacobian of one,
 
 .. math:: A = \frac{\lambda\, p(f)\, p(c)\, P_\mathrm{death}(i \mid y)}
           {q(\mathrm{position} \mid R)\, N(f \mid R)\, q(c \mid f, R)\, w / \bar w},

@@ -6,7 +6,7 @@ flux of the host integrated out, then a new flux h of the host from its conditio
 the companion. Downward, a source vanishes that is chosen by its flux, mostly a faint one, with a
 host near to it, and the host gets a new flux without the companion. The host keeps its position,
 colours and shape. With n possible hosts in x, the intensity :math:`\lambda` of sources of the
-companion's kind, and no Jacobian,
+companion's kind, and a Jacobian of one,
 
 .. math:: A = \lambda\, p(f)\, p(c)\, \frac{p(h_y)}{p(h_x)}
           \cdot \frac{P_\mathrm{death}(\mathrm{companion} \mid y)\,
@@ -14,8 +14,8 @@ companion's kind, and no Jacobian,
           {q(d)\, N(f \mid R)\, q(c \mid f, R)\, w / \bar w}
           \cdot \frac{N(h_x \mid R)}{N(h_y \mid f, c, R)}.
 
-The host may be of either kind, so that star and galaxy <-> galaxy and two galaxies <-> galaxy are
-the same move.
+The host may be of either kind: a companion star, for instance, may appear beside a star or a
+galaxy.
 """
 
 from typing import NamedTuple

@@ -3,7 +3,7 @@ r"""Change of the kind of a source, from point to extended and back, in place.
 Upward, a star becomes a galaxy; downward, a galaxy becomes a star. Either is chosen uniformly
 among its kind. Position and colours stay. The shape comes from several tries, and the flux F is
 drawn from its conditional Gaussian given the new image. With :math:`n_P` stars in x and
-:math:`n_E` galaxies in y, and no Jacobian,
+:math:`n_E` galaxies in y, and a Jacobian of one,
 
 .. math:: A = \frac{\lambda_E\, p(F_y)}{\lambda_P\, p(F_x)}
           \cdot \frac{N(F_x \mid R, \mathrm{star})}{N(F_y \mid R, \mathrm{galaxy})\, w / \bar w}

@@ -1,16 +1,17 @@
 r"""Split of a star in two and merger of two stars in one, keeping the centroid.
 
-Upward, a star of flux F at position x is chosen to be split, mostly a bright one. A fraction
-:math:`\varphi` of its flux, a separation d and a difference :math:`\delta` of colours are drawn,
-and it becomes two stars
+Upward, a star of flux F at position :math:`\mathbf r` is chosen to be split, mostly a bright one.
+A fraction :math:`\varphi` of its flux, a separation d and a difference :math:`\delta` of colours
+are drawn, and it becomes two stars
 
-.. math:: (x + (1 - \varphi)\, d,\ \varphi F) \quad\mathrm{and}\quad
-          (x - \varphi\, d,\ (1 - \varphi) F).
+.. math:: (\mathbf r + (1 - \varphi)\, d,\ \varphi F) \quad\mathrm{and}\quad
+          (\mathbf r - \varphi\, d,\ (1 - \varphi) F).
 
 Downward, a star is picked, mostly a bright one, a partner is chosen that is close to it for its
 flux, and both become one star at their centroid. In either direction the total flux is drawn again
 from its conditional Gaussian given the image that it multiplies. The Jacobian of
-:math:`(x, d, \varphi, F) \to (x_1, x_2, f_1, f_2)` is F, and that of the colours is one:
+:math:`(\mathbf r, d, \varphi, F) \to (\mathbf r_1, \mathbf r_2, f_1, f_2)` is F, and that of the
+colours is one:
 
 .. math:: A = \lambda_P\, \frac{p(f_1)\, p(f_2)}{p(F_x)}
           \cdot \frac{p(c_1)\, p(c_2)}{p(C)\, q(\delta)}
