@@ -1,4 +1,4 @@
-"""Random numbers of moves, the likelihood they are judged by, and the one accept step."""
+"""Random numbers of the moves, their likelihood ratio, and the one accept step."""
 
 import jax
 import jax.numpy as jnp
@@ -23,22 +23,32 @@ from probcat.sampler.window.structures import (
 )
 
 
-def log_likelihood_change(window: Window, lower: Array, upper: Array) -> Array:
-    """Log likelihood of the upper minus that of the lower state.
+def log_likelihood_change(window: Window, residual_lower: Array, residual_upper: Array) -> Array:
+    """Return the log likelihood of the upper state minus that of the lower state, tempered.
 
-    Written as a product of difference and sum so that it stays exact in single
-    precision for sources of any brightness.
+    It is written as a product of a difference and a sum, which stays exact in single precision
+    for sources of any brightness.
+
+    Parameters
+    ----------
+    window : Window
+        Window, which has the weights or the noise of pixels.
+    residual_lower, residual_upper : Array, shape (W, W)
+        Residuals of the two states.
     """
     if window.noise is None:
-        return 0.5 * total(window.weight * (lower - upper) * (lower + upper))
+        difference, both = residual_lower - residual_upper, residual_lower + residual_upper
+        return 0.5 * total(window.weight * difference * both)
     change = jnp.where(
-        window.weight > 0.0, pixel_log_likelihood_change(window.noise, lower, upper), 0.0
+        window.weight > 0.0,
+        pixel_log_likelihood_change(window.noise, residual_lower, residual_upper),
+        0.0,
     )
     return window.beta * total(change)
 
 
 def light_score(window: Window, residual: Array) -> Array:
-    """Differentiate the log likelihood by the light in every pixel."""
+    """Return the derivative of the log likelihood by the light in every pixel, (W, W)."""
     if window.noise is None:
         return window.weight * residual
     slope = jnp.where(window.weight > 0.0, score(window.noise, residual), 0.0)
@@ -46,9 +56,21 @@ def light_score(window: Window, residual: Array) -> Array:
 
 
 def random_numbers(rng_key: Array, prior: Prior, number: int, with_shapes: bool) -> RandomNumbers:
-    """Randomness of a number of moves, with a leading axis of that length.
+    """Return the random numbers of several moves, with the axis of the moves first.
 
-    Samplers of a prior may be long to compile, so there is one of each.
+    They are drawn for all moves at once, since samplers of a prior can be slow to compile.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Key of the random numbers.
+    prior : Prior
+        Prior of fluxes, colours and shapes.
+    number : int
+        Number of moves.
+    with_shapes : bool
+        Whether any of the moves needs shapes from the prior, and the last ``NUM_MORE`` uniform
+        random numbers. Otherwise these are constants.
     """
     key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
     uniform = jax.random.uniform(key_uniform, (number, NUM_UNIFORMS))
@@ -63,6 +85,7 @@ def random_numbers(rng_key: Array, prior: Prior, number: int, with_shapes: bool)
         colours = sample_colour_prior(prior, key_colour, (number,))
         normal = jax.random.normal(key_normal, colours.shape)
     return RandomNumbers(
+        # From [0, 1) to (0, 1], so that logarithms are finite.
         1.0 - jnp.concatenate([uniform, more], axis=1),
         sample_flux_prior(prior, key_flux, (number, 2)),
         shapes,
@@ -74,13 +97,32 @@ def random_numbers(rng_key: Array, prior: Prior, number: int, with_shapes: bool)
 def decide(
     uniform: Array, window: Window, state: WindowState, proposal: Proposal
 ) -> tuple[WindowState, Outcome]:
-    """Metropolis-Hastings-Green step; the only place where anything is accepted."""
-    lower, upper = proposal.residual
-    log_ratio = proposal.log_ratio + log_likelihood_change(window, lower, upper)
+    """Accept or reject a proposal: the Metropolis-Hastings-Green step, the only one of all moves.
+
+    Parameters
+    ----------
+    uniform : Array, shape ()
+        Uniform random number.
+    window : Window
+        Window, which has the likelihood.
+    state : WindowState
+        Current state.
+    proposal : Proposal
+        Proposed state and the ratio of probabilities.
+
+    Returns
+    -------
+    state : WindowState
+        State after the step.
+    outcome : Outcome
+        Whether the proposal was possible and whether it was accepted.
+    """
+    residual_lower, residual_upper = proposal.residual
+    log_ratio = proposal.log_ratio + log_likelihood_change(window, residual_lower, residual_upper)
     log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
     fits = all_fit(window, proposal.sources[EXTENDED])
     accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)
-    residual = jnp.where(proposal.upward, upper, lower)
+    residual = jnp.where(proposal.upward, residual_upper, residual_lower)
     state = state._replace(
         residual=jnp.where(accepted, residual, state.residual),
         points=jnp.where(accepted, proposal.sources[POINT], state.points),

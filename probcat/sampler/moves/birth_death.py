@@ -1,9 +1,18 @@
-"""Birth and death of a source, informed by the residual, flux collapsed.
+r"""Birth and death of a source, informed by the residual.
 
-A position comes from the matched-filter map of the residual, the flux from its
-conditional Gaussian; the reverse densities need the same map with the source
-taken out, so both directions are computed from the state without the source.
+Upward, a source is born: its position comes from the matched-filter map of the residual, its
+shape, if any, from several tries, its flux f from its conditional Gaussian, and its colours c from
+a Laplace approximation. Downward, a source dies that is chosen by its flux, mostly a faint one.
+With the intensity :math:`\lambda` of sources of that kind, and a Jacobian of one,
+
+.. math:: A = \frac{\lambda\, p(f)\, p(c)\, P_\mathrm{death}(i \mid y)}
+          {q(\mathrm{position} \mid R)\, N(f \mid R)\, q(c \mid f, R)\, w / \bar w},
+
+where i is the slot of the source in y, and :math:`w / \bar w` belongs to extended sources. The
+residual R without the source is that of x, so that both directions use the same map.
 """
+
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
@@ -11,15 +20,14 @@ from jax import Array
 from probcat.model.prior.densities import log_colour_prior, log_flux_prior
 from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.types import Outcome, Proposal
-from probcat.sampler.proposals.colours import log_colours_density, mean_colours, sample_colours
-from probcat.sampler.proposals.fluxes import (
-    choose,
+from probcat.sampler.proposals.choices import (
+    choose_weighted,
+    death_weights,
     empty_slot,
-    flux_conditional,
-    log_flux_density,
     log_probability,
-    sample_flux,
 )
+from probcat.sampler.proposals.colours import log_colours_density, mean_colours, sample_colours
+from probcat.sampler.proposals.fluxes import flux_conditional, log_flux_density, sample_flux
 from probcat.sampler.proposals.matched_filter import (
     log_cells,
     log_position_density,
@@ -53,14 +61,29 @@ from probcat.sampler.window.structures import (
     Y,
 )
 
-DEATH_SLOPE = 3.0
 
+class _Candidate(NamedTuple):
+    """Source that is born or dies, and what its position and shape are drawn from.
 
-def log_death_weight(model: Model, flux: Array) -> Array:
-    """Log weight of a source to be picked for death: faint ones first."""
-    low, _ = model.prior.flux_limits
-    weight = -DEATH_SLOPE * jnp.log(jnp.maximum(flux, low) / low)
-    return jnp.where(flux > 0.0, weight, -jnp.inf)
+    Attributes
+    ----------
+    source : Array
+        The source, with the flux and colours of the current state.
+    image : Array, shape (W, W)
+        Its image of unit flux in every band.
+    bare : Array, shape (W, W)
+        Residual without it.
+    log_cell : Array, shape (cells, cells)
+        Log probabilities of the cells of the matched-filter map of ``bare``.
+    log_shape_ratio : Array, shape ()
+        ``ln(w / mean(w))`` of its shape, zero for a star.
+    """
+
+    source: Array
+    image: Array
+    bare: Array
+    log_cell: Array
+    log_shape_ratio: Array
 
 
 def birth_death(
@@ -71,49 +94,55 @@ def birth_death(
     state: WindowState,
     kind: int,
 ) -> tuple[WindowState, Outcome]:
-    """One birth or death of a source of the given kind."""
+    """Propose that a source of a kind is born (upward) or dies (downward).
+
+    Arguments and results are those of a `Move`, except for the kind of the source.
+    """
     u = numbers.uniform
+    u_direction, u_death, u_position, u_shape = u[0], u[1], u[2:7], u[7]
+    u_flux, u_accept, u_colours = u[8:10], u[10], u[11]
+
     sources = sources_of(state, kind)
-    upward = u[0] < 0.5
-    log_weight = log_death_weight(model, sources[:, FLUX])
-    dying = choose(u[1], log_weight)
-    slot, has_room = empty_slot(active(sources))
-    slot = jnp.where(upward, slot, dying)
-
+    upward = u_direction < 0.5
+    weights = death_weights(model, sources[:, FLUX])
+    dying = choose_weighted(u_death, weights)
+    free, has_room = empty_slot(active(sources))
+    slot = jnp.where(upward, free, dying)
     current = sources[slot]
-    lower, plain, source, log_cell, log_shape_ratio = _without_and_with(
-        u[2:8], numbers, model, search, window, state, current, upward, kind
+    candidate = _candidate(
+        u_position, u_shape, numbers, model, search, window, state, current, upward, kind
     )
-    scores = band_totals(model, window.weight * lower * plain)
-    information = band_totals(model, window.weight * plain**2)
-    means, precisions = flux_conditional(model.prior, scores, information)
-    drawn = sample_flux(u[8:10], numbers.flux[0], model.prior, means[0], precisions[0])
-    flux = jnp.where(upward, drawn, current[FLUX])
-    given = (model.prior, flux, means[1:], precisions[1:])
-    drawn = sample_colours(u[11], numbers.colours, numbers.normal, *given)
-    colours = jnp.where(upward, drawn, colours_of(model, current))
-    source = with_colours(with_flux(source, flux), colours)
-    image = apply_colours(model, plain, colours)
+    bare, unit = candidate.bare, candidate.image
 
-    with_source = put(log_weight, slot, log_death_weight(model, flux))
+    scores = band_totals(model, window.weight * bare * unit)
+    information = band_totals(model, window.weight * unit**2)
+    means, precisions = flux_conditional(model.prior, scores, information)
+    new_flux = sample_flux(u_flux, numbers.flux[0], model.prior, means[0], precisions[0])
+    flux = jnp.where(upward, new_flux, current[FLUX])
+    other_bands = (model.prior, flux, means[1:], precisions[1:])
+    new_colours = sample_colours(u_colours, numbers.colours, numbers.normal, *other_bands)
+    colours = jnp.where(upward, new_colours, colours_of(model, current))
+    source = with_colours(with_flux(candidate.source, flux), colours)
+    image = apply_colours(model, unit, colours)
+
+    weights_upper = put(weights, slot, death_weights(model, flux))
     log_ratio = (
         jnp.log(window.density[kind])
         + log_flux_prior(model.prior, flux)
-        - log_position_density(search, log_cell, source[X], source[Y])
+        - log_position_density(search, candidate.log_cell, source[X], source[Y])
         - log_flux_density(model.prior, flux, means[0], precisions[0])
         + log_colour_prior(model.prior, colours)
-        - log_colours_density(model.prior, colours, *given[1:])
-        - log_shape_ratio
-        + log_probability(with_source, slot)
+        - log_colours_density(model.prior, colours, *other_bands[1:])
+        - candidate.log_shape_ratio
+        + log_probability(weights_upper, slot)
     )
     proposed = put(sources, slot, jnp.where(upward, source, 0.0))
+    can_be_born = has_room & contains(window, source[X], source[Y])
     proposal = Proposal(
         upward=upward,
-        possible=jnp.where(
-            upward, has_room & contains(window, source[X], source[Y]), jnp.any(active(sources))
-        ),
+        possible=jnp.where(upward, can_be_born, jnp.any(active(sources))),
         log_ratio=log_ratio,
-        residual=(lower, lower - flux * image),
+        residual=(bare, bare - flux * image),
         sources=(
             proposed if kind == POINT else state.points,
             proposed if kind == EXTENDED else state.extended,
@@ -121,11 +150,12 @@ def birth_death(
         signal=flux * jnp.sqrt(total(window.weight * image**2)),
     )
     overflow = state.overflow | (upward & ~has_room & one_hot(kind, 2))
-    return decide(u[10], window, state._replace(overflow=overflow), proposal)
+    return decide(u_accept, window, state._replace(overflow=overflow), proposal)
 
 
-def _without_and_with(
-    uniform: Array,
+def _candidate(
+    u_position: Array,
+    u_shape: Array,
     numbers: RandomNumbers,
     model: Model,
     search: tuple[Search, ...],
@@ -134,30 +164,28 @@ def _without_and_with(
     current: Array,
     upward: Array,
     kind: int,
-) -> tuple[Array, Array, Array, Array, Array]:
-    """Residual without the source; its image of unit flux in every band; where it is.
-
-    Also the log probabilities of cells for births, and the log ratio of shapes.
-    """
+) -> _Candidate:
+    """Return the source that is born at a new position, or the current one that dies."""
     flux_now = jnp.where(upward, 0.0, current[FLUX])
-    now = colours_of(model, current)
+    colours_now = colours_of(model, current)
 
-    def moved(log_cell: Array) -> Array:
-        position = sample_position(uniform[:5], search, log_cell)
-        return with_position(current, jnp.where(upward, position, current[:FLUX]))
+    def at_position(log_cell: Array) -> Array:
+        new_position = sample_position(u_position, search, log_cell)
+        return with_position(current, jnp.where(upward, new_position, current[:FLUX]))
 
     if kind == POINT:
-        plain = unit_image_per_band(model, window, POINT, current)
-        lower = state.residual + flux_now * apply_colours(model, plain, now)
-        log_cell = log_cells(model, search, window, lower)
-        source = moved(log_cell)
-        plain = unit_image_per_band(model, window, POINT, source)
-        return lower, plain, source, log_cell, jnp.float32(0.0)
-    source = moved(log_cells(model, search, window, state.residual))
+        image_now = unit_image_per_band(model, window, POINT, current)
+        bare = state.residual + flux_now * apply_colours(model, image_now, colours_now)
+        log_cell = log_cells(model, search, window, bare)
+        source = at_position(log_cell)
+        image = unit_image_per_band(model, window, POINT, source)
+        return _Candidate(source, image, bare, log_cell, jnp.float32(0.0))
+    # Upward the residual is that without the source; downward the position stays as it is.
+    source = at_position(log_cells(model, search, window, state.residual))
     shapes, images = propose_shapes(numbers, model, window, source, upward)
-    lower = state.residual + flux_now * apply_colours(model, images[0], now)
-    log_cell = log_cells(model, search, window, lower)
-    shape, image, log_ratio = select_shape(
-        uniform[5], model, window, lower, shapes, images, upward, mean_colours(model)
+    bare = state.residual + flux_now * apply_colours(model, images[0], colours_now)
+    log_cell = log_cells(model, search, window, bare)
+    shape, image, log_shape_ratio = select_shape(
+        u_shape, model, window, bare, shapes, images, upward, mean_colours(model)
     )
-    return lower, image, with_shape(source, shape), log_cell, log_ratio
+    return _Candidate(with_shape(source, shape), image, bare, log_cell, log_shape_ratio)

@@ -1,12 +1,18 @@
-"""Joint Hamiltonian move of every source in a window.
+r"""Joint Hamiltonian move of the sources in a window.
 
-Positions, log fluxes and shapes move together along a leapfrog trajectory that is
-reflected at the walls of the window and at the flux limits (Neal 2011, Handbook of
-MCMC, sec. 5.5.1.5).  A source's step scale depends on its signal-to-noise ratio, flux
-times the root of the local inverse variance; to keep the mass fixed along a trajectory,
-auxiliary scales ``s ~ N(log signal, tau^2)``, one a band, and ``N(log radius, tau^2)`` are
-drawn first, set the mass, and enter the potential.  Of extended sources, which are dear to draw,
-a few move at a time; which ones depends on nothing that a trajectory changes.
+Positions, log fluxes and shapes move together along a leapfrog trajectory that is reflected at the
+bounds of the window and at the flux limits (Neal 2011, Handbook of Markov Chain Monte Carlo, sec.
+5.5.1.5). The number of sources stays, so that the acceptance probability is the usual
+:math:`\min(1, e^{-\Delta H})`.
+
+The best step of a source depends on its signal-to-noise ratio, its flux times the square root of
+the local inverse variance of fluxes. To keep the masses fixed along a trajectory, auxiliary scales
+:math:`s \sim N(\ln \mathrm{signal}, \tau^2)`, one for each band, and
+:math:`N(\ln \mathrm{radius}, \tau^2)` are drawn first. They set the masses (`hmc_mass`), and their
+densities are part of the potential energy.
+
+Extended sources are expensive to render, so each trajectory moves only a few; the selection
+depends on nothing the trajectory changes.
 """
 
 from functools import partial
@@ -19,23 +25,28 @@ from jax import Array
 
 from probcat.model.point_sources import points_image
 from probcat.model.prior.densities import (
-    from_shape,
     log_colour_prior,
     log_flux_prior,
     log_shape_prior,
     to_shape,
 )
-from probcat.model.prior.prior import Prior
 from probcat.sampler.moves.accept import light_score, log_likelihood_change
+from probcat.sampler.moves.hmc_coordinates import (
+    Coordinates,
+    band_fluxes,
+    bounded_flux,
+    colour_columns,
+    coordinates_of,
+    sources_at,
+)
 from probcat.sampler.moves.hmc_mass import (
     TAU,
-    Coordinates,
     Trajectory,
-    choose,
     log_signal,
-    prepare,
+    prepare_trajectory,
     put_back,
-    taken,
+    select_moving,
+    take_selected,
 )
 from probcat.sampler.window.light import (
     ImageInWindow,
@@ -49,8 +60,20 @@ from probcat.sampler.window.slots import active, all_fit
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE, Model, Window, WindowState, X, Y
 
 
-class Phase(NamedTuple):
-    """A point of a trajectory."""
+class _Phase(NamedTuple):
+    """A point of a trajectory in phase space.
+
+    Attributes
+    ----------
+    at, momentum : Coordinates
+        Coordinates of the sources and their momenta.
+    bare : Array, shape (W, W)
+        Residual without the sources that move.
+    residual : Array, shape (W, W)
+        Residual at these coordinates.
+    log_prior_change : Array, shape ()
+        Log prior at the end of the trajectory minus that at its start, once both are known.
+    """
 
     at: Coordinates
     momentum: Coordinates
@@ -62,27 +85,42 @@ class Phase(NamedTuple):
 def hmc(
     rng_key: Array, model: Model, window: Window, state: WindowState, num_steps: int
 ) -> tuple[WindowState, Array, Array]:
-    """One trajectory of all points and of extended sources that `choose` takes.
+    """Make one trajectory of all point sources and of those extended sources that are selected.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Key of the random numbers.
+    model : Model
+        What is fixed during a run: images and prior.
+    window : Window
+        Window, which has the step size.
+    state : WindowState
+        Residual and sources of the window.
+    num_steps : int
+        Number of leapfrog steps.
 
     Returns
     -------
     state : WindowState
-    acceptance : Array
+        End of the trajectory or, if it is rejected, its start.
+    acceptance : Array, shape ()
         Acceptance probability.
     occupied : Array, bool
         Whether there was anything to move.
     """
     key_normal, key_uniform = jax.random.split(rng_key)
     uniform = jax.random.uniform(key_uniform, (2 + state.extended.shape[0],))
-    whole, chosen = state, choose(uniform[2:], state.extended)
-    state = state._replace(extended=taken(chosen, state.extended))
-    start = _coordinates(model, state)
+    u_step, u_accept, u_selection = uniform[0], uniform[1], uniform[2:]
+    everything, selected = state, select_moving(u_selection, state.extended)
+    state = state._replace(extended=take_selected(selected, state.extended))
+    start = coordinates_of(model, state)
     bands = model.num_colours + 1
-    counts = [start.points.size, start.extended.size, bands * start.points.shape[0]]
-    more = (bands + 1) * start.extended.shape[0]
-    normal = jax.random.normal(key_normal, (sum(counts) + more,))
-    parts = jnp.split(normal, np.cumsum(counts))
-    path = prepare(parts[2], parts[3], model, window, state, start)
+    sizes = [start.points.size, start.extended.size]
+    scale_sizes = [bands * start.points.shape[0], (bands + 1) * start.extended.shape[0]]
+    normal = jax.random.normal(key_normal, (sum(sizes + scale_sizes),))
+    parts = jnp.split(normal, np.cumsum([*sizes, scale_sizes[0]]))
+    path = prepare_trajectory(parts[2], parts[3], model, window, state, start)
     noise = Coordinates(
         parts[0].reshape(start.points.shape), parts[1].reshape(start.extended.shape)
     )
@@ -92,112 +130,82 @@ def hmc(
         path.mass,
         path.mask,
     )
-    step = window.step_size * (0.7 + 0.6 * uniform[0])
+    step = window.step_size * (0.7 + 0.6 * u_step)
     end = _leapfrog(model, path, start, momentum, state.residual, step, num_steps)
 
     energy = log_likelihood_change(window, state.residual, end.residual) + end.log_prior_change
     energy = energy + _kinetic(path, momentum) - _kinetic(path, end.momentum)
     acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
-    points, extended = _sources(model, path, end.at)
-    accepted = all_fit(window, extended) & (uniform[1] < acceptance)
+    points, extended = sources_at(model, path.mask, end.at)
+    accepted = all_fit(window, extended) & (u_accept < acceptance)
     occupied = jnp.any(active(state.points)) | jnp.any(active(state.extended))
+    moved = jnp.where(accepted, extended, state.extended)
     state = state._replace(
         residual=jnp.where(accepted, end.residual, state.residual),
         points=jnp.where(accepted, points, state.points),
-        extended=jnp.where(accepted, extended, state.extended),
+        extended=put_back(selected, moved, everything.extended),
     )
-    return (
-        state._replace(extended=put_back(chosen, state.extended, whole.extended)),
-        acceptance,
-        occupied,
-    )
-
-
-def _coordinates(model: Model, state: WindowState) -> Coordinates:
-    def with_log_fluxes(sources: Array) -> Array:
-        flux = jnp.where(active(sources), sources[:, FLUX], 1.0)
-        log_flux = jnp.log(flux)[:, None]
-        colours = sources[:, FLUX + 1 : FLUX + 1 + model.num_colours]
-        return jnp.concatenate([sources[:, :FLUX], log_flux, log_flux + colours], axis=1)
-
-    extended = with_log_fluxes(state.extended)
-    if state.extended.shape[0] > 0:
-        free = from_shape(model.prior, state.extended[:, -NUM_SHAPE:])
-        free = jnp.where(active(state.extended)[:, None], free, 0.0)
-        extended = jnp.concatenate([extended, free], axis=1)
-    else:
-        extended = jnp.zeros_like(state.extended)
-    return Coordinates(with_log_fluxes(state.points), extended)
-
-
-def _bounded_flux(prior: Prior, log_flux: Array) -> Array:
-    """Flux, held within the limits where rounding would put it outside."""
-    low, high = prior.flux_limits
-    return jnp.clip(jnp.exp(log_flux), low, high)
-
-
-def _fluxes(model: Model, at: Array, mask: Array) -> Array:
-    """Fluxes of sources in every band, shape (S, B); zero where there is none."""
-    first = _bounded_flux(model.prior, at[:, FLUX])[:, None]
-    others = jnp.exp(jnp.clip(at[:, FLUX + 1 : FLUX + 1 + model.num_colours], -60.0, 60.0))
-    return jnp.where(mask[:, :1], jnp.concatenate([first, others], axis=1), 0.0)
+    return state, acceptance, occupied
 
 
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
-    fluxes = _by_image(model, _fluxes(model, at.points, path.mask.points))
+    """Return the image (W, W) of all sources that move."""
+    fluxes = _by_image(model, band_fluxes(model, at.points, path.mask.points))
     if at.extended.shape[0] == 0:
         return render_images(model, path.window, partial(_points, at.points), fluxes)
     shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
     profiles = jax.vmap(partial(profiles_of, model), out_axes=1)(shapes)
-    extended_fluxes = _by_image(model, _fluxes(model, at.extended, path.mask.extended))
+    extended_fluxes = _by_image(model, band_fluxes(model, at.extended, path.mask.extended))
 
     def render_one(
-        seen: ImageInWindow, size: int, flux: Array, other: Array, profiles: list[Array]
+        seen: ImageInWindow, size: int, flux: Array, extended_flux: Array, profiles: list[Array]
     ) -> Array:
-        where = locate(seen, at.extended[:, X], at.extended[:, Y])
+        xy = locate(seen, at.extended[:, X], at.extended[:, Y])
         one = partial(stamp_in_image, seen.image, model.large_size, size=size)
-        light = jax.vmap(one)(*where, profiles, shapes, psf_position(seen, *where))
-        both = _points(at.points, seen, size, flux)
-        return both + jnp.sum((seen.flux_factor * other)[:, None, None] * light, axis=0)
+        stamps = jax.vmap(one)(*xy, profiles, shapes, psf_position(seen, *xy))
+        fluxes_in_image = (seen.flux_factor * extended_flux)[:, None, None]
+        points = _points(at.points, seen, size, flux)
+        return points + jnp.sum(fluxes_in_image * stamps, axis=0)
 
     return render_images(model, path.window, render_one, fluxes, extended_fluxes, profiles)
 
 
 def _points(at: Array, seen: ImageInWindow, size: int, flux: Array) -> Array:
-    """Light of all point sources in one image."""
-    where = locate(seen, at[:, X], at[:, Y])
-    tables, place = seen.image.point_tables, psf_position(seen, *where)
-    return points_image(tables, *where, seen.flux_factor * flux, size, place)
+    """Return the light of all point sources in one image."""
+    xy = locate(seen, at[:, X], at[:, Y])
+    tables, position = seen.image.point_tables, psf_position(seen, *xy)
+    return points_image(tables, *xy, seen.flux_factor * flux, size, position)
 
 
 def _by_image(model: Model, fluxes: Array) -> list[Array]:
-    """Fluxes (images, S) of sources in every group of images."""
+    """Return the fluxes (images, S) of sources in every group of images."""
     bands = [[model.bands[index] for index in group] for group in model.groups]
     return [jnp.stack([fluxes[:, band] for band in own]) for own in bands]
 
 
 def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
-    """Log prior in the coordinates of the trajectory, auxiliary scales included."""
+    """Return the log prior in the coordinates of a trajectory, auxiliary scales included."""
 
     def log_flux_terms(at: Array, scale: Array) -> Array:
-        slack = (scale - log_signal(model, path.window, at)) / TAU
+        deviation = (scale - log_signal(model, path.window, at)) / TAU
         log_flux = at[:, FLUX]
-        colours = at[:, FLUX + 1 : FLUX + 1 + model.num_colours] - log_flux[:, None]
-        value = log_flux_prior(model.prior, _bounded_flux(model.prior, log_flux)) + log_flux
-        return value + log_colour_prior(model.prior, colours) - 0.5 * jnp.sum(slack**2, axis=1)
+        colours = at[:, colour_columns(model)] - log_flux[:, None]
+        value = log_flux_prior(model.prior, bounded_flux(model.prior, log_flux)) + log_flux
+        return value + log_colour_prior(model.prior, colours) - 0.5 * jnp.sum(deviation**2, axis=1)
 
     terms = log_flux_terms(at.points, path.scales.points)
     value = jnp.sum(jnp.where(path.mask.points[:, 0], terms, 0.0))
     if at.extended.shape[0] == 0:
         return value
     shapes, log_jacobian = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
-    slack = (path.scales.extended[:, -1] - jnp.log(shapes[:, 0])) / TAU
+    deviation = (path.scales.extended[:, -1] - jnp.log(shapes[:, 0])) / TAU
     terms = log_flux_terms(at.extended, path.scales.extended[:, :-1])
-    terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * slack**2
+    terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * deviation**2
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
 
 
 def _kinetic(path: Trajectory, momentum: Coordinates) -> Array:
+    """Return the kinetic energy."""
     energy = jax.tree.map(lambda p, mass: 0.5 * jnp.sum(p**2 / mass), momentum, path.mass)
     return energy.points + energy.extended
 
@@ -210,28 +218,33 @@ def _leapfrog(
     residual: Array,
     step: Array,
     num_steps: int,
-) -> Phase:
-    """Leapfrog steps; images are evaluated in one place so that they compile once."""
+) -> _Phase:
+    """Return the end of a trajectory of leapfrog steps.
+
+    The images are evaluated in one place of the loop so that they compile once: the first pass
+    only evaluates the start, and the last one ends with half of a kick.
+    """
 
     def drift(at: Array, momentum: Array, mass: Array, time: Array) -> tuple[Array, Array]:
         moved = at + time * momentum / mass
-        bounded, sign = _reflect(moved[:, : FLUX + 1], path.lower[None], path.upper[None])
-        turned = momentum[:, : FLUX + 1] * sign
-        at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
-        return at, jnp.concatenate([turned, momentum[:, FLUX + 1 :]], axis=1)
-
-    def body(phase: Phase, index: Array) -> tuple[Phase, None]:
-        first, last = index == 0, index == num_steps
-        time = jnp.where(first, 0.0, step)
-        points, point_turned = drift(phase.at.points, phase.momentum.points, path.mass.points, time)
-        extended, extended_turned = drift(
-            phase.at.extended, phase.momentum.extended, path.mass.extended, time
+        bounded, sign = _reflect(
+            moved[:, : FLUX + 1], path.lower_bound[None], path.upper_bound[None]
         )
-        at = Coordinates(points, extended)
-        at = jax.tree.map(lambda new, old: jnp.where(first, old, new), at, phase.at)
-        turned = Coordinates(point_turned, extended_turned)
-        turned = jax.tree.map(lambda new, old: jnp.where(first, old, new), turned, phase.momentum)
+        reflected = momentum[:, : FLUX + 1] * sign
+        at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
+        return at, jnp.concatenate([reflected, momentum[:, FLUX + 1 :]], axis=1)
 
+    def drift_all(phase: _Phase, time: Array) -> tuple[Coordinates, Coordinates]:
+        pairs = map(drift, phase.at, phase.momentum, path.mass, (time, time))
+        (points, point_momentum), (extended, extended_momentum) = pairs
+        return Coordinates(points, extended), Coordinates(point_momentum, extended_momentum)
+
+    def body(phase: _Phase, index: Array) -> tuple[_Phase, None]:
+        first, last = index == 0, index == num_steps
+        drifted = drift_all(phase, jnp.where(first, 0.0, step))
+        at, reflected = jax.tree.map(
+            lambda new, old: jnp.where(first, old, new), drifted, (phase.at, phase.momentum)
+        )
         image, pull_back = jax.vjp(lambda at: _image(model, path, at), at)
         bare = jnp.where(first, phase.residual + image, phase.bare)
         residual = jnp.where(first, phase.residual, bare - image)
@@ -240,40 +253,24 @@ def _leapfrog(
         kick = step * jnp.where(first | last, 0.5, 1.0)
         momentum = jax.tree.map(
             lambda p, g, h, mask: jnp.where(mask, p + kick * (g + h), 0.0),
-            turned,
+            reflected,
             force,
             prior_force,
             path.mask,
         )
-        flux_factor = jnp.where(first, -log_prior, phase.log_prior_change)
-        flux_factor = jnp.where(last, flux_factor + log_prior, flux_factor)
-        return Phase(at, momentum, bare, residual, flux_factor), None
+        log_prior_change = jnp.where(first, -log_prior, phase.log_prior_change)
+        log_prior_change = jnp.where(last, log_prior_change + log_prior, log_prior_change)
+        return _Phase(at, momentum, bare, residual, log_prior_change), None
 
-    begin = Phase(start, momentum, residual, residual, jnp.zeros_like(step))
-    steps = jnp.arange(num_steps + 1, dtype=jnp.int32)
-    return jax.lax.scan(body, begin, steps)[0]
+    begin = _Phase(start, momentum, residual, residual, jnp.zeros_like(step))
+    indices = jnp.arange(num_steps + 1, dtype=jnp.int32)
+    return jax.lax.scan(body, begin, indices)[0]
 
 
 def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Fold values into [lower, upper]; the sign flips with every odd reflection."""
+    """Fold values into [lower, upper]; the sign is negative after an odd number of reflections."""
     width = jnp.maximum(upper - lower, 1e-6)
     phase = jnp.mod(value - lower, 2.0 * width)
     folded = jnp.where(phase <= width, phase, 2.0 * width - phase)
     sign = jnp.where(phase <= width, 1.0, -1.0)
     return jnp.clip(lower + folded, lower, jnp.maximum(upper, lower)), sign
-
-
-def _sources(model: Model, path: Trajectory, at: Coordinates) -> tuple[Array, Array]:
-    def with_fluxes(at: Array, mask: Array) -> Array:
-        flux = _fluxes(model, at, mask)[:, :1]
-        colours = at[:, FLUX + 1 : FLUX + 1 + model.num_colours] - at[:, FLUX : FLUX + 1]
-        return jnp.concatenate([at[:, :FLUX], flux, colours], axis=1)
-
-    points = with_fluxes(at.points, path.mask.points)
-    points = jnp.where(path.mask.points, points, 0.0)
-    if at.extended.shape[0] == 0:
-        return points, jnp.zeros_like(at.extended)
-    shapes, _ = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
-    marks = with_fluxes(at.extended, path.mask.extended)
-    extended = jnp.concatenate([marks, shapes], axis=1)
-    return points, jnp.where(path.mask.extended, extended, 0.0)

@@ -1,10 +1,18 @@
-"""Masses of Hamiltonian trajectories, from the information on every source."""
+r"""Masses of Hamiltonian trajectories, from the Fisher information on every source.
+
+The information depends on the flux and the size of a source, which change along a trajectory,
+while the mass must not. Auxiliary scales are therefore drawn around the logarithms of the
+signal-to-noise ratio in every band and of the half-light radius at the start, and the masses
+follow from the scales. See `hmc` for the part that the scales have in the potential energy.
+"""
 
 from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import Array
 
+from probcat.numerics.robust import HALF_LIGHT_MOMENT, ROUNDED_FWHM_PER_SIGMA
+from probcat.sampler.moves.hmc_coordinates import Coordinates
 from probcat.sampler.proposals.colours import mean_colours
 from probcat.sampler.proposals.matched_filter import interpolate
 from probcat.sampler.window.light import band_factors
@@ -12,33 +20,51 @@ from probcat.sampler.window.slots import active
 from probcat.sampler.window.structures import FLUX, RADIUS, Model, Window, WindowState, X, Y
 
 TAU = 0.3
-"""Standard deviation of the auxiliary scales, in log."""
+"""Standard deviation of the auxiliary scales, which are natural logarithms."""
 NUM_EXTENDED = 6
-"""Extended sources that move along one trajectory."""
-
-
-class Coordinates(NamedTuple):
-    """Coordinates of a trajectory: x, y, log flux in every band, a free shape if extended."""
-
-    points: Array
-    extended: Array
+"""Largest number of extended sources that move along one trajectory."""
 
 
 class Trajectory(NamedTuple):
-    """What stays fixed along a trajectory."""
+    """What stays fixed along a trajectory.
+
+    Attributes
+    ----------
+    window : Window
+        Window of the sources.
+    mask : Coordinates of bool
+        Whether the slot of a coordinate is occupied.
+    scales : Coordinates
+        Auxiliary scales: log signal-to-noise ratio in every band and, of extended sources, the
+        log half-light radius.
+    mass : Coordinates
+        Mass of every coordinate.
+    lower_bound, upper_bound : Array, shape (3,)
+        Bounds of x, y and the log flux in the first band.
+    """
 
     window: Window
     mask: Coordinates
     scales: Coordinates
     mass: Coordinates
-    lower: Array
-    upper: Array
+    lower_bound: Array
+    upper_bound: Array
 
 
-def choose(uniform: Array, extended: Array) -> Array:
-    """Choose extended sources that move: rows (`NUM_EXTENDED` or fewer, S) of one true each.
+def select_moving(uniform: Array, extended: Array) -> Array:
+    """Select the extended sources that move along a trajectory: occupied slots in random order.
 
-    Held slots in random order, then empty ones.
+    Parameters
+    ----------
+    uniform : Array, shape (S,)
+        Uniform random numbers.
+    extended : Array, shape (S, 6 + B)
+        Extended sources.
+
+    Returns
+    -------
+    Array of bool, shape (rows, S)
+        `NUM_EXTENDED` or fewer rows, each true at one slot. Empty slots come last.
     """
     slots = extended.shape[0]
     rank = jnp.argsort(jnp.argsort(jnp.where(active(extended), uniform, 2.0 + uniform)))
@@ -46,67 +72,96 @@ def choose(uniform: Array, extended: Array) -> Array:
     return row[:, None] == rank.astype(jnp.int32)[None]
 
 
-def taken(chosen: Array, extended: Array) -> Array:
-    """Gather the sources in chosen slots."""
-    return jnp.sum(jnp.where(chosen[..., None], extended[None], 0.0), axis=1)
+def take_selected(selected: Array, extended: Array) -> Array:
+    """Return the sources in the slots that `select_moving` selected, one for each row."""
+    return jnp.sum(jnp.where(selected[..., None], extended[None], 0.0), axis=1)
 
 
-def put_back(chosen: Array, moved: Array, extended: Array) -> Array:
-    """Gather all sources, those in chosen slots as they have moved."""
-    spread = jnp.sum(jnp.where(chosen[..., None], moved[:, None], 0.0), axis=0)
-    return jnp.where(jnp.any(chosen, axis=0)[:, None], spread, extended)
+def put_back(selected: Array, moved: Array, extended: Array) -> Array:
+    """Return all sources, with those in selected slots replaced by the moved ones."""
+    spread = jnp.sum(jnp.where(selected[..., None], moved[:, None], 0.0), axis=0)
+    return jnp.where(jnp.any(selected, axis=0)[:, None], spread, extended)
 
 
-def prepare(
-    point_noise: Array,
-    extended_noise: Array,
+def prepare_trajectory(
+    normal_points: Array,
+    normal_extended: Array,
     model: Model,
     window: Window,
     state: WindowState,
     start: Coordinates,
 ) -> Trajectory:
-    """Draw the auxiliary scales around their means, from standard normal noise; set the mass."""
+    """Draw the auxiliary scales, and return the masses that follow from them.
+
+    Parameters
+    ----------
+    normal_points, normal_extended : Array
+        Random numbers from the standard normal distribution, one for each scale.
+    model : Model
+        Model, which has the prior and the sums over the PSF.
+    window : Window
+        Window of the sources.
+    state : WindowState
+        Sources that move.
+    start : Coordinates
+        Their coordinates.
+    """
     in_points = active(state.points)
     in_extended = active(state.extended)
     mask = Coordinates(
         jnp.broadcast_to(in_points[:, None], start.points.shape),
         jnp.broadcast_to(in_extended[:, None], start.extended.shape),
     )
-    scale = log_signal(model, window, start.points)
-    scale += TAU * point_noise.reshape(scale.shape)
+    point_scale = log_signal(model, window, start.points)
+    point_scale += TAU * normal_points.reshape(point_scale.shape)
     radius = jnp.where(in_extended, state.extended[:, RADIUS], 1.0)
     signal = log_signal(model, window, start.extended)
     extended_scale = jnp.concatenate([signal, jnp.log(radius)[:, None]], axis=1)
-    extended_scale += TAU * extended_noise.reshape(extended_scale.shape)
+    extended_scale += TAU * normal_extended.reshape(extended_scale.shape)
 
     low, high = model.prior.flux_limits
     huge = jnp.float32(1e30)
-    mass = Coordinates(_point_mass(model, scale), _extended_mass(model, extended_scale))
+    mass = Coordinates(_point_mass(model, point_scale), _extended_mass(model, extended_scale))
     return Trajectory(
         window=window,
         mask=mask,
-        scales=Coordinates(scale, extended_scale),
+        scales=Coordinates(point_scale, extended_scale),
         mass=mass,
-        lower=jnp.append(window.lower_bound, jnp.log(low)),
-        upper=jnp.append(window.upper_bound, jnp.log(jnp.minimum(high, huge))),
+        lower_bound=jnp.append(window.lower_bound, jnp.log(low)),
+        upper_bound=jnp.append(window.upper_bound, jnp.log(jnp.minimum(high, huge))),
     )
 
 
 def log_signal(model: Model, window: Window, at: Array) -> Array:
-    """Log signal-to-noise ratio of isolated stars in every band, shape (S, B)."""
+    """Return the log signal-to-noise ratio of isolated stars in every band.
+
+    Parameters
+    ----------
+    model : Model
+        Model, whose flux limit sets a floor of the precision of fluxes.
+    window : Window
+        Window, which has ``sum(w P**2)`` of every band.
+    at : Array, shape (S, columns)
+        Coordinates x, y and log fluxes.
+
+    Returns
+    -------
+    Array, shape (S, B)
+        Logarithms of flux over its standard deviation.
+    """
     low, _ = model.prior.flux_limits
     factor = band_factors(model, mean_colours(model))
     signals = []
     for band in range(model.num_colours + 1):
         floor = 1e-2 / (low * factor[band]) ** 2
-        level = window.search_precision[band] * window.beta + floor
-        local = interpolate(model, level, at[:, X], at[:, Y])
+        precision = window.search_precision[band] * window.beta + floor
+        local = interpolate(model, precision, at[:, X], at[:, Y])
         signals.append(at[:, FLUX + band] + 0.5 * jnp.log(local))
     return jnp.stack(signals, axis=1)
 
 
 def _flux_floor(model: Model) -> Array:
-    """Information on the log flux of every band from the prior, shape (B,)."""
+    """Return the prior's information on the log flux in every band, shape (B,)."""
     one = jnp.ones(1, jnp.float32)
     if model.num_colours == 0:
         return one
@@ -115,20 +170,21 @@ def _flux_floor(model: Model) -> Array:
 
 
 def _point_mass(model: Model, scale: Array) -> Array:
-    """Fisher information of position and log fluxes of isolated stars, floored."""
-    signal = jnp.exp(2.0 * scale)
-    position = jnp.sum(signal * model.band_slope[None], axis=1, keepdims=True) + 0.05
-    return jnp.concatenate([position, position, signal + _flux_floor(model)[None]], axis=1)
+    """Return the Fisher information on position and log fluxes of isolated stars, with a floor."""
+    snr_squared = jnp.exp(2.0 * scale)
+    position = jnp.sum(snr_squared * model.band_slope[None], axis=1, keepdims=True) + 0.05
+    return jnp.concatenate([position, position, snr_squared + _flux_floor(model)[None]], axis=1)
 
 
 def _extended_mass(model: Model, scale: Array) -> Array:
-    """Do the same for Gaussian galaxies, whose size adds to the PSF's in quadrature."""
-    psf_square = (model.fwhm / 2.355) ** 2
-    fraction = psf_square / (psf_square + 0.72 * jnp.exp(2.0 * scale[:, -1:]))
-    signal = jnp.exp(2.0 * scale[:, :-1]) * fraction
-    slope = jnp.sum(signal * model.band_slope[None], axis=1, keepdims=True)
-    position = slope * fraction + 0.05
-    bend = jnp.sum(signal, axis=1, keepdims=True) * (1.0 - fraction) ** 2
+    """Return the information on Gaussian galaxies, whose size adds to the PSF's in quadrature."""
+    psf_variance = (model.fwhm / ROUNDED_FWHM_PER_SIGMA) ** 2
+    variance = HALF_LIGHT_MOMENT * jnp.exp(2.0 * scale[:, -1:])
+    psf_fraction = psf_variance / (psf_variance + variance)
+    snr_squared = jnp.exp(2.0 * scale[:, :-1]) * psf_fraction
+    slope = jnp.sum(snr_squared * model.band_slope[None], axis=1, keepdims=True)
+    position = slope * psf_fraction + 0.05
+    bend = jnp.sum(snr_squared, axis=1, keepdims=True) * (1.0 - psf_fraction) ** 2
     shape, index = bend + 1.0, 0.1 * bend + 1.0
-    fluxes = signal + _flux_floor(model)[None]
+    fluxes = snr_squared + _flux_floor(model)[None]
     return jnp.concatenate([position, position, fluxes, shape, shape, shape, index], axis=1)

@@ -1,12 +1,31 @@
-"""Divide the light of two point sources anew, keeping their centroid.
+r"""New division of the light of two stars that keeps their centroid.
 
-Merging a pair and splitting it again in one step moves along the directions in which
-blends are least certain.  The pair has flux F, share ``phi`` and separation d; F is
-drawn from its conditional Gaussian.  Half of the time ``phi`` and d are drawn as for a
-split; else ``phi`` alone is, and d changes to keep ``phi (1 - phi) d^2``, the pair's
-quadrupole, with a Jacobian of the square of its stretch.  Colours of the sum and their
-difference stay.
+To merge a pair and split it again in one step moves along the directions in which blends are least
+certain. A star is picked, mostly a bright one, with a partner close to it. They have the flux F,
+of which the first has the fraction :math:`\varphi`, and the separation d. A new fraction
+:math:`\varphi'` is drawn, and then, with probability 1/2 each,
+
+- a new separation d' is drawn as for a split, or
+- d is stretched to :math:`d' = \pm s\, d` with
+  :math:`s^2 = \varphi (1 - \varphi) / (\varphi' (1 - \varphi'))`, which keeps
+  :math:`\varphi (1 - \varphi)\, d^2`, the quadrupole of the pair. The sign decides on which side
+  the first star is; both are equally probable.
+
+Then a new total flux F' is drawn from its conditional Gaussian. The joined colours and the
+difference of the colours stay. The reverse move draws :math:`\varphi`, F and, in the same manner,
+d. Where the proposed state has a prime,
+
+.. math:: A = \frac{p(f_1')\, p(f_2')\, p(c_1')\, p(c_2')}{p(f_1)\, p(f_2)\, p(c_1)\, p(c_2)}
+          \cdot \frac{P_\mathrm{pick}'\, P_\mathrm{partner}'}{P_\mathrm{pick}\, P_\mathrm{partner}}
+          \cdot \frac{q(\varphi \mid F')\, N(F)}{q(\varphi' \mid F)\, N(F')}
+          \cdot \frac{F'}{F} \cdot
+          \begin{cases} q(d \mid \varphi, F') / q(d' \mid \varphi', F) & \text{drawn}\\
+          s^2 & \text{stretched.} \end{cases}
+
+F'/F and :math:`s^2` are the Jacobians of the fluxes and of the separation.
 """
+
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,23 +34,19 @@ from jax import Array
 from probcat.model.prior.densities import log_colour_prior, log_flux_prior
 from probcat.sampler.moves.accept import decide
 from probcat.sampler.moves.types import Outcome, Proposal
-from probcat.sampler.proposals.colours import divide, merge
-from probcat.sampler.proposals.fluxes import (
-    choose,
-    flux_conditional,
-    log_flux_density,
-    log_probability,
-    sample_flux,
-)
+from probcat.sampler.proposals.choices import choose_weighted, log_probability, pick_weights
+from probcat.sampler.proposals.colours import divide_colours, join_colours
+from probcat.sampler.proposals.displacements import log_separation_density, sample_separation
+from probcat.sampler.proposals.fluxes import flux_conditional, log_flux_density, sample_flux
 from probcat.sampler.proposals.pairs import (
+    Division,
+    Joined,
+    StarPair,
     choose_partner,
     log_flux_fraction_density,
     log_partner,
-    log_step_density,
     pair_scale,
-    pick_weights,
     sample_flux_fraction,
-    sample_step,
 )
 from probcat.sampler.window.light import unit_image
 from probcat.sampler.window.slots import active, colours_of, contains, put, star, total, with_flux
@@ -46,6 +61,28 @@ from probcat.sampler.window.structures import (
 )
 
 
+class _Pair(NamedTuple):
+    """Two stars, as they are or as they are proposed.
+
+    Attributes
+    ----------
+    division : Division
+        How the two stars divide their light.
+    flux : Array, shape ()
+        Total flux.
+    conditional : tuple of Array
+        Mean and precision of the total flux.
+    first, second : Array, shape (2 + B,)
+        The two stars.
+    """
+
+    division: Division
+    flux: Array
+    conditional: tuple[Array, Array]
+    first: Array
+    second: Array
+
+
 def merge_and_split(
     numbers: RandomNumbers,
     model: Model,
@@ -53,93 +90,129 @@ def merge_and_split(
     window: Window,
     state: WindowState,
 ) -> tuple[WindowState, Outcome]:
-    """Move a pair of point sources; the proposed state counts as the upper one."""
+    """Propose a new division of the light of two stars; the proposed state counts as the upper one.
+
+    Arguments and results are those of a `Move`.
+    """
     del search
     u = numbers.uniform
+    u_pick, u_partner, u_fraction, u_how = u[0], u[1], u[2:5], u[5]
+    # Only one of these two is used, so that they may share a number.
+    u_separation, u_sign = u[6:9], u[6]
+    u_flux, u_accept = u[9:11], u[11]
+
     prior, sources = model.prior, state.points
-    slot = choose(u[0], pick_weights(sources))
-    first_slot = choose_partner(u[1], model, window, sources, slot)
+    slot = choose_weighted(u_pick, pick_weights(sources))
+    first_slot = choose_partner(u_partner, model, window, sources, slot)
     first, second = sources[first_slot], sources[slot]
-    flux = first[FLUX] + second[FLUX]
-    fraction = first[FLUX] / jnp.maximum(flux, 1e-30)
-    step = first[:FLUX] - second[:FLUX]
-    centre = second[:FLUX] + fraction * step
+    joined = _join(model, first, second)
+    fraction, separation = joined.fraction, first[:FLUX] - second[:FLUX]
+    division = Division(joined, fraction, separation)
+    unit_merged = star(joined.centre, jnp.float32(1.0), joined.colours)
+    information = total(window.weight * unit_image(model, window, POINT, unit_merged) ** 2)
+    pixel_weight = information / model.point_norm
 
-    joined, difference = merge(fraction, colours_of(model, first), colours_of(model, second))
-    image = unit_image(model, window, POINT, star(centre, jnp.float32(1.0), joined))
-    information = total(window.weight * image**2)
-    level = information / model.point_norm
-    new_share = sample_flux_fraction(u[2:5], prior, flux)
-    free = u[5] < 0.5
-    stretch = jnp.sqrt(fraction * (1.0 - fraction) / (new_share * (1.0 - new_share)))
-    drawn = sample_step(u[6:9], pair_scale(model, level, new_share, flux))
-    # Stretched the other way round, the faint one changes sides.
-    sign = jnp.where(u[6] < 0.5, stretch, -stretch)
-    new_step = jnp.where(free, drawn, sign * step)
-
-    here = (model, window, joined, difference, centre)
-    both, *_ = _pair(*here, fraction, step)
-    new_both, unit_1, unit_2 = _pair(*here, new_share, new_step)
-    bare = state.residual + flux * both
-    weighted = window.weight * bare
-    before = flux_conditional(prior, total(weighted * both), total(window.weight * both**2))
-    after = flux_conditional(prior, total(weighted * new_both), total(window.weight * new_both**2))
-    new_flux = sample_flux(u[9:11], numbers.flux[0], prior, *after)
-
-    new_first, new_second = (with_flux(one, one[FLUX] * new_flux) for one in (unit_1, unit_2))
-    proposed = put(put(sources, first_slot, new_first), slot, new_second)
-
-    def log_split(fraction: Array, step: Array, flux: Array) -> Array:
-        scale = pair_scale(model, level, fraction, flux)
-        drawn = log_step_density(jnp.sum(step**2), scale)
-        return log_flux_fraction_density(prior, flux, fraction) + jnp.where(free, drawn, 0.0)
-
-    log_ratio = (
-        log_flux_prior(prior, new_first[FLUX])
-        + log_flux_prior(prior, new_second[FLUX])
-        - log_flux_prior(prior, first[FLUX])
-        - log_flux_prior(prior, second[FLUX])
-        + log_probability(pick_weights(proposed), slot)
-        - log_probability(pick_weights(sources), slot)
-        + log_partner(model, window, proposed, new_second, slot, first_slot)
-        - log_partner(model, window, sources, second, slot, first_slot)
-        + log_split(fraction, step, new_flux)
-        - log_split(new_share, new_step, flux)
-        + log_flux_density(prior, flux, *before)
-        - log_flux_density(prior, new_flux, *after)
-        + jnp.log(new_flux)
-        - jnp.log(flux)
-        + jnp.where(free, 0.0, 2.0 * jnp.log(stretch))
-        + log_colour_prior(prior, colours_of(model, new_first))
-        + log_colour_prior(prior, colours_of(model, new_second))
-        - log_colour_prior(prior, colours_of(model, first))
-        - log_colour_prior(prior, colours_of(model, second))
+    new_fraction = sample_flux_fraction(u_fraction, prior, joined.flux)
+    drawn = u_how < 0.5
+    stretch = jnp.sqrt(fraction * (1.0 - fraction) / (new_fraction * (1.0 - new_fraction)))
+    scale = pair_scale(model, pixel_weight, new_fraction, joined.flux)
+    signed_stretch = jnp.where(u_sign < 0.5, stretch, -stretch)
+    new_separation = jnp.where(
+        drawn, sample_separation(u_separation, scale), signed_stretch * separation
     )
-    inside = contains(window, *unit_1[:FLUX]) & contains(window, *unit_2[:FLUX])
+    new_division = Division(joined, new_fraction, new_separation)
+
+    unit, new_unit = (_unit_pair(model, window, one) for one in (division, new_division))
+    bare = state.residual + joined.flux * unit.image
+    conditional, new_conditional = (
+        flux_conditional(prior, total(window.weight * bare * one), total(window.weight * one**2))
+        for one in (unit.image, new_unit.image)
+    )
+    new_flux = sample_flux(u_flux, numbers.flux[0], prior, *new_conditional)
+    new_first, new_second = (
+        with_flux(one, one[FLUX] * new_flux) for one in (new_unit.first, new_unit.second)
+    )
+    now = _Pair(division, joined.flux, conditional, first, second)
+    new = _Pair(new_division, new_flux, new_conditional, new_first, new_second)
+
+    proposed = put(put(sources, first_slot, new_first), slot, new_second)
+    slots, catalogs = (first_slot, slot), (sources, proposed)
+    has_pair = jnp.sum(active(sources), dtype=jnp.int32) > 1
+    inside = contains(window, *new_first[:FLUX]) & contains(window, *new_second[:FLUX])
     proposal = Proposal(
         upward=jnp.bool_(True),
-        possible=inside & (jnp.sum(active(sources), dtype=jnp.int32) > 1),
-        log_ratio=log_ratio,
-        residual=(state.residual, bare - new_flux * new_both),
+        possible=inside & has_pair,
+        log_ratio=_log_ratio(
+            model, window, (now, new), slots, catalogs, pixel_weight, drawn, stretch
+        ),
+        residual=(state.residual, bare - new_flux * new_unit.image),
         sources=(proposed, state.extended),
-        signal=jnp.minimum(fraction, 1.0 - fraction) * flux * jnp.sqrt(information),
+        signal=jnp.minimum(fraction, 1.0 - fraction) * joined.flux * jnp.sqrt(information),
     )
-    return decide(u[11], window, state, proposal)
+    return decide(u_accept, window, state, proposal)
 
 
-def _pair(
+def _join(model: Model, first: Array, second: Array) -> Joined:
+    """Return the two stars seen as one."""
+    flux = first[FLUX] + second[FLUX]
+    fraction = first[FLUX] / jnp.maximum(flux, 1e-30)
+    centre = second[:FLUX] + fraction * (first[:FLUX] - second[:FLUX])
+    colours = join_colours(fraction, colours_of(model, first), colours_of(model, second))
+    return Joined(flux, fraction, centre, *colours)
+
+
+def _unit_pair(model: Model, window: Window, division: Division) -> StarPair:
+    """Return what `pairs.divide_in_stars` does, both stars rendered at once to compile faster."""
+    joined, fraction, separation = division
+    colours = jnp.stack(divide_colours(fraction, joined.colours, joined.difference))
+    fractions = jnp.stack([fraction, 1.0 - fraction])
+    shifts = jnp.stack([1.0 - fraction, -fraction])[:, None] * separation[None]
+    positions = joined.centre[None] + shifts
+    stars = jnp.concatenate([positions, fractions[:, None], colours], axis=1)
+    images = jax.vmap(lambda one: unit_image(model, window, POINT, one))(stars)
+    return StarPair(fractions[0] * images[0] + fractions[1] * images[1], stars[0], stars[1])
+
+
+def _log_ratio(
     model: Model,
     window: Window,
-    joined: Array,
-    difference: Array,
-    centre: Array,
-    fraction: Array,
-    step: Array,
-) -> tuple[Array, Array, Array]:
-    """Unit-flux image of a pair, and its two stars with their shares as fluxes."""
-    colours = jnp.stack(divide(fraction, joined, difference))
-    fractions = jnp.stack([fraction, 1.0 - fraction])
-    places = centre[None] + jnp.stack([1.0 - fraction, -fraction])[:, None] * step[None]
-    stars = jnp.concatenate([places, fractions[:, None], colours], axis=1)
-    images = jax.vmap(lambda one: unit_image(model, window, POINT, one))(stars)
-    return fractions[0] * images[0] + fractions[1] * images[1], stars[0], stars[1]
+    pairs: tuple[_Pair, _Pair],
+    slots: tuple[Array, Array],
+    catalogs: tuple[Array, Array],
+    pixel_weight: Array,
+    drawn: Array,
+    stretch: Array,
+) -> Array:
+    """Return ln A of the module's docstring."""
+    prior, (now, new), (sources, proposed) = model.prior, pairs, catalogs
+    first_slot, slot = slots
+
+    def log_division_density(pair: _Pair, flux: Array) -> Array:
+        # Of the fraction and, if it is drawn, of the separation.
+        _, fraction, separation = pair.division
+        scale = pair_scale(model, pixel_weight, fraction, flux)
+        log_density = log_separation_density(jnp.sum(separation**2), scale)
+        log_fraction = log_flux_fraction_density(prior, flux, fraction)
+        return log_fraction + jnp.where(drawn, log_density, 0.0)
+
+    return (
+        log_flux_prior(prior, new.first[FLUX])
+        + log_flux_prior(prior, new.second[FLUX])
+        - log_flux_prior(prior, now.first[FLUX])
+        - log_flux_prior(prior, now.second[FLUX])
+        + log_probability(pick_weights(proposed), slot)
+        - log_probability(pick_weights(sources), slot)
+        + log_partner(model, window, proposed, new.second, slot, first_slot)
+        - log_partner(model, window, sources, now.second, slot, first_slot)
+        + log_division_density(now, new.flux)
+        - log_division_density(new, now.flux)
+        + log_flux_density(prior, now.flux, *now.conditional)
+        - log_flux_density(prior, new.flux, *new.conditional)
+        + jnp.log(new.flux)
+        - jnp.log(now.flux)
+        + jnp.where(drawn, 0.0, 2.0 * jnp.log(stretch))
+        + log_colour_prior(prior, colours_of(model, new.first))
+        + log_colour_prior(prior, colours_of(model, new.second))
+        - log_colour_prior(prior, colours_of(model, now.first))
+        - log_colour_prior(prior, colours_of(model, now.second))
+    )

@@ -1,15 +1,16 @@
-r"""Fit what explains the light in a window, and draw from around the fit.
+r"""Fit a model to the light in a window, and draw parameters from around the fit.
 
-A proposal may be any density that depends on nothing but what the states before and after a
-move share.  Here that is the residual :math:`R` without the light in question: a model
-:math:`F m(\theta)` is fitted to it by a fixed number of Levenberg-Marquardt steps (Marquardt
-1963, SIAM J. 11, 431), the flux eliminated,
+A proposal may depend on anything that the states before and after a move have in common. Here that
+is the residual R without the sources in question. The model :math:`F m(\theta)` is fitted to it by
+a fixed number of Levenberg-Marquardt steps (Marquardt 1963, SIAM J. 11, 431), with the flux F
+eliminated. The Hessian of the misfit is
 
 .. math:: H = F^2 \left(J^T W J - \frac{J^T W m\, m^T W J}{m^T W m}\right) + D^{-2},
 
-with :math:`J = \partial m / \partial \theta` and widths :math:`D` that hold what the data leave
-free.  Draws come from a mixture of two Gaussians about the fit with covariances
-:math:`s^2 H^{-1}`.
+where W holds the weights of the pixels and :math:`J = \partial m / \partial \theta`. The widths D
+belong to a Gaussian factor that constrains the parameters that the data leave free. Proposals come
+from a mixture of two Gaussians around the fit with covariances :math:`s^2 H^{-1}`, where s is one
+of `MIXTURE_SCALES`.
 """
 
 from collections.abc import Callable
@@ -25,133 +26,175 @@ from probcat.sampler.proposals.fluxes import HALF_LOG_TWO_PI
 from probcat.sampler.window.slots import total
 from probcat.sampler.window.structures import Window
 
-SCALES, FRACTIONS = (1.1, 2.5), (0.7, 0.3)
-"""Of the Gaussians that are mixed, in standard deviations of the fit, and how much of each."""
-FIRST_DAMPING, EASE, TIGHTEN = 0.1, 0.2, 6.0
+MIXTURE_SCALES = (1.1, 2.5)
+"""Standard deviations of the two Gaussians of a proposal, in units of those of the fit."""
+MIXTURE_FRACTIONS = (0.7, 0.3)
+"""Probabilities of the two Gaussians of a proposal."""
+FIRST_DAMPING = 0.1
+"""Damping of the first Levenberg-Marquardt step, relative to the diagonal of the Hessian."""
+DAMPING_DECREASE = 0.2
+"""Factor of the damping after a step that improved the fit."""
+DAMPING_INCREASE = 6.0
+"""Factor of the damping after a step that did not improve the fit."""
 RIDGE = 1e-3
-"""Keeps correlations of parameters away from one, which single precision cannot tell apart."""
+"""Term added to the diagonal of the scaled Hessian, which single precision needs for its inverse.
+
+It keeps correlations of the parameters away from one.
+"""
 
 
 class Fit(NamedTuple):
-    """Where a fit ended, and how wide.
+    """Parameters of a fit, and its Hessian ``diag(1 / sigma) L L^T diag(1 / sigma)``.
 
     Attributes
     ----------
     best : Array, shape (k,)
+        Parameters of the best fit.
     sigma : Array, shape (k,)
-        Conditional standard deviations.
-    factor : Array, shape (k, k)
-        Lower Cholesky factor of the scaled Hessian.
+        Standard deviation of every parameter with the others fixed.
+    cholesky : Array, shape (k, k)
+        Lower Cholesky factor L of the scaled Hessian.
     """
 
     best: Array
     sigma: Array
-    factor: Array
+    cholesky: Array
 
 
-class _Step(NamedTuple):
-    """A point that the fit has reached, its misfit and the normal equations there."""
+class _FitPoint(NamedTuple):
+    """Parameters that a fit has reached, with the misfit and the normal equations there."""
 
-    place: Array
+    params: Array
     misfit: Array
     hessian: Array
     slope: Array
 
 
 def misfit(window: Window, bare: Array, image: Array) -> Array:
-    """Half of chi-square of a unit-flux image at its best flux, but for a constant."""
+    """Return half of the chi-square of a unit-flux image with its best flux, up to a constant."""
     score = total(window.weight * bare * image)
     information = jnp.maximum(total(window.weight * image**2), 1e-30)
     return -0.5 * jnp.maximum(score, 0.0) ** 2 / information
 
 
-def fit(
+def fit_parameters(
     render: Callable[[Array], Array],
     window: Window,
     bare: Array,
     start: Array,
-    middle: Array,
+    centre: Array,
     width: Array,
     num_steps: int,
 ) -> Fit:
-    """Fit the parameters of a unit-flux image.
+    """Fit the parameters of a unit-flux image to a residual.
 
     Parameters
     ----------
     render : callable
-        Gives the image, shape (W, W), of parameters (k,).
+        Function that returns the image, shape (W, W), for parameters (k,).
     window : Window
+        Window, which has the weights of pixels.
     bare : Array, shape (W, W)
-        Residual with the light to be fitted.
-    start, middle, width : Array, shape (k,)
-        Where to start, and a Gaussian that holds the parameters; no step is longer than its
-        width.
+        Residual that contains the light to be fitted.
+    start : Array, shape (k,)
+        Parameters to start from.
+    centre, width : Array, shape (k,)
+        Mean and standard deviation of the Gaussian factor that constrains the parameters. No
+        step is longer than the width in any parameter.
     num_steps : int
+        Number of steps.
 
     Returns
     -------
     Fit
+        Best parameters and the Hessian there.
     """
 
-    def at(place: Array) -> _Step:
-        image, tangent = render(place), jax.jacfwd(render)(place)
-        weighted = window.weight * image
-        information = jnp.maximum(total(weighted * image), 1e-30)
-        flux = jnp.maximum(total(weighted * bare), 0.0) / information
-        # The images' rows and columns in one axis, and that of parameters last.
-        flat = flux * tangent.reshape(-1, place.shape[0])
-        weight, left = window.weight.reshape(-1), (bare - flux * image).reshape(-1)
-        moved = weight[:, None] * flat
-        across = moved.T @ image.reshape(-1)
-        gram = moved.T @ flat - across[:, None] * across[None, :] / information
-        off = (place - middle) / width
-        value = misfit(window, bare, image) + 0.5 * jnp.sum(off**2)
-        hessian = gram + jnp.diag(1.0 / width**2)
-        return _Step(place, value, hessian, moved.T @ left - off / width)
+    def step(
+        carry: tuple[_FitPoint, Array, Array], _: None
+    ) -> tuple[tuple[_FitPoint, Array, Array], None]:
+        accepted, damping, params = carry
+        tried = _fit_point(render, window, bare, params, centre, width)
+        better = tried.misfit < accepted.misfit
+        accepted = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, accepted)
+        damping = damping * jnp.where(better, DAMPING_DECREASE, DAMPING_INCREASE)
+        scale = jax.lax.rsqrt(jnp.diagonal(accepted.hessian))
+        matrix = accepted.hessian * scale[:, None] * scale[None, :]
+        cholesky = jnp.linalg.cholesky(matrix + (RIDGE + damping) * jnp.eye(scale.shape[0]))
+        change = scale * _solve(cholesky, scale * accepted.slope)
+        return (accepted, damping, accepted.params + jnp.clip(change, -width, width)), None
 
-    def step(carry: tuple[_Step, Array, Array], _: None) -> tuple[tuple[_Step, Array, Array], None]:
-        here, damping, place = carry
-        there = at(place)
-        better = there.misfit < here.misfit
-        here = jax.tree.map(lambda new, old: jnp.where(better, new, old), there, here)
-        damping = damping * jnp.where(better, EASE, TIGHTEN)
-        scale = jax.lax.rsqrt(jnp.diagonal(here.hessian))
-        matrix = here.hessian * scale[:, None] * scale[None, :]
-        factor = jnp.linalg.cholesky(matrix + (RIDGE + damping) * jnp.eye(scale.shape[0]))
-        move = scale * _solve(factor, scale * here.slope)
-        return (here, damping, here.place + jnp.clip(move, -width, width)), None
-
-    # The first step only looks at the start: written once, what renders compiles once.
-    nothing = _Step(start, jnp.float32(jnp.inf), jnp.diag(1.0 / width**2), jnp.zeros_like(start))
-    first = (nothing, jnp.float32(FIRST_DAMPING / EASE), start)
+    # The first step only evaluates the start, so that `render` is compiled once.
+    nothing = _FitPoint(
+        start, jnp.float32(jnp.inf), jnp.diag(1.0 / width**2), jnp.zeros_like(start)
+    )
+    first = (nothing, jnp.float32(FIRST_DAMPING / DAMPING_DECREASE), start)
     (last, _, _), _ = jax.lax.scan(step, first, None, length=num_steps + 1)
     sigma = jax.lax.rsqrt(jnp.diagonal(last.hessian))
     matrix = last.hessian * sigma[:, None] * sigma[None, :]
-    factor = jnp.linalg.cholesky(matrix + RIDGE * jnp.eye(sigma.shape[0]))
-    return Fit(last.place, sigma, factor)
+    cholesky = jnp.linalg.cholesky(matrix + RIDGE * jnp.eye(sigma.shape[0]))
+    return Fit(last.params, sigma, cholesky)
 
 
-def _solve(factor: Array, value: Array) -> Array:
-    below = solve_triangular(factor, value, lower=True)
-    return solve_triangular(factor.T, below, lower=False)
+def _fit_point(
+    render: Callable[[Array], Array],
+    window: Window,
+    bare: Array,
+    params: Array,
+    centre: Array,
+    width: Array,
+) -> _FitPoint:
+    """Return the misfit and the normal equations at parameters, with the best flux there."""
+    image, tangent = render(params), jax.jacfwd(render)(params)
+    weighted = window.weight * image
+    information = jnp.maximum(total(weighted * image), 1e-30)
+    flux = jnp.maximum(total(weighted * bare), 0.0) / information
+    # One row for each pixel and one column for each parameter.
+    jacobian = flux * tangent.reshape(-1, params.shape[0])
+    weight, residual = window.weight.reshape(-1), (bare - flux * image).reshape(-1)
+    weighted_jacobian = weight[:, None] * jacobian
+    cross = weighted_jacobian.T @ image.reshape(-1)
+    gram = weighted_jacobian.T @ jacobian - cross[:, None] * cross[None, :] / information
+    deviation = (params - centre) / width
+    value = misfit(window, bare, image) + 0.5 * jnp.sum(deviation**2)
+    hessian = gram + jnp.diag(1.0 / width**2)
+    slope = weighted_jacobian.T @ residual - deviation / width
+    return _FitPoint(params, value, hessian, slope)
 
 
-def sample_fit(uniform: Array, found: Fit) -> Array:
-    """Draw parameters (k,) from around a fit, from uniforms (k + 1,)."""
+def _solve(cholesky: Array, value: Array) -> Array:
+    """Solve linear equations given the Cholesky factor of their matrix."""
+    half = solve_triangular(cholesky, value, lower=True)
+    return solve_triangular(cholesky.T, half, lower=False)
+
+
+def sample_fit(uniform: Array, fit: Fit) -> Array:
+    """Draw parameters (k,) from the mixture of Gaussians around a fit.
+
+    Parameters
+    ----------
+    uniform : Array, shape (k + 1,)
+        Uniform random numbers: one for the choice of the Gaussian, and one per parameter.
+    fit : Fit
+        Fit with k parameters.
+    """
     normal = ndtri(jnp.clip(uniform[1:], 1e-7, 1.0 - 1e-7))
-    scale = jnp.where(uniform[0] < FRACTIONS[0], SCALES[0], SCALES[1])
-    spread = solve_triangular(found.factor.T, normal, lower=False)
-    return found.best + scale * found.sigma * spread
+    scale = jnp.where(uniform[0] < MIXTURE_FRACTIONS[0], MIXTURE_SCALES[0], MIXTURE_SCALES[1])
+    spread = solve_triangular(fit.cholesky.T, normal, lower=False)
+    return fit.best + scale * fit.sigma * spread
 
 
-def log_fit_density(found: Fit, place: Array) -> Array:
-    """Log density of `sample_fit`."""
-    standard = found.factor.T @ ((place - found.best) / found.sigma)
-    square, number = jnp.sum(standard**2), place.shape[0]
-    volume = jnp.sum(jnp.log(jnp.diagonal(found.factor))) - jnp.sum(jnp.log(found.sigma))
+def log_fit_density(fit: Fit, params: Array) -> Array:
+    """Return the log density of `sample_fit` at parameters (k,)."""
+    standard = fit.cholesky.T @ ((params - fit.best) / fit.sigma)
+    square, number = jnp.sum(standard**2), params.shape[0]
+    log_det = jnp.sum(jnp.log(jnp.diagonal(fit.cholesky))) - jnp.sum(jnp.log(fit.sigma))
 
-    def normal(scale: float, fraction: float) -> Array:
+    def log_gaussian(scale: float, fraction: float) -> Array:
         height = jnp.log(jnp.float32(fraction)) - number * (jnp.log(jnp.float32(scale)))
-        return height - 0.5 * square / scale**2 - number * HALF_LOG_TWO_PI + volume
+        return height - 0.5 * square / scale**2 - number * HALF_LOG_TWO_PI + log_det
 
-    return jnp.logaddexp(normal(SCALES[0], FRACTIONS[0]), normal(SCALES[1], FRACTIONS[1]))
+    return jnp.logaddexp(
+        log_gaussian(MIXTURE_SCALES[0], MIXTURE_FRACTIONS[0]),
+        log_gaussian(MIXTURE_SCALES[1], MIXTURE_FRACTIONS[1]),
+    )

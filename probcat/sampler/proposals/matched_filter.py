@@ -1,4 +1,9 @@
-"""Where a new source could go: the matched-filter map of a residual."""
+r"""Proposed positions of new sources: the matched-filter map of a residual.
+
+The map lives on a grid of half-pixel cells in the interior of a window. For a source at the centre
+of a cell with unit-flux image P, the derivative of the log likelihood by the flux is the score
+``a = sum(w r P)``, and the Fisher information on the flux is ``b = sum(w P**2)``.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -7,43 +12,50 @@ from jax import Array
 
 from probcat.model.point_sources import factors
 from probcat.psf.point_tables import PointTables
+from probcat.sampler.proposals.choices import choose_weighted
 from probcat.sampler.proposals.colours import mean_colours
-from probcat.sampler.proposals.fluxes import choose
 from probcat.sampler.window.batching import map_images
 from probcat.sampler.window.light import ImageInWindow, band_factors, in_images, locate, unstack
 from probcat.sampler.window.structures import Model, Search, Window
 
 UNIFORM_FRACTION = 0.1
+"""Probability that a proposed position is uniform in the window instead of from the map."""
 SEARCH_CELL = 0.5
+"""Side of the cells of the map in pixels of the first image."""
 
 
 def build_search(tables: PointTables, interior: int, margin: int, rank: int = 3) -> Search:
-    """PSF factors centred on every half-pixel cell of a window's interior.
+    """Return the PSF factors centred on every half-pixel cell of a window's interior.
 
     Parameters
     ----------
     tables : PointTables
-    interior, margin : int
-        Side of the interior and width of the margin around it, in pixels.
+        PSF of the image.
+    interior : int
+        Side of the interior in pixels.
+    margin : int
+        Width of the margin around the interior in pixels.
     rank : int
-        Terms kept; a proposal need not be exact.
+        Number of separable terms of the PSF that are kept; proposals need not be exact.
     """
+    # Two cells lie 0.25 pixels to either side of the centre of a pixel.
     centre = margin - 0.25 + SEARCH_CELL * np.arange(2 * interior)
     return search_at(tables, centre, interior + 2 * margin, rank)
 
 
 def search_at(tables: PointTables, centre: np.ndarray, size: int, rank: int = 3) -> Search:
-    """PSF factors centred on evenly spaced positions along both axes of a window.
+    """Return the PSF factors centred on evenly spaced positions along both axes of a window.
 
     Parameters
     ----------
     tables : PointTables
+        PSF of the image.
     centre : ndarray, shape (cells,)
         Positions in pixels of the window.
     size : int
-        Side of the window.
+        Side of the window in pixels.
     rank : int
-        Terms kept.
+        Number of separable terms of the PSF that are kept.
     """
     pixel = np.round(centre).astype(np.int32)
     offset = jnp.asarray(centre - pixel, jnp.float32)
@@ -62,7 +74,7 @@ def search_at(tables: PointTables, centre: np.ndarray, size: int, rank: int = 3)
 
 
 def _scores(search: Search, weighted: Array) -> Array:
-    """``sum r w P`` at the positions of a search for a weighted residual, one image."""
+    """Return ``sum(w r P)`` at the positions of a search, for a weighted residual in one image."""
     rank, cells, size = search.rows.shape
     along = (search.rows.reshape(rank * cells, size) @ weighted).reshape(rank, cells, size)
     left = jnp.swapaxes(along, 0, 1).reshape(cells, rank * size)
@@ -71,7 +83,24 @@ def _scores(search: Search, weighted: Array) -> Array:
 
 
 def score_map(model: Model, search: tuple[Search, ...], window: Window, weighted: Array) -> Array:
-    """``sum r w P`` of all images on the half-pixel grid, for sources of mean colours."""
+    """Return ``sum(w r P)`` over all images in every cell, for sources of mean colours.
+
+    Parameters
+    ----------
+    model : Model
+        Model of the images.
+    search : tuple of Search
+        PSF factors of every group of images.
+    window : Window
+        Window that is searched.
+    weighted : Array, shape (W, W)
+        Residual times weight in all images.
+
+    Returns
+    -------
+    Array, shape (cells, cells)
+        Scores, rows first. Those of other images than the first one are interpolated.
+    """
     parts = unstack(weighted, model.sizes)
     score = _scores(first_search(search), parts[0])
     if len(parts) == 1:
@@ -97,12 +126,12 @@ def score_map(model: Model, search: tuple[Search, ...], window: Window, weighted
 
 
 def first_search(search: tuple[Search, ...]) -> Search:
-    """Search of the first image, which is a group of its own."""
+    """Return the search of the first image, which is a group of its own."""
     return Search(search[0].rows[0], search[0].cols[0], search[0].spacing[0])
 
 
 def precision_map(model: Model, window: Window) -> Array:
-    """``sum w P^2`` of all bands on the half-pixel grid, mean colours, before tempering."""
+    """Return ``sum(w P**2)`` over all bands in every cell, before tempering, for mean colours."""
     if model.num_colours == 0:
         return window.search_precision[0]
     factor = band_factors(model, mean_colours(model))
@@ -110,10 +139,26 @@ def precision_map(model: Model, window: Window) -> Array:
 
 
 def log_cells(model: Model, search: tuple[Search, ...], window: Window, residual: Array) -> Array:
-    """Log probability of every half-pixel cell for a new source, shape (cells, cells).
+    """Return the log probability of every cell to be chosen for a new source.
 
-    A cell's weight is the best likelihood gain of a flux above the limit,
-    ``max_f (f a - f^2 b / 2)``, with ``a`` and ``b`` of the matched filter.
+    It is proportional to the largest likelihood ratio that a flux f above the flux limit reaches,
+    ``max_f exp(f * a - f**2 * b / 2)``.
+
+    Parameters
+    ----------
+    model : Model
+        Model, which has the flux limit.
+    search : tuple of Search
+        PSF factors of every group of images.
+    window : Window
+        Window that is searched.
+    residual : Array, shape (W, W)
+        Residual without the source.
+
+    Returns
+    -------
+    Array, shape (cells, cells)
+        Log probabilities, rows first.
     """
     low, _ = model.prior.flux_limits
     score = score_map(model, search, window, window.weight * residual)
@@ -121,7 +166,7 @@ def log_cells(model: Model, search: tuple[Search, ...], window: Window, residual
     flux = jnp.maximum(score / information, low)
     improvement = flux * score - 0.5 * flux**2 * information
     centre = cell_centres(search)
-    # Cells without any place in them would win where there are no data.
+    # Cells outside the bounds may have no data; they would win over cells that need no source.
     half = 0.5 * SEARCH_CELL
     in_x = (centre > window.lower_bound[0] - half) & (centre < window.upper_bound[0] + half)
     in_y = (centre > window.lower_bound[1] - half) & (centre < window.upper_bound[1] + half)
@@ -130,39 +175,45 @@ def log_cells(model: Model, search: tuple[Search, ...], window: Window, residual
 
 
 def cell_centres(search: tuple[Search, ...]) -> Array:
-    """Centres of the half-pixel cells along an axis, in pixels of the window."""
+    """Return the centres of the cells along an axis, in pixels of the window."""
     cells = search[0].rows.shape[2]
-    return (jnp.arange(cells, dtype=jnp.float32) + 0.5) * SEARCH_CELL + _edge(search)
+    return (jnp.arange(cells, dtype=jnp.float32) + 0.5) * SEARCH_CELL + _edge_of(search)
 
 
-def _edge(search: tuple[Search, ...]) -> float:
+def _edge_of(search: tuple[Search, ...]) -> float:
+    """Return `_grid_edge` of the window that a search belongs to."""
     _, _, cells, size = search[0].rows.shape
+    return _grid_edge(size, cells)
+
+
+def _grid_edge(size: int, cells: int) -> float:
+    """Return the coordinate where the first of the cells begins, in a window of a given side."""
     return 0.5 * (size - cells // 2) - 0.5
 
 
+def _cell_at(edge: float, cells: int, position: Array) -> Array:
+    """Return the index of the cell that contains a coordinate."""
+    return jnp.clip(jnp.floor((position - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
+
+
 def precision_at(model: Model, window: Window, x: Array, y: Array) -> Array:
-    """Tempered ``sum w P^2`` of a source of mean colours, from the cell that it lies in."""
+    """Return the tempered ``sum(w P**2)`` of the cell at a position, for mean colours."""
     cells = window.search_precision.shape[-1]
-    edge = _corner(model, cells)
-    column = jnp.clip(jnp.floor((x - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
-    row = jnp.clip(jnp.floor((y - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
+    edge = _grid_edge(model.sizes[0], cells)
+    column, row = _cell_at(edge, cells, x), _cell_at(edge, cells, y)
     at = window.search_precision[:, row, column]
     factor = band_factors(model, mean_colours(model))
     return jnp.sum(factor**2 * at) * window.beta
 
 
-def _corner(model: Model, cells: int) -> float:
-    return 0.5 * (model.sizes[0] - cells // 2) - 0.5
-
-
 def interpolate(model: Model, grid: Array, x: Array, y: Array) -> Array:
-    """Bilinear interpolation of a map on the half-pixel grid at positions (S,)."""
-    edge = _corner(model, grid.shape[0])
+    """Interpolate a map (cells, cells) bilinearly at positions (S,)."""
+    edge = _grid_edge(model.sizes[0], grid.shape[0])
     return bilinear(grid, (x - edge) / SEARCH_CELL - 0.5, (y - edge) / SEARCH_CELL - 0.5)
 
 
 def bilinear(grid: Array, column: Array, row: Array) -> Array:
-    """Bilinear interpolation of a square array, constant beyond its borders."""
+    """Interpolate a square array bilinearly; it is constant beyond its borders."""
     cells = grid.shape[0]
     column, row = (jnp.clip(v, 0.0, cells - 1.001) for v in (column, row))
     left, below = jnp.floor(column), jnp.floor(row)
@@ -180,29 +231,30 @@ def sample_position(uniform: Array, search: tuple[Search, ...], log_cell: Array)
     Parameters
     ----------
     uniform : Array, shape (5,)
+        Uniform random numbers.
     search : tuple of Search
+        PSF factors, of which only the shape matters.
     log_cell : Array, shape (cells, cells)
-        As `log_cells` returns it.
+        Log probabilities of the cells, as returned by `log_cells`.
     """
+    u_row, u_column, u_within, u_uniform = uniform[0], uniform[1], uniform[2:4], uniform[4]
     cells = search[0].rows.shape[2]
     row_weight = jax.scipy.special.logsumexp(log_cell, axis=1)
-    row = choose(uniform[0], row_weight)
-    column = choose(uniform[1], log_cell[row])
+    row = choose_weighted(u_row, row_weight)
+    column = choose_weighted(u_column, log_cell[row])
     corner = jnp.stack([column, row]).astype(jnp.float32) * SEARCH_CELL
-    informed = corner + SEARCH_CELL * uniform[2:4]
-    anywhere = uniform[2:4] * (cells * SEARCH_CELL)
-    uninformed = uniform[4] < UNIFORM_FRACTION
-    return _edge(search) + jnp.where(uninformed, anywhere, informed)
+    in_cell = corner + SEARCH_CELL * u_within
+    anywhere = u_within * (cells * SEARCH_CELL)
+    return _edge_of(search) + jnp.where(u_uniform < UNIFORM_FRACTION, anywhere, in_cell)
 
 
 def log_position_density(search: tuple[Search, ...], log_cell: Array, x: Array, y: Array) -> Array:
-    """Log density per square pixel of `sample_position`."""
+    """Return the log density, per square pixel, of `sample_position`."""
     cells = search[0].rows.shape[2]
-    edge = _edge(search)
-    column = jnp.clip(jnp.floor((x - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
-    row = jnp.clip(jnp.floor((y - edge) / SEARCH_CELL).astype(jnp.int32), 0, cells - 1)
-    informed = log_cell[row, column] - 2.0 * jnp.log(SEARCH_CELL)
-    uniform = -2.0 * jnp.log(cells * SEARCH_CELL)
+    edge = _edge_of(search)
+    column, row = _cell_at(edge, cells, x), _cell_at(edge, cells, y)
+    in_cell = log_cell[row, column] - 2.0 * jnp.log(SEARCH_CELL)
+    anywhere = -2.0 * jnp.log(cells * SEARCH_CELL)
     return jnp.logaddexp(
-        jnp.log1p(-UNIFORM_FRACTION) + informed, jnp.log(UNIFORM_FRACTION) + uniform
+        jnp.log1p(-UNIFORM_FRACTION) + in_cell, jnp.log(UNIFORM_FRACTION) + anywhere
     )

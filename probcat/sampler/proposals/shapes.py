@@ -1,35 +1,54 @@
-"""Proposing the shape of an extended source by multiple tries.
+r"""Proposed shapes of an extended source, by multiple tries.
 
-With weights ``w`` of shapes drawn independently from the prior, choosing one with
-probability proportional to ``w`` going up, and setting the source's own shape among
-fresh ones going down, makes the ratio of proposal densities, relative to the prior,
-``w_chosen / mean(w)`` in both directions (multiple-try Metropolis, Liu, Liang & Wong
-2000, JASA 95, 121).
+Several shapes are drawn from the prior, and one of them is chosen with a probability in proportion
+to its weight w, the likelihood with the flux integrated out. To evaluate the reverse proposal the
+source's own shape takes the place of one of the tries. In either direction the density of
+proposing the shape s is then, in the acceptance ratio,
+
+.. math:: q(s) = p(s)\, w(s) / \bar w
+
+with the prior p and the mean weight :math:`\bar w` of all tries (multiple-try Metropolis: Liu,
+Liang & Wong 2000, JASA 95, 121).
 """
 
 import jax
 import jax.numpy as jnp
 from jax import Array
 
-from probcat.sampler.proposals.fluxes import choose, flux_conditional, log_mass_above
+from probcat.sampler.proposals.choices import choose_weighted
+from probcat.sampler.proposals.fluxes import flux_conditional, log_mass_above
 from probcat.sampler.window.light import apply_colours, extended_unit_image
 from probcat.sampler.window.slots import total
 from probcat.sampler.window.structures import NUM_SHAPE, Model, RandomNumbers, Window, X, Y
 
 
 def propose_shapes(
-    numbers: RandomNumbers, model: Model, window: Window, source: Array, upward: Array
+    numbers: RandomNumbers, model: Model, window: Window, source: Array, is_new: Array
 ) -> tuple[Array, Array]:
-    """Shapes to choose from and their images, of unit flux in every band, at a position.
+    """Return the shapes to choose from, and their images at the position of a source.
 
-    The first one is the source's own when going down.
+    Parameters
+    ----------
+    numbers : RandomNumbers
+        Random numbers of the move, with NUM_TRIES (T) shapes from the prior.
+    model : Model
+        Model of the images.
+    window : Window
+        Window that the images fill.
+    source : Array
+        Source of which the position is used, and the shape if it exists.
+    is_new : Array, bool
+        Whether the proposed state has the extended source. Otherwise the current state has it,
+        and its shape is the first of the tries.
 
     Returns
     -------
     shapes : Array, shape (T, 4)
+        Shapes to choose from.
     images : Array, shape (T, W, W)
+        Images of unit flux in every band.
     """
-    first = jnp.where(upward, numbers.shapes[0], source[-NUM_SHAPE:])
+    first = jnp.where(is_new, numbers.shapes[0], source[-NUM_SHAPE:])
     shapes = jnp.concatenate([first[None], numbers.shapes[1:]])
     images = jax.vmap(
         lambda shape: extended_unit_image(model, window, source[X], source[Y], shape)
@@ -41,40 +60,49 @@ def select_shape(
     uniform: Array,
     model: Model,
     window: Window,
-    residual: Array,
+    bare: Array,
     shapes: Array,
     images: Array,
-    upward: Array,
+    is_new: Array,
     colours: Array,
 ) -> tuple[Array, Array, Array]:
-    """Choose a shape by how well it explains a residual, its flux integrated out.
+    """Choose a shape at random, with the likelihood of a residual as weight.
+
+    The flux is integrated out of the likelihood.
 
     Parameters
     ----------
-    uniform : Array
-    model, window : Model, Window
-    residual : Array, shape (W, W)
-        Without the source.
+    uniform : Array, shape ()
+        Uniform random number.
+    model : Model
+        Model, which has the flux limit.
+    window : Window
+        Window, which has the weights of pixels.
+    bare : Array, shape (W, W)
+        Residual without the source.
     shapes, images : Array
-        As `tries` returns them.
-    upward : Array, bool
-        Going down the first shape, the source's own, is the chosen one.
+        Shapes and their images, as returned by `propose_shapes`.
+    is_new : Array, bool
+        Whether the proposed state has the extended source. Otherwise the first shape, which is
+        the source's own, counts as the chosen one.
     colours : Array, shape (B - 1,)
-        In which the images are compared; the same in both directions.
+        Colours in which the images are compared, the same in both directions.
 
     Returns
     -------
     shape : Array, shape (4,)
+        Chosen shape.
     image : Array, shape (W, W)
-    log_weight_ratio : Array
-        ``log(w_chosen / mean(w))``.
+        Image of the chosen shape, of unit flux in every band.
+    log_ratio : Array, shape ()
+        Log density of proposing the chosen shape over its prior, ``ln(w / mean(w))``.
     """
-    seen = jax.vmap(lambda image: apply_colours(model, image, colours))(images)
-    scores = jax.vmap(total)((window.weight * residual)[None] * seen)
-    information = jax.vmap(total)(window.weight[None] * seen**2)
+    coloured = jax.vmap(lambda image: apply_colours(model, image, colours))(images)
+    scores = jax.vmap(total)((window.weight * bare)[None] * coloured)
+    information = jax.vmap(total)(window.weight[None] * coloured**2)
     mean, precision = flux_conditional(model.prior, scores, information)
     low, _ = model.prior.flux_limits
     log_weight = 0.5 * mean**2 * precision + log_mass_above(mean, precision, low)
-    chosen = jnp.where(upward, choose(uniform, log_weight), 0)
+    chosen = jnp.where(is_new, choose_weighted(uniform, log_weight), 0)
     log_mean = jax.scipy.special.logsumexp(log_weight) - jnp.log(jnp.float32(shapes.shape[0]))
     return shapes[chosen], images[chosen], log_weight[chosen] - log_mean

@@ -22,7 +22,7 @@ from probcat.sampler import sweep as passes
 from probcat.sampler.moves import MOVES, galaxy_to_stars, split_merge
 from probcat.sampler.moves.accept import random_numbers
 from probcat.sampler.proposals import matched_filter, pair_fits
-from probcat.sampler.proposals.fluxes import choose_uniformly
+from probcat.sampler.proposals.choices import choose_uniformly
 from probcat.sampler.state import initial_state
 from probcat.sampler.window.batching import group_images
 from probcat.sampler.window.structures import EXTENDED, FLUX, POINT
@@ -216,14 +216,14 @@ def easy_choices(forced, force):
         "sample_flux": lambda drawn, uniform, from_prior, *_: from_prior,
         "sample_position": lambda *_: forced.position,
         "sample_displacement": lambda *_: forced.step,
-        "sample_step": lambda *_: forced.step,
+        "sample_separation": lambda *_: forced.step,
         "sample_flux_fraction": lambda *_: forced.share,
         "sample_fit": lambda drawn, *_: forced.fitted[: drawn.shape[0]],
     }
     functions = {name: either(name, value) for name, value in kinds.items()}
     with pytest.MonkeyPatch.context() as patch:
         replaced(patch, "decide", lambda *arguments: arguments[-1])
-        replaced(patch, "choose", lambda u, weight: choose_uniformly(u, weight > -jnp.inf))
+        replaced(patch, "choose_weighted", lambda u, weight: choose_uniformly(u, weight > -jnp.inf))
         replaced(patch, "sample_offset", lambda uniform, cell: jnp.zeros(2, jnp.float32))
         replaced(patch, "ANCHOR_CELL", COARSE)
         for name, function in functions.items():
