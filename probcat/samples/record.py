@@ -48,6 +48,8 @@ class SamplingRecord:
         Number of draws of the warm-up of every chain.
     bands : sequence of str
         Names of the bands; fluxes are in the first one unless they are named otherwise.
+    image_shapes : sequence of (int, int)
+        Shapes (ny, nx) of all images.
     unit : str
         Unit of the fluxes, that of the first image.
     psf_fwhm : float
@@ -85,6 +87,7 @@ class SamplingRecord:
 
     num_warmup: int
     bands: Sequence[str]
+    image_shapes: Sequence[tuple[int, int]]
     unit: str
     psf_fwhm: float
     radii: Sequence[tuple[int, int]]
@@ -133,7 +136,8 @@ class SamplingRecord:
             )
         values = {name: attrs[name] for name in names}
         values["large_size"] = math.inf if values["large_size"] is None else values["large_size"]
-        values["radii"] = [(small, large) for small, large in values["radii"]]
+        for name in ("radii", "image_shapes"):
+            values[name] = [(first, second) for first, second in values[name]]
         values["grown"] = [Growth(**event) for event in values["grown"]]
         return cls(**values)
 

@@ -1,6 +1,7 @@
 """What a run says of its prior before it starts."""
 
 import dataclasses
+import re
 
 import jax
 import pytest
@@ -69,3 +70,15 @@ def test_several_images_have_levels_and_colours_of_their_own(image):
     assert line.startswith("3 images in 2 bands: r (r.fits, again.fits); i (i.fits)")
     nameless = [dataclasses.replace(one, band="") for one in images]
     assert "3 images in 1 band: without a name (" in describe_images(nameless)[0]
+
+
+def test_origins_can_be_left_out(image):
+    """Without them the lines are the same but for what stands in brackets."""
+    images = [image, dataclasses.replace(image, name="i.fits", band="i")]
+    given = {"flux_min": 55.5, "psf_error_floor": 0.01, "background_model": "plane"}
+    prior = Prior.from_image(images, **given)
+    lines = describe_prior(prior.to_config(), given, images)
+    plain = describe_prior(prior.to_config(), given, images, origins=False)
+    brackets = r" \((given|default|from the images)( and (given|default|from the images))*\)"
+    assert plain == [re.sub(brackets, "", line) for line in lines]
+    assert plain != lines
