@@ -222,7 +222,7 @@ class Run:
         return SamplingRecord(
             num_warmup=self.num_warmup,
             bands=band_names(self.images),
-            image_shapes=[(int(ny), int(nx)) for ny, nx in (one.shape for one in self.images)],
+            image_shapes=[image.shape for image in self.images],
             unit=str(first.unit),
             psf_fwhm=float(first.psf.fwhm),
             radii=self.radii,

@@ -49,7 +49,7 @@ class SamplingRecord:
     bands : sequence of str
         Names of the bands; fluxes are in the first one unless they are named otherwise.
     image_shapes : sequence of (int, int)
-        Shapes (ny, nx) of all images.
+        Rows and columns of every image.
     unit : str
         Unit of the fluxes, that of the first image.
     psf_fwhm : float
@@ -136,8 +136,8 @@ class SamplingRecord:
             )
         values = {name: attrs[name] for name in names}
         values["large_size"] = math.inf if values["large_size"] is None else values["large_size"]
-        for name in ("radii", "image_shapes"):
-            values[name] = [(first, second) for first, second in values[name]]
+        values["radii"] = [(small, large) for small, large in values["radii"]]
+        values["image_shapes"] = [(ny, nx) for ny, nx in values["image_shapes"]]
         values["grown"] = [Growth(**event) for event in values["grown"]]
         return cls(**values)
 

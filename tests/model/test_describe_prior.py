@@ -78,7 +78,7 @@ def test_origins_can_be_left_out(image):
     given = {"flux_min": 55.5, "psf_error_floor": 0.01, "background_model": "plane"}
     prior = Prior.from_image(images, **given)
     lines = describe_prior(prior.to_config(), given, images)
-    plain = describe_prior(prior.to_config(), given, images, origins=False)
+    plain = describe_prior(prior.to_config(), None, images)
     brackets = r" \((given|default|from the images)( and (given|default|from the images))*\)"
     assert plain == [re.sub(brackets, "", line) for line in lines]
     assert plain != lines

@@ -27,11 +27,7 @@ FROM_IMAGE = (
 
 
 def describe_prior(
-    parameters: Mapping[str, Any],
-    given: Mapping[str, Any],
-    images: Sequence[Image],
-    *,
-    origins: bool = True,
+    parameters: Mapping[str, Any], given: Mapping[str, Any] | None, images: Sequence[Image]
 ) -> list[str]:
     """Describe the prior of a run.
 
@@ -39,12 +35,10 @@ def describe_prior(
     ----------
     parameters : mapping
         All parameters, as `probcat.Prior.to_config` returns them.
-    given : mapping
-        Parameters that the user gave.
+    given : mapping or None
+        Parameters that the user gave; with None the origin of parameters is left out.
     images : sequence of Image
         Images of the run, for their names and units.
-    origins : bool
-        Whether to add the origin of every parameter: given, default, or the images.
 
     Returns
     -------
@@ -52,7 +46,7 @@ def describe_prior(
         One line each on fluxes and numbers, on sizes, and on backgrounds and colours, and a
         further one if the noise, the PSF or the calibration of images is sampled.
     """
-    parts = _Parts(parameters, given, len(images) > 1, origins)
+    parts = _Parts(parameters, given, len(images) > 1)
     unit = images[0].unit or "image units"
     lines = [
         f"prior: {_fluxes(parts, unit)}; {_numbers(parts)}",
@@ -79,13 +73,9 @@ class _Parts:
     """Parameters as text, and their origin."""
 
     def __init__(
-        self,
-        parameters: Mapping[str, Any],
-        given: Mapping[str, Any],
-        several: bool,
-        origins: bool,
+        self, parameters: Mapping[str, Any], given: Mapping[str, Any] | None, several: bool
     ) -> None:
-        self.parameters, self.given, self.origins = parameters, given, origins
+        self.parameters, self.given = parameters, given
         self.image = "from the images" if several else "from the image"
 
     def get(self, name: str) -> Any:
@@ -103,7 +93,7 @@ class _Parts:
 
     def origin(self, *names: str) -> str:
         """Origin of parameters in parentheses, after a space; every one if they differ."""
-        if not self.origins:
+        if self.given is None:
             return ""
         found = []
         for name in names:
