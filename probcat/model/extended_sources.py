@@ -23,6 +23,7 @@ import numpy as np
 from jax import Array
 
 from probcat.model import sersic
+from probcat.numerics.shape_matrices import matrix_elements
 from probcat.psf.position_weights import Variation, weights
 from probcat.psf.separable import spread
 
@@ -224,7 +225,7 @@ def tiled_image(
 def profile_transform(tables: ExtendedTables, shape: Array) -> Array:
     """Transform (P, P // 2 + 1) of a source at pixel (0, 0), before the PSF blurs it."""
     shape = _f32(shape)
-    matrix = _shape_matrix(shape)
+    matrix = matrix_elements(shape[0], shape[1], shape[2])
     scale = np.float32(2.0 * np.pi**2 * sersic.mixture().variances[0])
     # As matrix products with fixed arrays, these sums and their gradients are fast.
     exponent = jnp.matmul(scale * jnp.stack(matrix), tables.forms, precision="highest")
@@ -277,17 +278,6 @@ def _response(position: Array, tables: ExtendedTables) -> Parts:
 
 def _f32(value: Any) -> Array:
     return jnp.asarray(value, jnp.float32)
-
-
-def _shape_matrix(shape: Array) -> Matrix:
-    """Shape matrix in px**2, with the determinant radius**4.
-
-    Of the same value as `probcat.numerics.shape_matrices.to_matrix`, whose rounding differs.
-    """
-    radius, g1, g2 = shape[0], shape[1], shape[2]
-    norm = g1 * g1 + g2 * g2
-    scale = radius * radius / (1.0 - norm)
-    return scale * (1.0 + norm + 2.0 * g1), scale * 2.0 * g2, scale * (1.0 + norm - 2.0 * g1)
 
 
 def _form(matrix: Matrix, x: Array, y: Array) -> Array:

@@ -3,7 +3,7 @@
 import os
 
 LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
-"""Environment variable with the level from which XLA's messages are shown: 3 for fatal ones only."""
+"""Environment variable with the lowest level of XLA's messages that are shown: 3 for fatal ones."""
 
 
 def silence_compiler() -> None:

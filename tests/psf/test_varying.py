@@ -14,12 +14,12 @@ from probcat.model.point_sources import point_patch, points_image
 from probcat.model.renderer import Renderer
 from probcat.model.simulate import render_light
 from probcat.psf.position_weights import bilinear, polynomial, weights
-from probcat.sampler.geometry.tiling import Sources, add, draw_tiling, store_members, with_frames
+from probcat.sampler.geometry.tiling import Sources, add, store_members
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.render import render, render_points
 from probcat.sampler.state import initial_state
-from probcat.sampler.sweep import _cut_all, _prepare
+from probcat.sampler.sweep import Placement
 from probcat.sampler.window.batching import group_images
 from probcat.sampler.window.light import unit_image, unstack
 from probcat.sampler.window.structures import FLUX, POINT
@@ -290,7 +290,6 @@ def test_windows_know_where_they_are_in_every_image():
         extended_fraction=0.0,
     )
     layout, scene = make_joint((), 0, 1, 0.05, prior, psfs=psfs, extended_slots=0)
-    plan, sizes = layout.plans[0], layout.window_sizes(0)
     key = jax.random.key(5)
     state = initial_state(key, scene, layout)
     draw, residual = jax.tree.map(lambda values: values[0], (state.sample, state.residual))
@@ -306,20 +305,10 @@ def test_windows_know_where_they_are_in_every_image():
 
     @jax.jit
     def both(points):
-        tiling = with_frames(draw_tiling(key, layout, plan), scene.maps, sizes)
-        weight = _cut_all(scene.weight, tiling, sizes)
-        maps = (weight, jnp.zeros((len(weight), 1)), None)
-        visits, held = _prepare(
-            draw._replace(points=points),
-            (residual, ()),
-            jnp.float32(0.1),
-            key,
-            scene,
-            plan,
-            tiling,
-            sizes,
-            maps,
-        )
+        placement = Placement.draw(key, scene, layout, 0)
+        tiling, sizes = placement.tiling, placement.sizes
+        sample = draw._replace(points=points)
+        visits, held = placement.load(sample, residual, (), jnp.float32(0.1), key)
         model, _ = group_images(scene.model, sizes, scene.searches[0])
 
         def light(window, sources):

@@ -11,6 +11,7 @@ from scipy.signal import fftconvolve
 
 from probcat.image.alignment import Alignment
 from probcat.model.image_map import to_image
+from probcat.numerics.robust import MAD_TO_SIGMA
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
@@ -72,7 +73,7 @@ def guess_colours(
         ratio = np.log(other[good] / flux[rows[good], cols[good]])
         if len(ratio) >= FEWEST:
             mean[band - 1] = np.median(ratio)
-            spread = 1.4826 * np.median(np.abs(ratio - mean[band - 1]))
+            spread = MAD_TO_SIGMA * np.median(np.abs(ratio - mean[band - 1]))
             scatter[band - 1] = np.clip(WIDENED * spread, NARROWEST, WIDEST)
             continue
         light = [

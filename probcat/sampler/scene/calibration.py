@@ -1,4 +1,4 @@
-"""What every image has of its own: background, offset, flux scale, and its noise."""
+"""Background, offset, flux scale, PSF and noise of every image, as a draw has them."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from probcat.sampler.window.structures import ImageModel
 
 
 def calibrated(scene: Scene, sample: Any) -> Scene:
-    """Scene as a draw of one chain has it: with its offsets, flux scales and PSFs."""
+    """Scene with the offsets, flux scales and PSFs of a draw of one chain."""
     if not scene.calibrates:
         return scene
     images = scene.model.images
@@ -33,8 +33,13 @@ def widened(images: tuple[ImageModel, ...], widths: Iterable[Array]) -> tuple[Im
     Parameters
     ----------
     images : tuple of ImageModel
+        Images, or groups of images stacked along a first axis.
     widths : iterable of Array, shape (2,) or (images, 2)
-        Relative changes along x and y of every image.
+        Relative changes of the widths along x and y.
+
+    Returns
+    -------
+    tuple of ImageModel
     """
     return tuple(
         image._replace(
@@ -46,7 +51,10 @@ def widened(images: tuple[ImageModel, ...], widths: Iterable[Array]) -> tuple[Im
 
 
 def background_priors(scene: Scene) -> list[tuple[Array, Array | None]]:
-    """Mean and standard deviation of the coefficients of every image; None where fixed."""
+    """Prior mean and standard deviation of the coefficients of every image's background.
+
+    The standard deviation is None if the background is fixed.
+    """
     found: list[tuple[Array, Array | None]] = []
     for terms, level in zip(scene.background, scene.model.prior.backgrounds, strict=True):
         number = terms.rows.shape[0]
@@ -55,7 +63,7 @@ def background_priors(scene: Scene) -> list[tuple[Array, Array | None]]:
             continue
         mean = jnp.broadcast_to(jnp.asarray(level.loc, jnp.float32), (number,))
         if number == 3 and not level.batch_shape:
-            # The rises of a plane are about zero.
+            # The slopes of a plane have mean zero.
             mean = mean * jnp.asarray([1.0, 0.0, 0.0], jnp.float32)
         scale = jnp.broadcast_to(jnp.asarray(level.scale, jnp.float32), (number,))
         found.append((mean, scale))
@@ -63,7 +71,7 @@ def background_priors(scene: Scene) -> list[tuple[Array, Array | None]]:
 
 
 def background_images(scene: Scene, coefficients: Array) -> list[Array]:
-    """Background of every image for the coefficients of all, each (Hp, Wp)."""
+    """Background (Hp, Wp) of every image, from the coefficients (K,) of all images."""
     images, first = [], 0
     for terms in scene.background:
         last = first + terms.rows.shape[0]
@@ -73,14 +81,14 @@ def background_images(scene: Scene, coefficients: Array) -> list[Array]:
 
 
 def window_calibration(scene: Scene, sample: Any, shift: Array) -> tuple[Array, Array]:
-    """Shifts (windows, I, 2) and gains (I,) of windows as a draw of one chain has them."""
+    """Shifts (windows, I, 2) and flux factors (I,) of windows in a draw of one chain."""
     if not scene.calibrates:
         return shift, scene.flux_factor
     return shift + sample.offset[None], scene.flux_factor * sample.flux_scale
 
 
 def plane_noise(scene: Scene, sample: Any, sky_subtracted: Array, index: int) -> Noise:
-    """Gather what the variances of one image are made of in a draw of one chain."""
+    """Noise of one image in a draw of one chain."""
     square = sample.noise_scale[index] ** 2
     base = scene.variance[index]
     return Noise(

@@ -1,7 +1,7 @@
-"""Fixed weights near those that the model's variances will have, for proposals.
+"""Fixed weights for proposals, close to those of variances that depend on the model.
 
-Proposals whose densities are known need weights that no move changes; the accept step uses
-the variances themselves.
+Proposals of known density need weights that no move changes; the accept step uses the variances
+themselves.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from probcat.sampler.scene.plane import Plane
 
 BRIGHT = 5.0
-"""Pixels that stand out of the noise by this factor are taken as they are, others smoothed."""
+"""Signal-to-noise ratio from which the light of a pixel is used without smoothing."""
 
 
 def depends_on_model(planes: "Sequence[Plane]", prior: Prior) -> bool:
-    """Whether variances depend on the light of the model or on a sampled scale."""
+    """Whether variances depend on the light of the model or on a sampled scale of the noise."""
     sampled = prior.psf_error_floor is not None or prior.noise_scale is not None
     return sampled or any(plane.photon > 0.0 for plane in planes)
 
@@ -29,14 +29,21 @@ def depends_on_model(planes: "Sequence[Plane]", prior: Prior) -> bool:
 def reference_weights(
     planes: "Sequence[Plane]", prior: Prior, arrays: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> list[np.ndarray]:
-    """Inverse variances of all images, with the data in the place of the model.
+    """Compute inverse variances of all images from the data instead of the model.
 
     Parameters
     ----------
     planes : sequence of Plane
+        Images of the scene.
     prior : Prior
+        Prior of backgrounds, of the error of the PSF and of the scale of the noise.
     arrays : sequence of (ndarray, ndarray)
         Padded pixels and inverse variances without sources, of every image.
+
+    Returns
+    -------
+    list of ndarray, shape (Hp, Wp)
+        Inverse variances; zero where masked.
     """
     error = float(np.max(prior_mean(prior.psf_error_floor, 0.0)))
     scale = float(np.max(prior_mean(prior.noise_scale, 1.0)))

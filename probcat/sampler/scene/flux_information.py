@@ -1,4 +1,4 @@
-"""How much images tell of sources: norms of PSFs and maps of precision, for proposals."""
+"""Precision of fluxes and positions for proposals: norms of PSFs and maps of ``sum w P^2``."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,24 @@ if TYPE_CHECKING:
 def proposal_norms(
     planes: "Sequence[Plane]", layout: Layout, prior: Prior, precision: np.ndarray
 ) -> dict[str, Any]:
-    """Give what sets the scales of proposals: norms of the PSF, averaged by information.
+    """Compute the scales of proposals: norms of the PSF, averaged over images by precision.
 
-    Derivatives are by the first image's pixels.
+    Parameters
+    ----------
+    planes : sequence of Plane
+        Images of the scene.
+    layout : Layout
+        Sizes of the run, with the band of every image.
+    prior : Prior
+        Prior of the colours.
+    precision : ndarray, shape (B,)
+        Largest ``sum w P^2`` of every band.
+
+    Returns
+    -------
+    dict
+        Fields of `probcat.sampler.window.structures.Model`; derivatives are by pixels of the
+        first image.
     """
     factor = np.ones(max(layout.bands) + 1)
     if prior.num_colours:
@@ -48,7 +63,7 @@ def proposal_norms(
 
 
 def _psf_norms(psf: Any) -> tuple[float, float, float]:
-    """Sum over pixels ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``."""
+    """Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``."""
     pixel, step = np.arange(-psf.radius, psf.radius + 1.0), 0.05
     behind, core, ahead = (psf.evaluate_grid(pixel + dx, pixel) for dx in (-step, 0.0, step))
     slope = np.sum((0.5 * (ahead - behind) / step) ** 2)
@@ -63,7 +78,25 @@ def band_precision(
     flux_factor: np.ndarray,
     layout: Layout,
 ) -> Array:
-    """``sum w P^2`` of every band on the half-pixel grid of the first image's padded pixels."""
+    """Compute ``sum w P^2`` of every band on the half-pixel grid of the padded first image.
+
+    Parameters
+    ----------
+    images : tuple of ImageModel
+        How sources appear in every image.
+    weights : tuple of Array, shape (Hp, Wp)
+        Inverse variances of every image.
+    offsets : ndarray, shape (I, 2)
+        Position of the padded pixel (0, 0) of the first image in every image.
+    flux_factor : ndarray, shape (I,)
+        Flux in the unit of an image for one unit of that of its band.
+    layout : Layout
+        Sizes of the run.
+
+    Returns
+    -------
+    Array, shape (B, 2 Hp, 2 Wp)
+    """
     ny, nx = layout.padded_shape
     total = np.zeros((max(layout.bands) + 1, 2 * ny, 2 * nx), np.float32)
     x, y = np.meshgrid(0.5 * np.arange(2 * nx) - 0.25, 0.5 * np.arange(2 * ny) - 0.25)
@@ -78,7 +111,19 @@ def band_precision(
 
 
 def precision_map(tables: PointTables, weight: Array) -> Array:
-    """``sum w P^2`` on the half-pixel grid of a padded image, by correlation."""
+    """Compute ``sum w P^2`` on the half-pixel grid of a padded image, by correlation.
+
+    Parameters
+    ----------
+    tables : PointTables
+        Tables of the PSF P.
+    weight : Array, shape (Hp, Wp)
+        Inverse variances w.
+
+    Returns
+    -------
+    Array, shape (2 Hp, 2 Wp)
+    """
     ny, nx = weight.shape
     size = (ny + 2 * tables.radius + 1, nx + 2 * tables.radius + 1)
     image = jnp.fft.rfft2(weight, size)

@@ -1,4 +1,4 @@
-"""Scene: images and prior in the form the sampler works on."""
+"""Scene: images and prior in the form that the sampler works on."""
 
 import math
 from collections.abc import Sequence
@@ -25,33 +25,33 @@ class Scene(NamedTuple):
     Attributes
     ----------
     data, weight : tuple of Array, shape (Hp, Wp)
-        Padded images and inverse variances; both zero where there is no information. Where
-        variances depend on the model, the weights are near what they will be, and serve
-        proposals.
+        Padded images and inverse variances; both zero where masked. If variances depend on the
+        model, these weights are fixed approximations for proposals.
     variance : tuple of Array, shape (Hp, Wp)
-        Without sources, where variances depend on the model (zero where masked); else empty.
+        Variances without sources, zero where masked, if variances depend on the model; else empty.
     photon : Array, shape (I,)
         Variance that one unit of light adds in every image.
     background : tuple of Terms
-        Of every image.
+        Terms of the background of every image.
     search_precision : Array, shape (B, 2 Hp, 2 Wp)
         ``sum w P^2`` of every band for a source at the centre of every half-pixel cell of the
         first image.
     model : Model
+        How sources appear, and the prior.
     searches : tuple of tuple of Search
-        One for each class of windows and image.
+        Matched filters of every class of windows in every image.
     offsets : Array, shape (I, 2)
-        Where the first image's padded pixel (0, 0) lies in the padded pixels of every image.
+        Position (x, y) of the first image's padded pixel (0, 0) in padded pixels of every image.
     flux_factor : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
     area : Array, shape ()
         Area of the region in square pixels.
     log_norm : Array, shape ()
-        Constant term of the log likelihood, where variances are given.
+        Constant term of the log likelihood, if variances do not depend on the model.
     num_pixels : Array, shape ()
-        Pixels with weight.
+        Number of pixels with positive weight.
     start_beta : Array, shape ()
-        Inverse temperature of the likelihood at the start of warm-up.
+        Inverse temperature of the likelihood at the start of the warm-up.
     """
 
     data: tuple[Array, ...]
@@ -77,15 +77,15 @@ class Scene(NamedTuple):
 
     @property
     def keeps_sky_subtracted(self) -> bool:
-        """Whether the sampler needs the light of the model besides the residual."""
+        """Whether the sampler needs the light of the model in addition to the residual."""
         return bool(self.variance) or self.calibrates
 
     @property
     def calibrates(self) -> bool:
         """Whether offsets, flux scales or widths of PSFs are sampled."""
         prior, several = self.model.prior, len(self.data) > 1
-        placed = prior.offset is not None or prior.flux_scale is not None
-        return prior.psf_width_change is not None or (several and placed)
+        aligned = prior.offset is not None or prior.flux_scale is not None
+        return prior.psf_width_change is not None or (several and aligned)
 
 
 def build_scene(
@@ -97,23 +97,29 @@ def build_scene(
     large_size: float = math.inf,
     start_beta: float = 1.0,
 ) -> Scene:
-    """Collect everything the kernel needs.
+    """Build the scene of a run.
 
     Parameters
     ----------
     planes : sequence of Plane
         The image that positions and fluxes are given in comes first.
     prior : Prior
+        Prior of the catalog.
     layout : Layout
+        Sizes of the run.
     tolerance : float
-        Of the low-rank form of a PSF, relative to its peak.
+        Largest error of the low-rank form of a PSF, relative to its peak.
     large_size : float
-        Half-light radius along the major axis, in pixels of the first image, beyond which a
-        source has the larger footprint.
+        Half-light radius along the major axis, in pixels of the first image, above which a
+        source is large.
     start_beta : float
-        Inverse temperature of the likelihood at the start of warm-up.
+        Inverse temperature of the likelihood at the start of the warm-up.
+
+    Returns
+    -------
+    Scene
     """
-    # A PSF that varies does so in padded pixels.
+    # A PSF that varies is a function of padded pixels.
     origins = [(-layout.pad, -layout.pad), *(plane.origin for plane in planes[1:])]
     images = tuple(
         _image_model(plane, plane.psf.in_frame(origin), prior, tolerance)
@@ -156,6 +162,7 @@ def build_scene(
 
 
 def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> ImageModel:
+    """How sources appear in one image."""
     large_radius = max(plane.large_radius, plane.extended_radius)
     radii = sorted({plane.extended_radius, large_radius}) if prior.has_extended else []
     return ImageModel(
@@ -168,7 +175,7 @@ def _image_model(plane: Plane, psf: Any, prior: Prior, tolerance: float) -> Imag
 
 
 def _shared_shapes(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
-    """First image in which extended sources look the same but for PSF and place, of every one."""
+    """First image in which extended sources look the same before the PSF blurs them, for each."""
     kinds = [
         (np.asarray(image.affine).tobytes(), tuple(table.size for table in image.extended_tables))
         for image in images
@@ -177,7 +184,7 @@ def _shared_shapes(images: tuple[ImageModel, ...]) -> tuple[int, ...]:
 
 
 def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:
-    """Images of the first one's padded pixel (0, 0), shape (I, 2)."""
+    """Positions (I, 2) of the first image's padded pixel (0, 0) in padded pixels of every image."""
     offsets = [np.zeros(2)]
     for plane in planes[1:]:
         # Not `to_image`, whose last digit differs: the chains of a given seed would change.
@@ -187,7 +194,7 @@ def _offsets(planes: Sequence[Plane], layout: Layout) -> np.ndarray:
 
 
 def _padded(plane: Plane, index: int, layout: Layout) -> tuple[np.ndarray, np.ndarray]:
-    """Pad data and weight of an image."""
+    """Padded data and weights of an image, both zero where masked."""
     good = plane.weight > 0
     arrays = (np.where(good, plane.data, 0.0), np.where(good, plane.weight, 0.0))
     if index == 0:
@@ -210,6 +217,7 @@ def _padded(plane: Plane, index: int, layout: Layout) -> tuple[np.ndarray, np.nd
 
 
 def _variance(weight: np.ndarray) -> Array:
+    """Variances of pixels, zero where masked."""
     good = weight > 0.0
     return jnp.asarray(np.where(good, 1.0 / np.where(good, weight, 1.0), 0.0), jnp.float32)
 
@@ -229,7 +237,7 @@ def _backgrounds(planes: Sequence[Plane], prior: Prior, layout: Layout) -> tuple
 
 
 def _searches(images: tuple[ImageModel, ...], layout: Layout, number: int) -> tuple[Search, ...]:
-    """Make the matched filters of one class of windows in every image."""
+    """Matched filters of one class of windows in every image."""
     plan, sizes = layout.plans[number], layout.window_sizes(number)
     searches = [build_search(images[0].point_tables, plan.interior, plan.margin)]
     for image, size in zip(images[1:], sizes[1:], strict=True):

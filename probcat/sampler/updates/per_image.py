@@ -1,9 +1,14 @@
-r"""Where images beyond the first lie, the scale of their fluxes, and the widths of PSFs.
+r"""Metropolis updates of the offset, the flux scale and the PSF width of every image.
 
-All are moved given the sources.  An offset o shifts the light m of all sources in an image,
-:math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which gives a Gaussian to propose from at
-every state (a Newton step, Qi & Minka 2002); what is proposed is rendered and accepted or not.
-The same goes for the width of the PSF and for the flux scale, in which light is linear.
+All are updated given the sources. An offset o shifts the light m of all sources in an image,
+:math:`m(o + h) \approx m(o) - h \cdot \nabla m`, which defines a Gaussian to propose from in
+every state (a Newton step, Qi & Minka 2002); the proposal is rendered, and accepted or rejected.
+The same holds for the width of the PSF, and for the flux scale, in which light is linear.
+
+Half of the proposals take only a fraction f of the Newton step. With the Gaussian of mean
+``x + s`` and covariance C of a full step s from x, the proposal has mean ``x + f s`` and
+covariance ``f (2 - f) C``. If the target is that Gaussian itself, every f leaves it unchanged:
+the deviation from the mode is multiplied by ``1 - f``, and ``(1 - f)**2 C + f (2 - f) C = C``.
 """
 
 from collections.abc import Callable
@@ -24,28 +29,29 @@ from probcat.sampler.state import ChainSample
 from probcat.sampler.window.slots import total
 
 LEAST_SCALE = 0.1
+"""Smallest flux scale of an image."""
 LEAST_FRACTION = 0.01
-"""Of a Newton step that is gone every other time, between this and one: far from the mode, as
-after the tempered part of the warm-up, a whole one is hardly ever accepted."""
+"""Half of the proposals take only a fraction of the Newton step, log-uniform between this value
+and 1; far from the mode a full step is almost never accepted."""
 WIDEST = 0.15
-"""Greatest relative change of the width of a PSF."""
+"""Largest relative change of the width of a PSF."""
 
 
 class Parameter(NamedTuple):
-    """A parameter of an image that its light depends on.
+    """A parameter of an image that the light of its sources depends on.
 
     Attributes
     ----------
     name : str
-        Of the field of a draw and of the prior.
+        Name of its field in a draw and in the prior.
     image : int
-        Its number.
+        Number of the image.
     smallest, largest : float
         Bounds of every component.
     slopes : callable
-        From the light of all sources to its derivatives by the components, about.
+        Function from the light of all sources to its approximate derivatives by the components.
     rendered : callable
-        From a draw to the light of all sources.
+        Function from a draw to the light of all sources.
     """
 
     name: str
@@ -61,13 +67,37 @@ def update_image_calibration(
     scene: Scene,
     sample: ChainSample,
     residual: tuple[Array, ...],
-    light: tuple[Array, ...],
+    sky_subtracted: tuple[Array, ...],
     layout: Layout,
     extended_radius: int,
 ) -> tuple[ChainSample, tuple[Array, ...]]:
-    """Move offset, flux scale and PSF of every image, of one chain.
+    """Update offset, flux scale and PSF width of every image, in one chain.
 
-    The flux scale of the only image of a band is one: it could not be told from colours.
+    The flux scale of the first image of a band is one, as it could not be told from colours.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Random key of the chain.
+    scene : Scene
+        Images and prior.
+    sample : ChainSample
+        Draw of the chain.
+    residual : tuple of Array, shape (Hp, Wp)
+        Data minus background minus all sources, in every image.
+    sky_subtracted : tuple of Array, shape (Hp, Wp)
+        Data minus background, in every image.
+    layout : Layout
+        Sizes of the run.
+    extended_radius : int
+        Half-width in pixels of the largest stamp of an extended source in the first image.
+
+    Returns
+    -------
+    sample : ChainSample
+        Draw after the update.
+    residual : tuple of Array, shape (Hp, Wp)
+        Residuals after the update.
     """
     planes, prior, bands = list(residual), scene.model.prior, scene.model.bands
     for index in range(len(planes)):
@@ -78,7 +108,7 @@ def update_image_calibration(
 
         parameters = []
         if prior.flux_scale is not None and bands[index] in bands[:index]:
-            parameters.append(_flux_scale(sample, light[index] - planes[index], index))
+            parameters.append(_flux_scale(sample, sky_subtracted[index] - planes[index], index))
         if prior.offset is not None and index > 0:
             bounds = (-LARGEST_OFFSET, LARGEST_OFFSET)
             parameters.append(Parameter("offset", index, *bounds, offset_slopes, rendered))
@@ -89,13 +119,13 @@ def update_image_calibration(
             )
         keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
         for key, parameter in zip(keys, parameters, strict=False):
-            here = (sample, planes[index], light[index], parameter)
+            here = (sample, planes[index], sky_subtracted[index], parameter)
             sample, planes[index] = _move_by_newton(key, scene, *here)
     return sample, tuple(planes)
 
 
 def _flux_scale(sample: ChainSample, sources: Array, index: int) -> Parameter:
-    """Flux scale of an image in which a draw's sources give some light; no need to render."""
+    """Flux scale of an image, from the light of a draw's sources; it needs no rendering."""
     unit = sources / sample.flux_scale[index]
     return Parameter(
         "flux_scale",
@@ -108,25 +138,27 @@ def _flux_scale(sample: ChainSample, sources: Array, index: int) -> Parameter:
 
 
 def _log_likelihood_change(
-    scene: Scene, sample: ChainSample, lower: Array, upper: Array, light: Array, index: int
+    scene: Scene, sample: ChainSample, lower: Array, upper: Array, sky_subtracted: Array, index: int
 ) -> Array:
-    """Tempered log likelihood of one image with the upper minus with the lower residual."""
+    """Tempered log likelihood of one image, that of the upper minus that of the lower residual."""
     weight = scene.weight[index]
     if not scene.variance:
         return 0.5 * sample.beta * total(weight * (lower - upper) * (lower + upper))
-    change = pixel_log_likelihood_change(plane_noise(scene, sample, light, index), lower, upper)
+    change = pixel_log_likelihood_change(
+        plane_noise(scene, sample, sky_subtracted, index), lower, upper
+    )
     return sample.beta * total(jnp.where(weight > 0.0, change, 0.0))
 
 
 def _pull(
-    scene: Scene, sample: ChainSample, residual: Array, light: Array, index: int
+    scene: Scene, sample: ChainSample, residual: Array, sky_subtracted: Array, index: int
 ) -> tuple[Array, Array]:
-    """Slope of the tempered log likelihood by the light in every pixel, and its information."""
+    """Slope of the tempered log likelihood by the light of every pixel, and Fisher information."""
     weight = scene.weight[index]
     pull = weight * residual
     if scene.variance:
-        # Bright stars may count more by the variance that their light makes than by its fit.
-        noise, good = plane_noise(scene, sample, light, index), weight > 0.0
+        # For bright stars the variance of their light may count more than its fit.
+        noise, good = plane_noise(scene, sample, sky_subtracted, index), weight > 0.0
         pull = jnp.where(good, score(noise, residual), 0.0)
         weight = jnp.where(good, fisher_information(noise, residual), 0.0)
     return pull * sample.beta, weight * sample.beta
@@ -137,25 +169,21 @@ def _move_by_newton(
     scene: Scene,
     sample: ChainSample,
     residual: Array,
-    light: Array,
+    sky_subtracted: Array,
     parameter: Parameter,
 ) -> tuple[ChainSample, Array]:
     """Propose the components of a parameter from a Gaussian about a Newton step."""
     index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
-    key_normal, key_accept, key_share = jax.random.split(rng_key, 3)
-    fraction = LEAST_FRACTION ** jnp.maximum(jax.random.uniform(key_share, minval=-1.0), 0.0)
+    key_normal, key_accept, key_fraction = jax.random.split(rng_key, 3)
+    fraction = LEAST_FRACTION ** jnp.maximum(jax.random.uniform(key_fraction, minval=-1.0), 0.0)
     values = getattr(sample, parameter.name)
     current = jnp.atleast_1d(values[index])
     spread = 1.0 / prior.scale**2
 
     def newton(value: Array, residual: Array) -> tuple[Array, Array]:
-        """Mean and root of the precision of the Gaussian proposed from a state.
-
-        Any share of a step leaves a Gaussian as it is, with as much of its variance added as
-        the step takes off.
-        """
-        slopes = parameter.slopes(light - residual)
-        pulls, weight = _pull(scene, sample, residual, light, index)
+        """Mean step, and root of the precision, of the Gaussian proposed from a state."""
+        slopes = parameter.slopes(sky_subtracted - residual)
+        pulls, weight = _pull(scene, sample, residual, sky_subtracted, index)
         across = [[total(weight * one * other) for other in slopes] for one in slopes]
         pull = jnp.stack([total(pulls * slope) for slope in slopes])
         precision = jnp.stack([jnp.stack(row) for row in across])
@@ -163,13 +191,13 @@ def _move_by_newton(
         root = jnp.linalg.cholesky(precision)
         pull -= (value - prior.loc) * spread
         step = jax.scipy.linalg.cho_solve((root, True), pull)
-        # A step that leads out of bounds would never be tried to any end.
+        # Beyond the bounds every proposal would be rejected.
         step = jnp.clip(value + step, parameter.smallest, parameter.largest) - value
         return fraction * step, root / jnp.sqrt(fraction * (2.0 - fraction))
 
     def log_density(step: Array, mean: Array, root: Array) -> Array:
-        turned = root.T @ (step - mean)
-        return jnp.sum(jnp.log(jnp.diagonal(root))) - 0.5 * jnp.sum(turned**2)
+        standard = root.T @ (step - mean)
+        return jnp.sum(jnp.log(jnp.diagonal(root))) - 0.5 * jnp.sum(standard**2)
 
     mean, root = newton(current, residual)
     normal = jax.random.normal(key_normal, current.shape)
@@ -178,10 +206,10 @@ def _move_by_newton(
     step = jnp.where(inside, step, 0.0)
     proposed = current + step
     moved = _with(sample, parameter, proposed)
-    changed = light - parameter.rendered(moved)
+    changed = sky_subtracted - parameter.rendered(moved)
     back_mean, back_root = newton(proposed, changed)
     log_ratio = (
-        _log_likelihood_change(scene, sample, residual, changed, light, index)
+        _log_likelihood_change(scene, sample, residual, changed, sky_subtracted, index)
         - 0.5 * spread * jnp.sum((proposed - prior.loc) ** 2 - (current - prior.loc) ** 2)
         + log_density(-step, back_mean, back_root)
         - log_density(step, mean, root)
@@ -192,19 +220,19 @@ def _move_by_newton(
 
 
 def _with(sample: ChainSample, parameter: Parameter, value: Array) -> ChainSample:
-    """Draw with another value of a parameter."""
+    """Draw in which a parameter has another value."""
     values = getattr(sample, parameter.name)
     new = values.at[parameter.image].set(value.reshape(values.shape[1:]))
     return sample._replace(**{parameter.name: new})
 
 
 def offset_slopes(light: Array) -> list[Array]:
-    """Differentiate light by its displacement along x and y."""
+    """Derivatives of light by its displacement along x and y."""
     return [0.5 * (jnp.roll(light, 1, axis) - jnp.roll(light, -1, axis)) for axis in (1, 0)]
 
 
 def width_slopes(light: Array, spread: Array) -> list[Array]:
-    """Differentiate light by the relative width of the PSF, exactly where that is zero."""
+    """Derivatives of light by the relative change of the PSF's width; exact if it is zero."""
     return [
         spread * (jnp.roll(light, 1, axis) + jnp.roll(light, -1, axis) - 2.0 * light)
         for axis in (1, 0)

@@ -1,4 +1,4 @@
-"""Steps for what all sources share: their number, mix and flux slope, and every image's own."""
+"""Updates of the parameters that all sources share, and of those of every image."""
 
 from functools import partial
 from typing import Any
@@ -21,13 +21,14 @@ from probcat.sampler.window.slots import total
 from probcat.sampler.window.structures import FLUX
 
 Planes = tuple[Array, ...]
+"""An array for every image, of shape (Hp, Wp)."""
 
 SLOPE_STEPS = (0.5, 1.0, 2.0, 4.0)
-"""Scales of the steps of the flux slope, in units of its error for N sources."""
+"""Step sizes of the flux slope, in units of its error for N sources."""
 ERROR_STEPS = (0.02, 0.1, 0.4)
-"""Scales of the steps of a PSF's error, in units of its prior's standard deviation."""
+"""Step sizes of the relative error of a PSF, in units of its prior's standard deviation."""
 SCALE_STEPS = (1.0, 3.0)
-"""Scales of the steps of the scale of noise, in units of its error for the number of pixels."""
+"""Step sizes of the scale of the noise, in units of its error for the number of pixels."""
 
 
 def update_shared(
@@ -38,19 +39,27 @@ def update_shared(
     extended_radius: int,
     settled: Array | bool = True,
 ) -> CatalogState:
-    """Draw all that is common to the sources of an image given the sources, in every chain.
+    """Update all parameters but the sources, given the sources, in every chain.
 
     Parameters
     ----------
     rng_key : Array
+        Random key.
     state : CatalogState
+        State of all chains.
     scene : Scene
+        Images and prior.
     layout : Layout
+        Sizes of the run.
     extended_radius : int
-        Half side in pixels of the largest footprint of extended sources in the first image.
-    settled : Array, bool
-        Whether the noise is moved too: young catalogs fit so badly that the error of the PSF
-        would take the place of sources.
+        Half-width in pixels of the largest stamp of an extended source in the first image.
+    settled : Array, shape (), bool
+        Update the noise parameters as well. Early in warm-up the catalog fits so badly that a
+        large PSF error would absorb real sources.
+
+    Returns
+    -------
+    CatalogState
     """
     one = partial(
         _update, scene=scene, layout=layout, extended_radius=extended_radius, settled=settled
@@ -72,6 +81,7 @@ def _update(
     extended_radius: int,
     settled: Array | bool,
 ) -> tuple[ChainSample, Planes, Planes]:
+    """Update one chain; returns its draw, residual and data minus background."""
     prior = scene.model.prior
     key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
     num_points = jnp.sum(sample.points.active, dtype=jnp.int32).astype(jnp.float32)
@@ -108,7 +118,7 @@ def _update(
 def evaluate_fit(
     scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
 ) -> tuple[Array, Array]:
-    """Chi-square and log likelihood of one chain."""
+    """Chi-square and log likelihood of one chain in all images."""
     if not scene.variance:
         parts = [total(w * plane**2) for w, plane in zip(scene.weight, residual, strict=True)]
         chi2 = jnp.sum(jnp.stack(parts))
@@ -125,7 +135,7 @@ def evaluate_fit(
 def true_weight(
     scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes, index: int
 ) -> Array:
-    """Inverse variances of one image in a draw of one chain."""
+    """Inverse variances of one image in a draw of one chain; zero where masked."""
     weight = scene.weight[index]
     if not scene.variance:
         return weight
@@ -136,8 +146,8 @@ def true_weight(
 def draw_mu(rng_key: Array, prior: Any, count: Array, current: Array) -> Array:
     """Draw the expected number of sources given their number; a fixed one stays.
 
-    Exact for a Gamma or Exponential hyperprior; for any other, an independence step
-    whose proposal is the posterior under a flat one.
+    The draw is exact for a Gamma or Exponential hyperprior. For any other hyperprior it is a
+    Metropolis-Hastings step, with a proposal from the posterior under a flat hyperprior.
     """
     if not isinstance(prior, dist.Distribution):
         return current
@@ -153,7 +163,7 @@ def draw_mu(rng_key: Array, prior: Any, count: Array, current: Array) -> Array:
 def draw_fraction(
     rng_key: Array, prior: Any, num_points: Array, num_extended: Array, current: Array
 ) -> Array:
-    """Draw the share of extended sources given the counts; a fixed one stays."""
+    """Draw the fraction of extended sources given their numbers; a fixed one stays."""
     if not isinstance(prior, dist.Distribution):
         return current
     key_beta, key_accept = jax.random.split(rng_key)
@@ -170,7 +180,7 @@ def draw_fraction(
 
 
 def draw_slope(rng_key: Array, prior: Prior, sample: ChainSample) -> Array:
-    """Move the slope of the flux distribution by Metropolis steps; a fixed one stays."""
+    """Update the slope of the flux distribution by Metropolis steps; a fixed one stays."""
     if prior.flux_slope is None:
         return sample.flux_slope
     low, _ = prior.flux_limits
@@ -197,8 +207,8 @@ def draw_background(
 ) -> tuple[ChainSample, Planes, Planes]:
     """Draw the background of every image from its conditional Gaussian; fixed ones stay.
 
-    Variances that depend on the light of sources do not depend on the background given the
-    sources, so that the conditional is Gaussian for them too.
+    Variances that depend on the light of the sources do not depend on the background once the
+    sources are given, so that the conditional is Gaussian for them too.
     """
     priors = background_priors(scene)
     keys = [rng_key] if len(priors) == 1 else list(jax.random.split(rng_key, len(priors)))
@@ -223,7 +233,7 @@ def draw_background(
 def draw_noise(
     rng_key: Array, scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
 ) -> ChainSample:
-    """Move the PSF's error and the scale of the noise of every image by Metropolis steps."""
+    """Update the PSF error and the scale of the noise of every image by Metropolis steps."""
     errors, scales = [], []
     for index, plane in enumerate(residual):
         key_error, key_scale = jax.random.split(jax.random.fold_in(rng_key, index))
@@ -247,7 +257,7 @@ def _draw_error(
     sky_subtracted: Array,
     index: int,
 ) -> Array:
-    """Random steps, reflected at zero."""
+    """Update the relative error of a PSF by random steps, reflected at zero."""
     prior, current = scene.model.prior.psf_error_floor, sample.psf_error_floor[index]
     if not isinstance(prior, dist.Distribution):
         return current
@@ -269,7 +279,7 @@ def _draw_scale(
     sky_subtracted: Array,
     index: int,
 ) -> Array:
-    """Random steps of the logarithm."""
+    """Update the scale of the noise by random steps of its logarithm."""
     prior, current = scene.model.prior.noise_scale, sample.noise_scale[index]
     if not isinstance(prior, dist.Distribution):
         return current
@@ -289,7 +299,7 @@ def _draw_scale(
 def _walk(
     rng_key: Array, current: Array, steps: tuple, width: Array, log_target: Any, fold: Any
 ) -> Array:
-    """Metropolis steps of several sizes; `fold` brings a value back to where it may be."""
+    """Make Metropolis steps of several sizes; `fold` reflects a value into its support."""
     key_step, key_accept = jax.random.split(rng_key)
     moves = jax.random.normal(key_step, (len(steps),)) * jnp.asarray(steps) * width
     limits = -jax.random.exponential(key_accept, (len(steps),))
@@ -316,5 +326,6 @@ def _tempered(
 
 @lenient
 def _log_prob(prior: dist.Distribution, value: Array) -> Array:
+    """Log density of a hyperprior."""
     log_density: Array = jnp.sum(prior.log_prob(value))
     return log_density

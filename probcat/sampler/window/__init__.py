@@ -1,4 +1,4 @@
-"""One window: what it holds, its light in every image, and its slots for sources.
+"""One window: its arrays, its light in every image, and its slots for sources.
 
 Imports `probcat.model` only.
 """

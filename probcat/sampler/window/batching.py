@@ -1,6 +1,6 @@
-"""Images that are drawn at once: tables stacked along a first axis.
+"""Groups of images that are rendered at once, with tables stacked along a first axis.
 
-A program that draws images one by one grows with their number, and so does the time to compile
+A program that renders images one by one grows with their number, and so does the time to compile
 it. Images whose windows and tables have the same sizes are mapped over instead.
 """
 
@@ -18,25 +18,25 @@ from probcat.sampler.window.structures import ImageModel, Model, Search
 def group_images(
     model: Model, sizes: tuple[int, ...], searches: Sequence[Search]
 ) -> tuple[Model, tuple[Search, ...]]:
-    """Stack what is needed to draw images in windows.
+    """Group images whose windows and tables have the same sizes, and stack their tables.
 
     Parameters
     ----------
     model : Model
-        With all images.
+        Model with all images.
     sizes : tuple of int
         Side of a window in pixels of every image.
     searches : sequence of Search
-        Of every image.
+        Matched filters of every image.
 
     Returns
     -------
     model : Model
-        With groups of images.
+        Model with groups of images.
     searches : tuple of Search
-        Of every group.
+        Matched filters of every group.
     """
-    # The first one, in whose pixels positions and the cells of a search are, is for itself.
+    # The first image, in whose pixels positions and the cells of a search are, is on its own.
     found: list[tuple[int, ...]] = [(0,)]
     for index in range(1, len(model.images)):
         before = found[-1][-1]
@@ -55,12 +55,12 @@ def group_images(
 
 
 def group_slice(group: tuple[int, ...]) -> slice:
-    """Images of a group, which follow each other."""
+    """Slice of the images of a group, which follow each other."""
     return slice(group[0], group[-1] + 1)
 
 
 def map_images(function: Callable[..., Any], group: tuple[int, ...], *arguments: Any) -> Any:
-    """Apply a function to every image of a group; all arguments have them first."""
+    """Apply a function to every image of a group; all arguments have an axis of images first."""
     if len(group) > 1:
         return jax.vmap(function)(*arguments)
     result = function(*jax.tree.map(lambda value: value[0], arguments))
@@ -68,7 +68,7 @@ def map_images(function: Callable[..., Any], group: tuple[int, ...], *arguments:
 
 
 def _signature(image: ImageModel, size: int, search: Search) -> tuple:
-    """Gather what images have in common that are drawn at once."""
+    """Everything that must be the same in images that are rendered at once."""
     tables = image.point_tables
     varying = jax.tree.map(jnp.shape, (tables.variation, tables.matrices))
     extended = jax.tree.map(jnp.shape, image.extended_tables)
@@ -77,31 +77,33 @@ def _signature(image: ImageModel, size: int, search: Search) -> tuple:
 
 
 def _stacked_searches(searches: list[Search]) -> Search:
+    """Pad matched filters to one rank, and stack them."""
     rank = max(search.rows.shape[0] for search in searches)
 
-    def filled(search: Search) -> Search:
-        more = [(0, rank - search.rows.shape[0]), (0, 0), (0, 0)]
-        return search._replace(rows=jnp.pad(search.rows, more), cols=jnp.pad(search.cols, more))
+    def padded(search: Search) -> Search:
+        widths = [(0, rank - search.rows.shape[0]), (0, 0), (0, 0)]
+        return search._replace(rows=jnp.pad(search.rows, widths), cols=jnp.pad(search.cols, widths))
 
-    return _stacked([filled(search) for search in searches])
+    return _stacked([padded(search) for search in searches])
 
 
 def _stacked_images(images: list[ImageModel]) -> ImageModel:
-    """Fill the tables of points up to one degree, rank and radius, and stack all."""
+    """Pad the tables of point sources to one degree, rank and radius, and stack all tables."""
     shapes = [image.point_tables.rows.shape for image in images]
     degree, rank, width = map(max, zip(*shapes, strict=True))
 
-    def filled(tables: PointTables) -> PointTables:
+    def padded(tables: PointTables) -> PointTables:
         shape = tables.rows.shape
         side = (width - shape[2]) // 2
-        more = [(0, degree - shape[0]), (0, rank - shape[1]), (side, side)]
+        widths = [(0, degree - shape[0]), (0, rank - shape[1]), (side, side)]
         return tables._replace(
-            rows=jnp.pad(tables.rows, more),
-            cols=jnp.pad(tables.cols, more),
+            rows=jnp.pad(tables.rows, widths),
+            cols=jnp.pad(tables.cols, widths),
         )
 
-    return _stacked([image._replace(point_tables=filled(image.point_tables)) for image in images])
+    return _stacked([image._replace(point_tables=padded(image.point_tables)) for image in images])
 
 
 def _stacked(values: list[Any]) -> Any:
+    """Stack pytrees of one structure along a new first axis."""
     return jax.tree.map(lambda *arrays: jnp.stack(arrays), *values)

@@ -1,7 +1,7 @@
 """Light of sources in a window, in all images at once.
 
-The windows of all images lie below each other in one array, so that moves are written once:
-a unit-flux image times a flux is what a source adds to every image.
+The windows of all images lie below each other in one array, so that moves are written only once:
+the light of a source in all images is its unit-flux image times its flux.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from probcat.sampler.window.structures import NUM_SHAPE, POINT, ImageModel, Mode
 
 
 def stack(parts: list[Array]) -> Array:
-    """Put the windows of all images below each other, filled up to one width."""
+    """Put the windows of all images below each other, padded with zeros to one width."""
     if len(parts) == 1:
         return parts[0]
     width = max(part.shape[-1] for part in parts)
@@ -34,7 +34,7 @@ def stack(parts: list[Array]) -> Array:
 
 
 def unstack(canvas: Array, sizes: tuple[int, ...]) -> list[Array]:
-    """Take the windows of all images apart."""
+    """Separate the windows of all images again."""
     if len(sizes) == 1:
         return [canvas]
     parts, row = [], 0
@@ -112,11 +112,11 @@ def locate(seen: ImageInWindow, x: Array, y: Array) -> tuple[Array, Array]:
 
 
 def psf_position(seen: ImageInWindow, x: Array, y: Array) -> Array | None:
-    """Positions (..., 2) in an image, given in its window, that PSFs are taken at.
+    """Positions (..., 2) in an image of sources in its window, for a PSF that varies.
 
-    None if the PSF is the same everywhere. Trajectories do without the slope of the PSF along
-    the image: any force that depends on positions alone leaves a leapfrog step reversible and
-    its volume what it was, and the energy is that of the true image.
+    None if the PSF is the same everywhere. The positions have no gradient, so that trajectories
+    ignore the change of the PSF along the image: with any force that depends on positions alone
+    a leapfrog step is reversible and preserves volume, and its energy is that of the true image.
     """
     if seen.image.point_tables.variation is None:
         return None
@@ -125,7 +125,7 @@ def psf_position(seen: ImageInWindow, x: Array, y: Array) -> Array | None:
 
 
 def unit_image(model: Model, window: Window, kind: int, source: Array) -> Array:
-    """Image of one source of unit flux in the first band, its colours included."""
+    """Image of one source of unit flux in the first band, with its colours in other bands."""
     return apply_colours(
         model, unit_image_per_band(model, window, kind, source), colours_of(model, source)
     )
@@ -221,7 +221,7 @@ def stamp_in_image(
 
 
 def apply_colours(model: Model, canvas: Array, colours: Array) -> Array:
-    """Light of unit flux in every band, with colours."""
+    """Image of a source with colours, from its image of unit flux in every band."""
     if model.num_colours == 0:
         return canvas
     factor = band_factors(model, colours)

@@ -1,4 +1,4 @@
-"""Arrays of sources in a window: which slots are held, and copies with a part replaced."""
+"""Arrays of sources in a window: their occupied slots, and copies with a part replaced."""
 
 import jax.numpy as jnp
 from jax import Array
@@ -8,12 +8,12 @@ from probcat.sampler.window.structures import FLUX, NUM_SHAPE, POINT, Model, Win
 
 
 def sources_of(state: WindowState, kind: int) -> Array:
-    """Array of the sources of a kind."""
+    """Array of the sources of a kind in a window."""
     return state.points if kind == POINT else state.extended
 
 
 def active(sources: Array) -> Array:
-    """Which slots hold a source."""
+    """Whether a slot is occupied by a source."""
     return sources[:, FLUX] > 0.0
 
 
@@ -23,7 +23,7 @@ def all_fit(window: Window, extended: Array) -> Array:
 
 
 def contains(window: Window, x: Array, y: Array) -> Array:
-    """Whether a position is where sources of this window may be."""
+    """Whether a position is in the part of the window where sources may move."""
     return (
         (x >= window.lower_bound[0])
         & (x <= window.upper_bound[0])
@@ -33,9 +33,9 @@ def contains(window: Window, x: Array, y: Array) -> Array:
 
 
 def one_hot(index: Array | int, length: int) -> Array:
-    """Booleans (length,), true at an index.
+    """Booleans (length,) that are true at an index.
 
-    Values put in their places by selection compile and run much faster than by scatter.
+    Selection by such a mask compiles and runs much faster than a scatter.
     """
     return jnp.arange(length, dtype=jnp.int32) == index
 
@@ -47,6 +47,7 @@ def put(values: Array, index: Array, value: Array | float) -> Array:
 
 
 def _raised(value: Array | float, like: Array) -> Array:
+    """Value with the dtype of an array, and the shape of one entry of its first axis."""
     return jnp.broadcast_to(jnp.asarray(value, like.dtype), like.shape[1:])[None]
 
 
@@ -72,7 +73,7 @@ def with_colours(source: Array, colours: Array) -> Array:
 
 
 def star(position: Array, flux: Array, colours: Array) -> Array:
-    """Point source at a position (x, y)."""
+    """Point source at a position (x, y), shape (num_columns,)."""
     return jnp.concatenate([position, flux[None], colours])
 
 
@@ -82,5 +83,5 @@ def colours_of(model: Model, source: Array) -> Array:
 
 
 def total(image: Array) -> Array:
-    """Sum of an image; columns first, which vectorises."""
+    """Sum of an image, first over rows and then over columns, which vectorises."""
     return jnp.sum(jnp.sum(image, axis=0))

@@ -1,4 +1,4 @@
-"""What every move works on: the model, the window, its state, and what a move proposes."""
+"""Arrays that every move works on: the model, the window, its state, and random numbers."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -47,15 +47,15 @@ def num_columns(kind: int, num_colours: int) -> int:
 class Search(NamedTuple):
     """Matched filter on a grid of positions in a window, used to propose births.
 
-    Within windows there is one for each group of images, which come first in every array.
+    Within windows there is one for each group of images, with an axis of images first.
 
     Attributes
     ----------
     rows, cols : Array, shape (rank, cells, size)
         Leading PSF factors centred on every position along an axis: in the first image the
-        half-pixel cells of the interior, in others a grid about as fine around it.
+        half-pixel cells of the interior, in other images a grid about as fine around it.
     spacing : Array, shape ()
-        Of the positions, in pixels of the image.
+        Spacing of the positions, in pixels of the image.
     """
 
     rows: Array
@@ -69,13 +69,14 @@ class ImageModel(NamedTuple):
     Attributes
     ----------
     point_tables : PointTables
+        Tables of the PSF for point sources.
     extended_tables : tuple of ExtendedTables
-        For sources of the smaller and of the larger footprint, or for all; empty in models
+        Grids for small and for large extended sources, or one grid for all; empty in models
         without extended sources.
     extended_radius, large_radius : Array, shape (), int32
-        Half sides of the footprints of extended sources in pixels of the image.
+        Half-widths of the stamps of small and of large extended sources in pixels of the image.
     affine : Array, shape (2, 2)
-        From pixels of the first image to pixels of this one.
+        Linear map from pixels of the first image to pixels of this one.
     """
 
     point_tables: PointTables
@@ -88,34 +89,36 @@ class ImageModel(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Model:
-    """What is fixed during a run and common to all windows of a class.
+    """Model that is fixed during a run and shared by all windows of a class.
 
     Lengths are in pixels of the first image, fluxes in its unit.
 
     Parameters
     ----------
     images : tuple of ImageModel
+        How sources appear in every image; empty within windows.
     prior : Prior
+        Prior of the catalog.
     large_size : Array, shape ()
-        Half-light radius along the major axis beyond which a source has the larger footprint.
+        Half-light radius along the major axis above which a source is large.
     fwhm : Array, shape ()
-        Of the PSF; sets the scale of displacements.
+        Full width at half maximum of the PSF, which sets the scale of displacements.
     point_norm, point_slope_norm, point_bend_norm : Array, shape ()
-        Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2``.
+        Sums over pixels of ``P^2``, ``(dP/dx)^2`` and ``(d2P/dx2)^2`` of the PSF.
     band_slope : Array, shape (B,)
-        Ratio of the second to the first of them in every band.
+        Ratio of the sum of ``(dP/dx)^2`` to that of ``P^2`` in every band.
     bands : tuple of int
-        Band of every image; 0 is that of the first.
+        Number of the band of every image; 0 is that of the first image.
     sizes : tuple of int
-        Side of a window in pixels of every image.
+        Side of a window in pixels of every image; empty outside windows.
     shared_shape_of : tuple of int
-        For every image the first one in which extended sources have the same shapes, on grids
-        of the same sizes.
+        For every image the number of the first image in which extended sources have the same
+        shapes, on grids of the same sizes.
     stacks : tuple of ImageModel
-        Within windows, instead of `images`: those that are drawn at once, stacked along a
-        first axis.
+        Groups of images within windows: those that are rendered at once are stacked along a first
+        axis.
     groups : tuple of tuple of int
-        Which images these are.
+        Numbers of the images of every group.
     """
 
     images: tuple[ImageModel, ...]
@@ -134,24 +137,24 @@ class Model:
 
     @property
     def num_colours(self) -> int:
-        """Number of bands besides the first."""
+        """Number of bands beyond the first."""
         return max(self.bands)
 
 
 class Window(NamedTuple):
-    """What is fixed during the visit of one window.
+    """One window, as far as it is fixed during a visit.
 
     Attributes
     ----------
     weight : Array, shape (W, W)
-        Inverse variance times the inverse temperature; zero where masked. With several
-        images their windows lie below each other, filled up with zeros to one width; so do
-        all images of light in a window. Where variances depend on the model these are fixed
-        ones near them, which proposals use.
+        Inverse variance times the inverse temperature; zero where masked. The windows of several
+        images lie below each other, padded with zeros to one width, as in all images of light in
+        a window. If variances depend on the model, these weights are fixed approximations for
+        proposals.
     lower_bound, upper_bound : Array, shape (2,)
         Bounds (x, y) in window pixels of the area where sources may move.
     density : Array, shape (2,)
-        Intensity of point and of extended sources per square pixel.
+        Expected number of point and of extended sources per square pixel.
     search_precision : Array, shape (B, 2 * interior, 2 * interior)
         ``sum w P^2`` of every band on the half-pixel grid, before tempering.
     beta : Array, shape ()
@@ -160,15 +163,15 @@ class Window(NamedTuple):
         Half-light radius along the major axis, in pixels, of the largest source that fits the
         window.
     step_size : Array, shape ()
-        Of the Hamiltonian moves.
+        Step size of the Hamiltonian moves.
     shift : Array, shape (I, 2)
-        Where the window's pixel (0, 0) lies in that of every image, (x, y).
+        Position (x, y) of the first image's window pixel (0, 0) in the window of every image.
     flux_factor : Array, shape (I,)
         Flux in the unit of an image for one unit of that of its band.
     corner : Array, shape (I, 2)
         Padded pixel (x, y) of every image that its window starts at.
     noise : Noise or None
-        What variances that depend on the model are made of.
+        Noise of the pixels, if variances depend on the model.
     """
 
     weight: Array
@@ -186,20 +189,20 @@ class Window(NamedTuple):
 
 
 class RandomNumbers(NamedTuple):
-    """Randomness of one move, drawn for all moves at once.
+    """Random numbers of one move; those of all moves of a visit are generated at once.
 
     Attributes
     ----------
     uniform : Array, shape (NUM_UNIFORMS + NUM_MORE,)
-        In (0, 1]; the last ones only for moves of galaxies, which fits need.
+        Uniform numbers in (0, 1]; the last `NUM_MORE` exist only for moves of galaxies.
     flux : Array, shape (2,)
-        From the prior.
+        Fluxes from the prior.
     shapes : Array, shape (NUM_TRIES, 4)
-        From the prior.
+        Shapes from the prior.
     colours : Array, shape (B - 1,)
-        From the prior.
+        Colours from the prior.
     normal : Array, shape (B - 1,)
-        From the standard normal distribution.
+        Numbers from the standard normal distribution.
     """
 
     uniform: Array
@@ -210,19 +213,21 @@ class RandomNumbers(NamedTuple):
 
 
 class WindowState(NamedTuple):
-    """What moves change.
+    """Sources of one window and its residual, which moves change.
 
     Attributes
     ----------
     residual : Array, shape (W, W)
         Data minus background minus all sources.
     points : Array, shape (S_p, 2 + B)
-        x, y in window pixels, flux and colours of movable point sources; flux 0 is empty.
-        A colour is the logarithm of the flux in a band over that in the first.
+        Point sources that may move: x and y in window pixels, flux, and colours, the natural
+        logarithms of the fluxes in all other bands over that in the first. A slot with flux 0 is
+        empty.
     extended : Array, shape (S_e, 6 + B)
-        The same with half-light radius, two ellipticity components, Sersic index.
+        Extended sources that may move, with half-light radius, two ellipticity components and
+        Sersic index in the last columns.
     overflow : Array, shape (2,), bool
-        A birth of this kind found no empty slot.
+        Whether a birth of a point or of an extended source found no empty slot.
     """
 
     residual: Array
