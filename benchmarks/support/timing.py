@@ -52,7 +52,7 @@ def timed_draws(run: Any, seconds: float, max_blocks: float = float("inf")) -> d
     -------
     dict
         `cpu` and `wall`, lists of the seconds from the start to the end of every block; `blocks`,
-        a list of the `probcat.sampler.collect.Block` of draws; and `state`, the state of the chains at the end.
+        a list of `probcat.sampler.collect.Block`; and `state`, the state of the chains at the end.
     """
     from probcat.sampler.collect import to_block
 

@@ -18,9 +18,9 @@ and has any fraction of the light of both, at a distance of about w = c h, or of
 the PSF. The brighter one of two extended components is the galaxy; a point may be brighter than the
 galaxy of which it is the nucleus.
 
-The defaults were tuned on `benchmarks.programs.objects` for ground-based COSMOS galaxies (n and s on an
-earlier version with more faint galaxies). Simulated smooth galaxies have no substructure: pass
-``substructure=False`` to `probcat.condense`.
+The defaults were tuned on `benchmarks.programs.objects` for ground-based COSMOS galaxies (n and s
+on an earlier version with more faint galaxies). Simulated smooth galaxies have no substructure:
+pass ``substructure=False`` to `probcat.condense`.
 
 Whether a source counts as a part in a draw is not random: draws have levels spread evenly over
 (0, 1), and the source is a part in those with a level below its probability.

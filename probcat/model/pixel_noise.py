@@ -6,7 +6,8 @@ With the light m of all sources in a pixel,
 
 where ``v_0`` is the variance without sources, ``g`` the gain (electrons per unit of flux; the term
 is missing if `weight` already contains the photon noise), ``s`` the scale of the noise, and
-``epsilon`` the relative error of the PSF. Negative light, as in the wings of some PSFs, adds nothing.
+``epsilon`` the relative error of the PSF. Negative light, as in the wings of some PSFs, adds
+nothing.
 """
 
 from typing import NamedTuple

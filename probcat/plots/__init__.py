@@ -3,6 +3,8 @@
 Functions that make a figure of their own make one that belongs to no window and no global list, so
 that thousands of them can be made on a machine without a display; `figure.savefig(path)` writes
 one to a file.
+
+Imports `pixels`, `catalog`, `samples` and `image`; never `metrics`.
 """
 
 from probcat.plots.objects import plot_object

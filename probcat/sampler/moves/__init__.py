@@ -32,7 +32,8 @@ w, :math:`\bar w`                     weight of the shape that is chosen among s
 
 An index x or y marks the state that a quantity belongs to. A new move is a new module with a
 function of the signature `types.Move`, and a line in `MOVES`;
-``tests/sampler/exactness/README.md`` says how to test it.
+``tests/sampler/exactness/README.md`` says how to test it. Moves import `proposals`, `window` and
+`probcat.model`.
 """
 
 from functools import partial
