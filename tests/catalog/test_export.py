@@ -168,7 +168,7 @@ def test_empty_catalog_is_exported(run):
         ({"format": "csv", "min_prob": 1.2}, "min_prob must be in"),
         ({"format": "csv", "frame": "fk5"}, "only DS9 regions have a frame"),
         ({"format": "csv", "out": "missing/catalog.csv"}, "there is no directory"),
-        ({"format": "fits", "out": "catalog.fits"}, "is the catalog that is exported"),
+        ({"format": "fits", "out": "catalog.fits"}, "is the catalog to be exported"),
     ],
 )
 def test_bad_options_are_refused(run, options, message):
