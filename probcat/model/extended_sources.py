@@ -14,7 +14,6 @@ of the source: a Fourier extension of their light into the rest of the grid.
 """
 
 import functools
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import jax
@@ -23,6 +22,7 @@ import numpy as np
 from jax import Array
 
 from probcat.model import sersic
+from probcat.model.sersic_transform import sersic_amplitudes, sersic_transform
 from probcat.numerics.shape_matrices import matrix_elements
 from probcat.psf.position_weights import Variation, weights
 from probcat.psf.separable import spread
@@ -52,11 +52,6 @@ _NODES = 12
 """Number of nodes along an axis at which the corrected modes are fitted to the light."""
 _RIDGE = 1e-6
 """Ridge of the least-squares fit, relative to the number of nodes."""
-_CHAIN = 10
-"""Number of successive squares before the chain of Gaussians starts again from an exponential;
-each square loses a factor of two in precision."""
-_FLOOR = np.float32(1e-30)
-"""Lower limit of the first Gaussian of a chain."""
 
 
 class ExtendedTables(NamedTuple):
@@ -229,7 +224,7 @@ def profile_transform(tables: ExtendedTables, shape: Array) -> Array:
     scale = np.float32(2.0 * np.pi**2 * sersic.mixture().variances[0])
     # As matrix products with fixed arrays, these sums and their gradients are fast.
     exponent = jnp.matmul(scale * jnp.stack(matrix), tables.forms, precision="highest")
-    profile = _profile(exponent, shape[3], tables.amplitudes).reshape(tables.transfer.shape)
+    profile = sersic_transform(exponent, shape[3], tables.amplitudes).reshape(tables.transfer.shape)
     low = _low_modes(tables, shape, matrix)
     profile = profile.at[: _MODES + 1, : _MODES + 1].add(low[: _MODES + 1])
     return profile.at[-_MODES:, : _MODES + 1].add(low[_MODES + 1 :])
@@ -244,6 +239,7 @@ def _placed(profile: Array, position: Array, tables: ExtendedTables) -> Array:
 
 @_placed.defjvp
 def _placed_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """Transform at a position and its derivative along a tangent."""
     profile, position, tables = primals
     profile_dot, position_dot, _ = tangents
     real, imag = _response(position, tables)
@@ -277,6 +273,7 @@ def _response(position: Array, tables: ExtendedTables) -> Parts:
 
 
 def _f32(value: Any) -> Array:
+    """Value as an array in single precision."""
     return jnp.asarray(value, jnp.float32)
 
 
@@ -284,55 +281,6 @@ def _form(matrix: Matrix, x: Array, y: Array) -> Array:
     """Quadratic form of a symmetric matrix at points (x, y)."""
     xx, xy, yy = matrix
     return xx * (x * x) + 2.0 * xy * (x * y) + yy * (y * y)
-
-
-def _amplitudes(table: Array, sersic_n: Array) -> Array:
-    """Amplitudes (J + 1,) of the Gaussians and of the central point."""
-    span = np.float32(2.0 / np.log(sersic.N_MAX / sersic.N_MIN))
-    sersic_n = jnp.clip(sersic_n, sersic.N_MIN, sersic.N_MAX)
-    v = jnp.log(sersic_n / np.float32(sersic.N_MIN)) * span - 1.0
-    value = table[-1]
-    for row in table[-2::-1]:
-        value = value * v + row
-    return value
-
-
-@jax.custom_jvp
-def _profile(exponent: Array, sersic_n: Array, table: Array) -> Array:
-    """Sum over j of ``a_j(n) exp(-2**j exponent)``, plus the central point's amplitude."""
-    amplitudes = _amplitudes(table, sersic_n)
-    total = amplitudes[-1]
-    for j, gaussian in _gaussians(exponent, table):
-        total = total + amplitudes[j] * gaussian
-    return total
-
-
-@_profile.defjvp
-def _profile_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    exponent, sersic_n, table = primals
-    exponent_dot, sersic_n_dot, _ = tangents
-    # Two more sums in the same sweep, instead of keeping every Gaussian for reverse mode.
-    amplitudes, by_n = jax.jvp(
-        lambda n: _amplitudes(table, n), (sersic_n,), (jnp.ones_like(sersic_n),)
-    )
-    total, slope_n = amplitudes[-1], by_n[-1]
-    slope = jnp.zeros_like(exponent)
-    for j, gaussian in _gaussians(exponent, table):
-        total = total + amplitudes[j] * gaussian
-        slope_n = slope_n + by_n[j] * gaussian
-        slope = slope - np.float32(2.0**j) * amplitudes[j] * gaussian
-    return total, slope * exponent_dot + slope_n * sersic_n_dot
-
-
-def _gaussians(exponent: Array, table: Array) -> Iterator[tuple[int, Array]]:
-    """Yield j and ``exp(-2**j exponent)``."""
-    for j in range(table.shape[1] - 1):
-        if j % _CHAIN == 0:
-            # Without a floor XLA turns products of exponentials back into exponentials of sums.
-            gaussian = jnp.maximum(jnp.exp(np.float32(-(2.0**j)) * exponent), _FLOOR)
-        else:
-            gaussian = gaussian * gaussian
-        yield j, gaussian
 
 
 @functools.cache
@@ -361,7 +309,7 @@ def _low_modes(tables: ExtendedTables, shape: Array, matrix: Matrix) -> Array:
     width = jnp.sqrt(variances) * (minor_axis / size)
     depth = jnp.clip((width - _WIDE[0]) / (_WIDE[1] - _WIDE[0]), 0.0, 1.0)
     smooth_step = depth * depth * (3.0 - 2.0 * depth)
-    amplitudes = smooth_step * _amplitudes(tables.amplitudes, shape[3])[:-1]
+    amplitudes = smooth_step * sersic_amplitudes(tables.amplitudes, shape[3])[:-1]
 
     nodes, modes = (points.astype(np.float32) for points in _nodes_and_modes())
     determinant = root_determinant * root_determinant

@@ -4,8 +4,8 @@ With the light m of all sources in a pixel,
 
 .. math:: v = s^2 (v_0 + m / g) + (\epsilon m)^2
 
-where ``v_0`` is the variance without sources, ``g`` the gain (electrons per unit of flux; the term
-is missing if `weight` already contains the photon noise), ``s`` the scale of the noise, and
+where ``v_0`` is the variance without sources, ``g`` the gain (electrons per unit of flux; without
+that term if ``v_0`` contains the photon noise already), ``s`` the scale of the noise, and
 ``epsilon`` the relative error of the PSF. Negative light, as in the wings of some PSFs, adds
 nothing.
 """

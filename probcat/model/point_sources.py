@@ -194,6 +194,7 @@ def points_image(
 def _points_forward(
     tables: PointTables, x: Array, y: Array, flux: Array, size: int, position: Array | None
 ) -> tuple[Array, tuple]:
+    """Image, and the factors that its gradient needs."""
     row, y_offset = split_position(y)
     column, x_offset = split_position(x)
     radius = tables.radius
@@ -206,6 +207,7 @@ def _points_forward(
 
 
 def _points_backward(size: int, saved: tuple, image_bar: Array) -> tuple:
+    """Gradients by all arguments, from the gradient by the image."""
     tables, position, flux, rows, row_slopes, cols, col_slopes = saved
     terms = rows.shape[0] * rows.shape[1]
     against_rows = (rows.reshape(terms, size) @ image_bar).reshape(rows.shape)

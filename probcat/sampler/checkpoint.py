@@ -52,10 +52,12 @@ def digest(tree: Any) -> str:
 
 
 def _is_key(leaf: Any) -> bool:
+    """Whether a leaf is a typed random key."""
     return jax.numpy.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _raw(leaf: Any) -> Any:
+    """Leaf, with a random key as its bits."""
     return jax.random.key_data(leaf) if _is_key(leaf) else leaf
 
 

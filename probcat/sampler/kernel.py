@@ -329,4 +329,5 @@ def _reset_counts(state: CatalogState, beta: Array, ladder: tuple[float, ...]) -
 
 
 def _is_typed(key: Array) -> bool:
+    """Whether a random key is typed."""
     return jnp.issubdtype(key.dtype, jax.dtypes.prng_key)

@@ -131,9 +131,32 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
     -------
     CatalogState
     """
-    chains = layout.num_chains
-    prior = scene.model.prior
     keys = jax.random.split(rng_key, 4)
+    sample = _initial_sample(keys, scene, layout)
+    log_step = jnp.full(
+        (layout.num_chains, len(layout.plans)), jnp.log(jnp.float32(FIRST_STEP_SIZE))
+    )
+    planes = tuple(
+        jnp.zeros((layout.num_chains, *shape), jnp.float32) for shape in layout.padded_shapes
+    )
+    state = CatalogState(
+        sample=sample,
+        residual=planes,
+        sky_subtracted=planes if scene.keeps_sky_subtracted else (),
+        log_step=log_step,
+        log_step_mean=log_step,
+        chain=jnp.arange(layout.num_chains, dtype=jnp.int32),
+        i=jnp.int32(0),
+        rng_key=keys[3],
+    )
+    # Every array has a buffer of its own, as blocks of draws give up their buffers.
+    return jax.tree.map(jnp.copy, state)
+
+
+def _initial_sample(keys: Array, scene: Scene, layout: Layout) -> ChainSample:
+    """Draw of every chain before the first one."""
+    chains, number = layout.num_chains, len(scene.data)
+    prior = scene.model.prior
 
     def empty(capacity: int, columns: int) -> Sources:
         return Sources(
@@ -148,15 +171,14 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
 
     def per_image(value: Any, default: float) -> Array:
         mean = jnp.asarray(prior_mean(value, default), jnp.float32)
-        return jnp.broadcast_to(mean, (chains, len(scene.data)))
+        return jnp.broadcast_to(mean, (chains, number))
 
     background = jnp.concatenate([mean for mean, _ in background_priors(scene)])
-    number = len(scene.data)
     slope = prior.flux_slope
     if slope is None:
         slope = -getattr(prior.flux, "alpha", jnp.float32(jnp.nan))
     zeros = jnp.zeros((chains,), jnp.float32)
-    sample = ChainSample(
+    return ChainSample(
         points=empty(layout.point_capacity, num_columns(POINT, prior.num_colours)),
         extended=empty(layout.extended_capacity, num_columns(EXTENDED, prior.num_colours)),
         background=jnp.broadcast_to(background, (chains, background.shape[0])),
@@ -176,21 +198,6 @@ def initial_state(rng_key: Array, scene: Scene, layout: Layout) -> CatalogState:
         moves=jnp.zeros((chains, *COUNTS_SHAPE), jnp.float32),
         overflow=jnp.zeros((chains, len(SOURCE_ARRAYS)), bool),
     )
-    shape = (chains, len(layout.plans))
-    log_step = jnp.full(shape, jnp.log(jnp.float32(FIRST_STEP_SIZE)))
-    planes = tuple(jnp.zeros((chains, *shape), jnp.float32) for shape in layout.padded_shapes)
-    state = CatalogState(
-        sample=sample,
-        residual=planes,
-        sky_subtracted=planes if scene.keeps_sky_subtracted else (),
-        log_step=log_step,
-        log_step_mean=log_step,
-        chain=jnp.arange(chains, dtype=jnp.int32),
-        i=jnp.int32(0),
-        rng_key=keys[3],
-    )
-    # Every array has a buffer of its own, as blocks of draws give up their buffers.
-    return jax.tree.map(jnp.copy, state)
 
 
 def grown_sources(state: CatalogState, layout: Layout, kind: str) -> CatalogState:

@@ -10,17 +10,8 @@ from jax import Array
 
 from probcat.model.pixel_noise import Noise
 from probcat.sampler.geometry.layout import Layout, PassPlan
-from probcat.sampler.geometry.tiling import (
-    Tiling,
-    WindowMembers,
-    add,
-    cut,
-    draw_tiling,
-    load_members,
-    paste,
-    store_members,
-    with_frames,
-)
+from probcat.sampler.geometry.membership import WindowMembers, load_members, store_members
+from probcat.sampler.geometry.tiling import Tiling, add, cut, draw_tiling, paste, with_frames
 from probcat.sampler.scene.calibration import window_calibration
 from probcat.sampler.scene.scene import Scene
 from probcat.sampler.state import CatalogState, ChainSample, chain_keys

@@ -14,7 +14,8 @@ from probcat.model.point_sources import point_patch, points_image
 from probcat.model.renderer import Renderer
 from probcat.model.simulate import render_light
 from probcat.psf.position_weights import bilinear, polynomial, weights
-from probcat.sampler.geometry.tiling import Sources, add, store_members
+from probcat.sampler.geometry.membership import store_members
+from probcat.sampler.geometry.tiling import Sources, add
 from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.moves import MOVES
 from probcat.sampler.scene.render import render, render_points

@@ -111,7 +111,11 @@ def test_full_arrays_grow_and_are_reported(blend, points, monkeypatch):
 
     monkeypatch.setattr(sampling, "build_layout", tiny)
     samples = sample(blend, points, rng_key=5, settings=SETTINGS, **COUNTS)
-    assert any("enlarged" in note for note in samples.attrs["notes"])
+    grown = samples.attrs["grown"]
+    assert {"point"} == {event["kind"] for event in grown}
+    assert "catalog" in {event["array"] for event in grown}
+    assert all(event["draw"] < 15 for event in grown)
+    assert len(samples.attrs["notes"]) == len(grown)
     assert samples.scalars["num_sources"].max() >= 3
 
 

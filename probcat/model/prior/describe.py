@@ -105,6 +105,7 @@ class _Parts:
 
 
 def _fluxes(parts: _Parts, unit: str) -> str:
+    """Describe the prior of fluxes."""
     low, high = (parts.text(name) for name in ("flux_min", "flux_max"))
     origins = [parts.origin(name) for name in ("flux_min", "flux_max")]
     low += origins[0] if origins[0] != origins[1] else ""
@@ -117,6 +118,7 @@ def _fluxes(parts: _Parts, unit: str) -> str:
 
 
 def _numbers(parts: _Parts) -> str:
+    """Describe the prior of the number of sources."""
     if parts.get("expected_sources") is not None:
         return (
             f"{parts.text('expected_sources')} sources expected{parts.origin('expected_sources')}"
@@ -125,6 +127,7 @@ def _numbers(parts: _Parts) -> str:
 
 
 def _sizes(parts: _Parts) -> str:
+    """Describe the fraction of extended sources and the prior of their sizes."""
     fraction, origin = parts.get("extended_fraction"), parts.origin("extended_fraction")
     if fraction == 0.0:
         return f"point sources alone{origin}"
@@ -144,6 +147,7 @@ def _sizes(parts: _Parts) -> str:
 
 
 def _backgrounds(parts: _Parts, images: Sequence[Image]) -> str:
+    """Describe the priors of the backgrounds of all images."""
     number = len(images)
     labels = image_labels(images) if number > 1 else [""]
     if parts.get("background") is not None:
@@ -187,6 +191,7 @@ _SCATTERS = (
 
 
 def _colours(parts: _Parts, bands: Sequence[str]) -> str:
+    """Describe the prior of colours; empty for one band."""
     if len(bands) == 1:
         return ""
     names = ("colour_mean", "colour_scatter")

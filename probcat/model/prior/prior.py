@@ -284,6 +284,7 @@ def _names(*, static: bool) -> tuple[str, ...]:
 
 
 def _of(colours: dist.Distribution | None) -> dist.Distribution:
+    """Prior of the colours, which must not be missing."""
     if colours is None:
         raise ValueError("a prior of one band has no colours")
     return colours

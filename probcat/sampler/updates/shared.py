@@ -10,12 +10,13 @@ from jax import Array
 
 from probcat.model.background import draw_coefficients
 from probcat.model.pixel_noise import log_density, variance
-from probcat.model.prior.densities import lenient, log_slope_posterior
+from probcat.model.prior.densities import log_slope_posterior
 from probcat.model.prior.prior import Prior
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.scene.calibration import background_priors, plane_noise
 from probcat.sampler.scene.scene import Scene
 from probcat.sampler.state import CatalogState, ChainSample, chain_keys
+from probcat.sampler.updates.noise import draw_noise
 from probcat.sampler.updates.per_image import update_image_calibration
 from probcat.sampler.window.slots import total
 from probcat.sampler.window.structures import FLUX
@@ -25,10 +26,6 @@ Planes = tuple[Array, ...]
 
 SLOPE_STEPS = (0.5, 1.0, 2.0, 4.0)
 """Step sizes of the flux slope, in units of its error for N sources."""
-ERROR_STEPS = (0.02, 0.1, 0.4)
-"""Step sizes of the relative error of a PSF, in units of its prior's standard deviation."""
-SCALE_STEPS = (1.0, 3.0)
-"""Step sizes of the scale of the noise, in units of its error for the number of pixels."""
 
 
 def update_shared(
@@ -228,104 +225,3 @@ def draw_background(
         planes.append(plane)
     sample = sample._replace(background=jnp.concatenate(coefficients))
     return sample, tuple(planes), tuple(new_sky_subtracted)
-
-
-def draw_noise(
-    rng_key: Array, scene: Scene, sample: ChainSample, residual: Planes, sky_subtracted: Planes
-) -> ChainSample:
-    """Update the PSF error and the scale of the noise of every image by Metropolis steps."""
-    errors, scales = [], []
-    for index, plane in enumerate(residual):
-        key_error, key_scale = jax.random.split(jax.random.fold_in(rng_key, index))
-        here = (scene, sample, plane, sky_subtracted[index], index)
-        error = _draw_error(key_error, *here)
-        here = (
-            scene,
-            sample._replace(psf_error_floor=sample.psf_error_floor.at[index].set(error)),
-            *here[2:],
-        )
-        errors.append(error)
-        scales.append(_draw_scale(key_scale, *here))
-    return sample._replace(psf_error_floor=jnp.stack(errors), noise_scale=jnp.stack(scales))
-
-
-def _draw_error(
-    rng_key: Array,
-    scene: Scene,
-    sample: ChainSample,
-    residual: Array,
-    sky_subtracted: Array,
-    index: int,
-) -> Array:
-    """Update the relative error of a PSF by random steps, reflected at zero."""
-    prior, current = scene.model.prior.psf_error_floor, sample.psf_error_floor[index]
-    if not isinstance(prior, dist.Distribution):
-        return current
-    width = jnp.sqrt(jnp.asarray(prior.variance, jnp.float32))
-
-    def log_target(value: Array) -> Array:
-        changed = sample._replace(psf_error_floor=sample.psf_error_floor.at[index].set(value))
-        density = _tempered(scene, changed, residual, sky_subtracted, index)
-        return density + _log_prob(prior, value)
-
-    return _walk(rng_key, current, ERROR_STEPS, width, log_target, jnp.abs)
-
-
-def _draw_scale(
-    rng_key: Array,
-    scene: Scene,
-    sample: ChainSample,
-    residual: Array,
-    sky_subtracted: Array,
-    index: int,
-) -> Array:
-    """Update the scale of the noise by random steps of its logarithm."""
-    prior, current = scene.model.prior.noise_scale, sample.noise_scale[index]
-    if not isinstance(prior, dist.Distribution):
-        return current
-    pixels = jnp.sum(scene.weight[index] > 0.0, dtype=jnp.int32).astype(jnp.float32)
-    width = jax.lax.rsqrt(2.0 * pixels * sample.beta + 25.0)
-
-    def log_target(value: Array) -> Array:
-        scale = jnp.exp(value)
-        changed = sample._replace(noise_scale=sample.noise_scale.at[index].set(scale))
-        density = _tempered(scene, changed, residual, sky_subtracted, index)
-        return density + _log_prob(prior, scale) + value
-
-    walked = _walk(rng_key, jnp.log(current), SCALE_STEPS, width, log_target, lambda v: v)
-    return jnp.exp(walked)
-
-
-def _walk(
-    rng_key: Array, current: Array, steps: tuple, width: Array, log_target: Any, fold: Any
-) -> Array:
-    """Make Metropolis steps of several sizes; `fold` reflects a value into its support."""
-    key_step, key_accept = jax.random.split(rng_key)
-    moves = jax.random.normal(key_step, (len(steps),)) * jnp.asarray(steps) * width
-    limits = -jax.random.exponential(key_accept, (len(steps),))
-
-    def move(carry: tuple, inputs: tuple) -> tuple[tuple, None]:
-        value, density = carry
-        proposed = fold(value + inputs[0])
-        other = log_target(proposed)
-        accepted = inputs[1] < other - density
-        new = (jnp.where(accepted, proposed, value), jnp.where(accepted, other, density))
-        return new, None
-
-    return jax.lax.scan(move, (current, log_target(current)), (moves, limits))[0][0]
-
-
-def _tempered(
-    scene: Scene, sample: ChainSample, residual: Array, sky_subtracted: Array, index: int
-) -> Array:
-    """Tempered log likelihood of one image."""
-    noise = plane_noise(scene, sample, sky_subtracted, index)
-    density = jnp.where(scene.weight[index] > 0.0, log_density(noise, residual), 0.0)
-    return sample.beta * total(density)
-
-
-@lenient
-def _log_prob(prior: dist.Distribution, value: Array) -> Array:
-    """Log density of a hyperprior."""
-    log_density: Array = jnp.sum(prior.log_prob(value))
-    return log_density
