@@ -191,7 +191,7 @@ def test_layers_images_and_traces_can_be_switched(page):
     page.wait_for_function(f"({shown}).join() == 'residual'")
     before = page.evaluate("probcat.pixels.data[500]")
     page.locator("select").first.select_option(label="r")
-    page.wait_for_function("probcat.image.image == 1")
+    page.wait_for_function("probcat.image == 1")
     assert page.evaluate("probcat.pixels.data[500]") != before
     marks = np.array(
         page.evaluate("[probcat.models.markers.data.x, probcat.models.markers.data.y]")
