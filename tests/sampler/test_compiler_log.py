@@ -18,11 +18,12 @@ if sys.argv[1] == "silent":
     silence_compiler()
 import jax, jax.numpy as jnp
 def program(x):
-    for step in range(400):
-        root = jnp.linalg.cholesky(jnp.eye(24) + x[:, None] * x)
-        x = jnp.sort(jnp.sin(x) * x[::-1]) + root[step % 24]
+    for step in range(800):
+        x = jnp.sin(x) * jnp.cos(x[::-1]) + jnp.sort(x)
+        root = jnp.linalg.cholesky(jnp.eye(32) + x[:, None] * x)
+        x = jnp.fft.irfft(jnp.fft.rfft(x) * step, 32) + root[step % 32]
     return x
-lowered = jax.jit(program).lower(jnp.ones(24))
+lowered = jax.jit(program).lower(jnp.ones(32))
 print("compiling", flush=True)
 lowered.compile()
 """
@@ -68,7 +69,7 @@ def test_a_slow_compilation_is_silent():
     for process in processes:
         assert process.stdout is not None
         assert process.stdout.readline() == "compiling\n"
-        time.sleep(0.5)
+        time.sleep(4.0)
         os.kill(process.pid, signal.SIGSTOP)
     time.sleep(ALARM_S + 5.0)
     for process in processes:
