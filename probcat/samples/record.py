@@ -132,7 +132,7 @@ class SamplingRecord:
         names = [entry.name for entry in fields(cls)]
         if missing := [name for name in names if name not in attrs]:
             raise InputError(
-                f"samples: no attribute {', '.join(missing)}; was this another program?"
+                f"samples: no attribute {', '.join(missing)}; sample again with this version"
             )
         values = {name: attrs[name] for name in names}
         values["large_size"] = math.inf if values["large_size"] is None else values["large_size"]
