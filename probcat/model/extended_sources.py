@@ -106,7 +106,7 @@ class ExtendedTables(NamedTuple):
         if self.variation is None or self.parts is None:
             return self
         if position is None:
-            raise ValueError("a PSF that varies over the image needs the position of the source")
+            raise ValueError("a PSF that varies needs to know where the source is")
         value = weights(self.variation, position)
         flat = self.parts.reshape(len(value), -1)
         parts = jnp.matmul(value, flat, precision="highest").reshape(self.parts.shape[1:])

@@ -41,7 +41,7 @@ def mixing(tables: PointTables, position: Array | None) -> Array | None:
     if tables.variation is None or tables.matrices is None:
         return None
     if position is None:
-        raise ValueError("a PSF that varies over the image needs the positions of the sources")
+        raise ValueError("a PSF that varies needs to know where the sources are")
     number, rank, _ = tables.matrices.shape
     at = partial(weights, tables.variation)
     value = at(position) if position.ndim == 1 else jax.vmap(at)(position)

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 DEFAULT_TOLERANCE = 2e-3
 """Largest error of the low-rank form of the PSF, relative to its peak."""
-LARGEST_RADIUS = 24
+MAX_DEFAULT_RADIUS = 24
 """Largest default half-width of the stamp of an extended source, in pixels."""
 
 
 def default_extended_radius(psf: "PSF") -> int:
     """Default half-width in pixels of the stamp of an extended source, from the PSF."""
-    return max(psf.radius, min(LARGEST_RADIUS, int(8 * psf.fwhm) + 1))
+    return max(psf.radius, min(MAX_DEFAULT_RADIUS, int(8 * psf.fwhm) + 1))
 
 
 class Renderer(NamedTuple):

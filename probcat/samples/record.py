@@ -114,7 +114,7 @@ class SamplingRecord:
             The fields, without infinite numbers; also `band`, the first band, the radii of the
             first image (`radius_attrs`), and `notes`, a sentence on every event of `grown`.
         """
-        attrs = {entry.name: _plain(getattr(self, entry.name)) for entry in fields(self)}
+        attrs = {entry.name: _as_lists(getattr(self, entry.name)) for entry in fields(self)}
         attrs["large_size"] = self.large_size if math.isfinite(self.large_size) else None
         attrs["grown"] = [asdict(event) for event in self.grown]
         derived = {"band": self.bands[0], "notes": [event.note for event in self.grown]}
@@ -132,7 +132,7 @@ class SamplingRecord:
         names = [entry.name for entry in fields(cls)]
         if missing := [name for name in names if name not in attrs]:
             raise InputError(
-                f"samples: no attribute {', '.join(missing)}; was this another program?"
+                f"samples: no attribute {', '.join(missing)}; sample again with this version"
             )
         values = {name: attrs[name] for name in names}
         values["large_size"] = math.inf if values["large_size"] is None else values["large_size"]
@@ -154,10 +154,10 @@ def radius_attrs(radii: tuple[int, int]) -> dict[str, int]:
     return {"extended_radius": small, "large_radius": large}
 
 
-def _plain(value: Any) -> Any:
+def _as_lists(value: Any) -> Any:
     """Tuples as lists, as JSON returns them."""
     if isinstance(value, str):
         return value
     if isinstance(value, Sequence):
-        return [_plain(entry) for entry in value]
+        return [_as_lists(entry) for entry in value]
     return value

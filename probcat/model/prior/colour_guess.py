@@ -16,19 +16,19 @@ from probcat.numerics.robust import MAD_TO_SIGMA
 if TYPE_CHECKING:
     from probcat.image.image import Image
 
-BRIGHT = 10.0
+MIN_SIGNAL = 10.0
 """Smallest signal-to-noise ratio in the first band of the peaks that are used."""
-SEEN = 3.0
+MIN_SIGNAL_ELSEWHERE = 3.0
 """Smallest signal-to-noise ratio in another band of the peaks that are used."""
-FEWEST = 8
+MIN_PEAKS = 8
 """Smallest number of peaks from which the colours of a band are guessed."""
-MOST = 300
+MAX_PEAKS = 300
 """Largest number of peaks that are used."""
-WIDENED = 1.5
+SCATTER_FACTOR = 1.5
 """Ratio of the width of the prior to the scatter of the colours of bright sources."""
-NARROWEST = 0.2
+MIN_SCATTER = 0.2
 """Smallest standard deviation of the prior of a colour."""
-WIDEST = 1.5
+MAX_SCATTER = 1.5
 """Largest standard deviation of the prior of a colour."""
 
 
@@ -58,23 +58,23 @@ def guess_colours(
     maps = [_filtered(images[i], levels[i]) for i in of_band]
     flux, error = maps[0]
     signal = flux / error
-    peak = (signal == maximum_filter(signal, 3)) & (signal > BRIGHT)
+    peak = (signal == maximum_filter(signal, 3)) & (signal > MIN_SIGNAL)
     rows, cols = np.nonzero(peak)
-    order = np.argsort(-signal[rows, cols])[:MOST]
+    order = np.argsort(-signal[rows, cols])[:MAX_PEAKS]
     rows, cols = rows[order], cols[order]
-    mean, scatter = np.zeros(number - 1), np.full(number - 1, WIDEST)
+    mean, scatter = np.zeros(number - 1), np.full(number - 1, MAX_SCATTER)
     for band in range(1, number):
         affine = links[of_band[band]].affine
         x, y = to_image(affine, affine[:, 2], cols, rows)
         other, other_error = (
             map_coordinates(plane, [y, x], order=1, cval=np.nan) for plane in maps[band]
         )
-        good = np.isfinite(other) & (other > SEEN * other_error)
+        good = np.isfinite(other) & (other > MIN_SIGNAL_ELSEWHERE * other_error)
         ratio = np.log(other[good] / flux[rows[good], cols[good]])
-        if len(ratio) >= FEWEST:
+        if len(ratio) >= MIN_PEAKS:
             mean[band - 1] = np.median(ratio)
             spread = MAD_TO_SIGMA * np.median(np.abs(ratio - mean[band - 1]))
-            scatter[band - 1] = np.clip(WIDENED * spread, NARROWEST, WIDEST)
+            scatter[band - 1] = np.clip(SCATTER_FACTOR * spread, MIN_SCATTER, MAX_SCATTER)
             continue
         light = [
             _all_light(images[of_band[b]], levels[of_band[b]], links[of_band[b]]) for b in (0, band)

@@ -27,7 +27,7 @@ than `ALIKE` times finer, every extended source gets the large stamp. It costs l
 never has to jump between stamp sizes as it grows."""
 ALIKE = 1.5
 """Largest ratio of pixel sizes for which all sources of a small image get the large stamp."""
-WIDEST = 64
+MAX_STAMP_RADIUS = 64
 """Largest half-width of a stamp in pixels of the first image."""
 
 
@@ -68,7 +68,9 @@ def extended_radius(image: Image, settings: SamplerSettings, scale: float = 1.0)
     return max(own, image.psf.radius)
 
 
-def large_stamp_radius(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[int, float]:
+def large_stamp_radius(
+    prior: Prior, radius: int, reach: int = MAX_STAMP_RADIUS
+) -> tuple[int, float]:
     """Choose the stamp of the largest extended sources, and the size from which they have it.
 
     Parameters
@@ -88,7 +90,7 @@ def large_stamp_radius(prior: Prior, radius: int, reach: int = WIDEST) -> tuple[
         Half-light radius along the major axis in pixels; infinite if one size serves all.
     """
     largest = STRETCH * float(getattr(prior.half_light_radius.support, "upper_bound", np.inf))
-    wide = int(min(AMPLE * largest + 1.0, reach, WIDEST))
+    wide = int(min(AMPLE * largest + 1.0, reach, MAX_STAMP_RADIUS))
     if not prior.has_extended or ENOUGH * largest <= radius or wide <= radius:
         return radius, np.inf
     return wide, radius / AMPLE

@@ -20,9 +20,9 @@ SEAM = 2
 """Margin in pixels of the window that covers a whole region; no light is missed beyond it."""
 FULL = 96
 """Largest number of point slots of a window that covers a whole region."""
-FEWEST = 16.0
+MIN_POINT_SLOTS = 16.0
 """Smallest number of point slots of a window."""
-FEWEST_OF_WHOLE = 40.0
+MIN_POINT_SLOTS_OF_WHOLE = 40.0
 """Smallest number of point slots of a window that covers a whole region; fields of few objects
 then share compiled programs."""
 
@@ -101,7 +101,7 @@ def choose_windows(
     """
     margin = least_margin(links, radii)
     small = max(region) <= WHOLE * (interior + 2 * margin)
-    whole = point_slots(crowding * math.prod(region), FEWEST_OF_WHOLE)
+    whole = point_slots(crowding * math.prod(region), MIN_POINT_SLOTS_OF_WHOLE)
     if small and whole <= FULL:
         seams = tuple(math.ceil(SEAM * link.scale) for link in links)
         # One pixel more, as a window's walls cannot be reached from inside.
@@ -110,7 +110,7 @@ def choose_windows(
     return WindowSize(interior, margin, point_slots(UNEVEN * crowding * area), tuple(radii))
 
 
-def point_slots(expected: float, fewest: float = FEWEST) -> int:
+def point_slots(expected: float, fewest: float = MIN_POINT_SLOTS) -> int:
     """Slots of a window for point sources, whose number varies as a Poisson variable does.
 
     Few sizes are used, so that images of one shape share compiled programs.

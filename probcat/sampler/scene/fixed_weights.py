@@ -16,7 +16,7 @@ from probcat.model.prior.prior import Prior
 if TYPE_CHECKING:
     from probcat.sampler.scene.plane import Plane
 
-BRIGHT = 5.0
+UNSMOOTHED_SIGNAL = 5.0
 """Signal-to-noise ratio from which the light of a pixel is used without smoothing."""
 
 
@@ -54,7 +54,7 @@ def reference_weights(
         light = np.where(good, data - np.ravel(prior_mean(level, 0.0))[0], 0.0)
         fraction = np.maximum(uniform_filter(good.astype(float), 5), 1e-3)
         smooth = uniform_filter(light, 5) / fraction
-        light = np.maximum(np.where(light > BRIGHT * np.sqrt(base), light, smooth), 0.0)
+        light = np.maximum(np.where(light > UNSMOOTHED_SIGNAL * np.sqrt(base), light, smooth), 0.0)
         variance = base + scale**2 * plane.photon * light + (error * light) ** 2
         found.append(np.where(good, 1.0 / variance, 0.0).astype(np.float32))
     return found

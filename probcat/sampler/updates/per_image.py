@@ -28,12 +28,12 @@ from probcat.sampler.scene.scene import Scene
 from probcat.sampler.state import ChainSample
 from probcat.sampler.window.slots import total
 
-LEAST_SCALE = 0.1
+MIN_FLUX_SCALE = 0.1
 """Smallest flux scale of an image."""
-LEAST_FRACTION = 0.01
+MIN_STEP_FRACTION = 0.01
 """Half of the proposals take only a fraction of the Newton step, log-uniform between this value
 and 1; far from the mode a full step is almost never accepted."""
-WIDEST = 0.15
+MAX_WIDTH_CHANGE = 0.15
 """Largest relative change of the width of a PSF."""
 
 
@@ -115,7 +115,9 @@ def update_image_calibration(
         if prior.psf_width_change is not None:
             slopes = partial(width_slopes, spread=scene.model.images[index].point_tables.spread)
             parameters.append(
-                Parameter("psf_width_change", index, -WIDEST, WIDEST, slopes, rendered)
+                Parameter(
+                    "psf_width_change", index, -MAX_WIDTH_CHANGE, MAX_WIDTH_CHANGE, slopes, rendered
+                )
             )
         keys = jax.random.split(jax.random.fold_in(rng_key, index), 3)
         for key, parameter in zip(keys, parameters, strict=False):
@@ -130,7 +132,7 @@ def _flux_scale(sample: ChainSample, sources: Array, index: int) -> Parameter:
     return Parameter(
         "flux_scale",
         index,
-        LEAST_SCALE,
+        MIN_FLUX_SCALE,
         jnp.inf,
         lambda light: [unit],
         lambda sample: unit * sample.flux_scale[index],
@@ -175,7 +177,7 @@ def _move_by_newton(
     """Propose the components of a parameter from a Gaussian about a Newton step."""
     index, prior = parameter.image, getattr(scene.model.prior, parameter.name)
     key_normal, key_accept, key_fraction = jax.random.split(rng_key, 3)
-    fraction = LEAST_FRACTION ** jnp.maximum(jax.random.uniform(key_fraction, minval=-1.0), 0.0)
+    fraction = MIN_STEP_FRACTION ** jnp.maximum(jax.random.uniform(key_fraction, minval=-1.0), 0.0)
     values = getattr(sample, parameter.name)
     current = jnp.atleast_1d(values[index])
     spread = 1.0 / prior.scale**2

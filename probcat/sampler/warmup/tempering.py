@@ -26,7 +26,7 @@ START_SIGNAL = 3.0
 """Signal-to-noise ratio of the brightest object at the start of the warm-up."""
 MAX_START_BETA = 1e-3
 """Largest inverse temperature at the start of the warm-up."""
-SEEN = 3.0
+MIN_PIXEL_SIGNAL = 3.0
 """Signal-to-noise ratio above the sky of the faintest pixels that count."""
 
 
@@ -70,7 +70,7 @@ def default_start_beta(images: "Sequence[Image]", with_extended: bool = True) ->
         sky = sky_level(image.clean_data, image.weight > 0)
         signal = (image.clean_data - sky) * np.sqrt(image.weight)
         side = 2 * round(float(image.psf.fwhm)) + 1
-        square = np.where(signal > SEEN, signal, 0.0) ** 2
+        square = np.where(signal > MIN_PIXEL_SIGNAL, signal, 0.0) ** 2
         largest = float(uniform_filter(square, side, mode="constant").max()) * side**2
         power[image.band] = power.get(image.band, 0.0) + largest
     return min(MAX_START_BETA, START_SIGNAL**2 / max(*power.values(), 1.0))
