@@ -25,7 +25,8 @@ from probcat.sampler.sample import Run
 grid = np.arange(15) - 7.0
 psf = np.exp(-np.hypot(grid, grid[:, None]) ** 2 / 4.0)
 image = Image.from_arrays(np.ones((24, 24)), psf=psf, variance=np.ones((24, 24)))
-run = Run(image, Prior.from_image(image), SamplerSettings(), jax.random.key(0), (1, 2, 2))
+prior = Prior.from_image(image, extended_fraction=0.0)
+run = Run(image, prior, SamplerSettings(), jax.random.key(0), (1, 2, 2))
 compiled = _compiled("cpu")
 text = compiled.lower(run.kernel, 2, run.begin(), run.scene).as_text()
 digest = hashlib.sha256(text.encode())

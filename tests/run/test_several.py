@@ -278,7 +278,7 @@ def test_distortion_that_no_affine_map_follows_is_refused():
         bent = WCS(naxis=2)
         bent.wcs.ctype = curved.wcs.ctype
         bent.wcs.crval, bent.wcs.crpix = curved.wcs.crval, curved.wcs.crpix
-        bent.wcs.cdelt = curved.wcs.cdelt
+        bent.wcs.cd = curved.wcs.cd
         from astropy.wcs import Sip
 
         bent.sip = Sip(terms, np.zeros((3, 3)), None, None, bent.wcs.crpix)

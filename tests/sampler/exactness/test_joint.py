@@ -47,7 +47,6 @@ def run_moves(name, weight, num_chains):
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("joint")
 @pytest.mark.parametrize("weight", [0.0, 0.05], ids=["prior_only", "with_data"])
 @pytest.mark.parametrize("name", list(WORK))
 def test_every_move_leaves_the_joint_unchanged(name, weight):
@@ -57,7 +56,6 @@ def test_every_move_leaves_the_joint_unchanged(name, weight):
     assert min(p_values.values()) > LEAST_P, p_values
 
 
-@pytest.mark.xdist_group("joint")
 @pytest.mark.parametrize("weight", [0.0, 0.05], ids=["prior_only", "with_data"])
 def test_all_moves_leave_the_joint_unchanged(weight):
     p_values, _ = run_moves("all", weight, 400)
