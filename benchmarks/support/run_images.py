@@ -103,27 +103,13 @@ def run_images(
     if not kept:
         click.echo(f"still in warm-up after {draws} of {options.num_warmup} draws")
         kept = blocks[len(blocks) // 2 :]
-    samples = to_samples(kept, _attributes(run)).compact()
+    record = run.record(kept, track["wall"][-1], track["cpu"][-1])
+    samples = to_samples(kept, record.to_attrs())
     return ImageRun(list(images), samples, draws, cost)
 
 
 def _clocks() -> tuple[float, float]:
     return time.monotonic(), time.process_time()
-
-
-def _attributes(run: Any) -> dict[str, Any]:
-    """Attributes of the samples that rendering and condensing need."""
-    image = run.images[0]
-    small, large = run.radii[0]
-    return {
-        "psf_fwhm": float(image.psf.fwhm),
-        "band": image.band,
-        "unit": str(image.unit),
-        "radii": run.radii,
-        "extended_radius": small,
-        "large_radius": large,
-        "large_size": run.large_size if np.isfinite(run.large_size) else None,
-    }
 
 
 def summarize_run(run: ImageRun) -> dict[str, Any]:

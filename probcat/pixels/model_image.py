@@ -14,6 +14,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.model.background import Terms, background_terms
 from probcat.model.background_names import LEVEL
+from probcat.model.extended_sources import EMPTY_SHAPE
 from probcat.pixels.noise import pixel_noise
 from probcat.samples.per_image import of_one_image, samples_per_image
 from probcat.samples.samples import SHAPE_NAMES, Samples
@@ -21,9 +22,6 @@ from probcat.samples.samples import SHAPE_NAMES, Samples
 if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.model.renderer import Renderer
-
-_NO_SHAPE = (1.0, 0.0, 0.0, 1.0)
-"""Shape of a point source, which the renderer can compute and discards."""
 
 
 class RenderSources(NamedTuple):
@@ -304,7 +302,8 @@ def thin_draws(samples: Samples, chosen: np.ndarray) -> RenderSources:
     active = pick("active").astype(bool)
     extended = pick("is_extended").astype(bool) & active
     shape = np.stack([pick(name) for name in SHAPE_NAMES], axis=-1)
-    shape = np.where(extended[..., None], shape, np.array(_NO_SHAPE)).astype(np.float32)
+    # A point source has no shape; the renderer gets one that it can compute and discard.
+    shape = np.where(extended[..., None], shape, EMPTY_SHAPE).astype(np.float32)
     x, y, flux = (
         np.where(active, pick(name), 0.0).astype(np.float32) for name in ("x", "y", "flux")
     )
