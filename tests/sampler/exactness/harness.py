@@ -37,6 +37,9 @@ from probcat.sampler.state import initial_state
 from probcat.sampler.updates.shared import evaluate_fit, update_shared
 
 ALL_MOVES = tuple(MOVES)
+COMMON_MOVES = ALL_MOVES[:-2]
+"""All but the two refits, which come last and take longest to compile and to run."""
+assert not any(name.startswith("refit") for name in COMMON_MOVES)
 EXTENDED_RADIUS = 8
 SHAPE = (18, 20)
 
@@ -88,10 +91,10 @@ def make_work(schedule, passes, *, with_hmc=False, with_shared=False):
     return Work(jnp.asarray(order, jnp.int32), jnp.int32(passes), *map(jnp.asarray, flags))
 
 
-def with_trajectories_apart(layout):
-    """Layout whose first plan has all moves, and whose second has a trajectory."""
+def with_trajectories_apart(layout, moves=ALL_MOVES):
+    """Layout whose first plan has the moves, and whose second has a trajectory."""
     (plan,) = layout.plans
-    moves = replace(plan, schedule=ALL_MOVES, num_hmc=0)
+    moves = replace(plan, schedule=moves, num_hmc=0)
     frames = tuple(replace(frame, sizes=frame.sizes * 2) for frame in layout.frames)
     plans = (moves, replace(plan, schedule=(), num_hmc=1))
     return replace(layout, plans=plans, frames=frames)
@@ -135,11 +138,11 @@ def make_joint(
     photon=0.0,
     psfs=None,
     extended_slots=16,
-    shared=False,
+    shared=None,
 ):
     """Scene of three images: a dither in the first band, and a finer, rotated one in another.
 
-    With `shared` the layout is that of `make_shared_layout`, for `advance_by`.
+    With moves as `shared` the layout is like that of `make_shared_layout`, for `advance_by`.
     """
     angle, zoom = 0.4, 1.25
     turned = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -154,7 +157,7 @@ def make_joint(
     plan = PassPlan(12, margin, 32, extended_slots, tuple(schedule), num_hmc, 1)
     layout = Layout(SHAPE, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
     layout = replace(layout, frames=build_frames(links, layout, [radii], radii))
-    layout = with_trajectories_apart(layout) if shared else layout
+    layout = with_trajectories_apart(layout, shared) if shared else layout
     planes = []
     for number, (link, psf, radius) in enumerate(zip(links, psfs, radii, strict=True)):
         shape = SHAPE if number == 0 else (26, 27)
@@ -307,16 +310,17 @@ def _run_work(layout, state, rng_key, scene, work):
 
 
 @partial(jax.jit, static_argnums=0)
-def _fresh_residuals(layout, state, scene):
-    return jax.vmap(lambda draw: fresh_residual(draw, scene, layout, EXTENDED_RADIUS))(state.sample)
+def _fresh_residuals(layout, sample, scene):
+    return jax.vmap(lambda draw: fresh_residual(draw, scene, layout, EXTENDED_RADIUS))(sample)
 
 
-def check_running_residuals(start, end, scene, layout, tolerance):
+def check_running_residuals(start, end, scene, layout, tolerance, num_chains=32):
     """The noise that a residual is of stays what it was, in standard deviations."""
-    before, after = (_fresh_residuals(layout, state, scene) for state in (start, end))
+    samples = [jax.tree.map(lambda a: a[:num_chains], state.sample) for state in (start, end)]
+    before, after = (_fresh_residuals(layout, sample, scene) for sample in samples)
     for number, weight in enumerate(scene.weight):
         noise = [
-            state.residual[number] - fresh[number]
+            state.residual[number][:num_chains] - fresh[number]
             for state, fresh in ((start, before), (end, after))
         ]
         error = np.abs(np.asarray(noise[1] - noise[0])) * np.sqrt(np.asarray(weight))

@@ -33,7 +33,7 @@ WORK["all"] = make_work(ALL_MOVES, 5, with_hmc=True, with_shared=True)
 ONE_WAY = {"merge_and_split"}
 """Moves that keep the number of sources: they count as upward only."""
 RESIDUAL_ERROR = 2e-4
-"""Rounding of the running residual in standard deviations, 600 chains of 65 moves."""
+"""Rounding of the running residual in standard deviations, after 65 moves."""
 
 
 def check_acceptance(name, moves):
