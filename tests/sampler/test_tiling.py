@@ -72,11 +72,19 @@ def make_image(band, shape, turn, scale, seed):
     return Image.from_arrays(data, np.full(shape, 25.0, np.float32), psf=psf, wcs=wcs, band=band)
 
 
-def test_one_window_for_a_small_image_keeps_all_residuals_up_to_date():
-    """Also of a turned image with other pixels, where sources' light is cut by the window."""
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param({"extended_fraction": 0.0}, id="stars"),
+        pytest.param({}, id="galaxies", marks=pytest.mark.slow),
+    ],
+)
+def test_one_window_for_a_small_image_keeps_all_residuals_up_to_date(options):
+    """Also of a rotated image with other pixels, where sources' light is cut by the window."""
     images = [make_image("r", (26, 30), 0.0, 0.2, 1), make_image("i", (24, 24), 0.5, 0.26, 2)]
     settings = SamplerSettings(extended_moves=2, refit_two_stars=0, passes=2, checkpoint_interval=5)
-    run = Run(images, Prior.from_image(images), settings, jax.random.key(4), (2, 10, 1))
+    prior = Prior.from_image(images, **options)
+    run = Run(images, prior, settings, jax.random.key(4), (2, 10, 1))
     for plan in run.layout.plans:
         assert plan.margin == SEAM
         assert plan.num_windows(run.layout, 0) == plan.num_windows(run.layout, 1) == 1
@@ -87,7 +95,8 @@ def test_one_window_for_a_small_image_keeps_all_residuals_up_to_date():
     assert np.asarray(draws.moves)[..., 1, :].sum() > 20
     for chain in range(2):
         draw = jax.tree.map(lambda values, chain=chain: values[chain], state.sample)
-        assert int(draw.extended.active.sum()) > 0
+        assert int(draw.points.active.sum() + draw.extended.active.sum()) > 0
+        assert bool(options) or int(draw.extended.active.sum()) > 0
         fresh = fresh_residual(draw, run.scene, run.layout, run.radii[0][1])
         for kept, plane, weight in zip(state.residual, fresh, run.scene.weight, strict=True):
             error = np.abs(np.asarray(kept[chain] - plane)) * np.sqrt(np.asarray(weight))
