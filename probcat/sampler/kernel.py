@@ -21,7 +21,7 @@ from probcat.sampler.scene.render import render
 from probcat.sampler.scene.scene import Scene
 from probcat.sampler.state import CatalogState, ChainSample, initial_state
 from probcat.sampler.sweep import make_pass
-from probcat.sampler.updates.shared import update_shared
+from probcat.sampler.updates.shared import update_background, update_shared
 from probcat.sampler.window.slots import one_hot
 
 TARGET_ACCEPTANCE = 0.8
@@ -53,6 +53,8 @@ class CatalogKernel(MCMCKernel):
         is not fitted by several fragments; it falls to zero as the inverse temperature rises.
     fresh_at : int
         Number of a draw at which the residual is also computed from scratch.
+    points_first : bool
+        Whether windows for all sources are left out as long as the inverse temperature rises.
 
     Examples
     --------
@@ -89,12 +91,14 @@ class CatalogKernel(MCMCKernel):
         tempering_fraction: float = 0.4,
         density_penalty: float = 0.0,
         fresh_at: int = 0,
+        points_first: bool = False,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
         self.tempering_fraction = tempering_fraction
         self.density_penalty = density_penalty
         self.fresh_at = fresh_at
+        self.points_first = points_first
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
         self._sample_fn: Any = None
@@ -106,6 +110,7 @@ class CatalogKernel(MCMCKernel):
             self.tempering_fraction,
             self.density_penalty,
             self.fresh_at,
+            self.points_first,
             self._fixed_warmup,
             self._num_warmup,
         )
@@ -125,6 +130,7 @@ class CatalogKernel(MCMCKernel):
             self.tempering_fraction,
             self.density_penalty,
             self.fresh_at,
+            self.points_first,
         )
 
     @property
@@ -200,18 +206,33 @@ class CatalogKernel(MCMCKernel):
         )
         state = _reset_counts(state, beta, self.layout.ladder)
         fewer = jnp.exp(self.density_penalty * (1.0 - self._progress(state.i)))
+        settled = state.i >= int(self.tempering_fraction * self._num_warmup)
         sparse = scene._replace(area=scene.area * jnp.where(warming, fewer, 1.0))
         for number, plan in enumerate(self.layout.plans):
             keys = jax.random.split(jax.random.fold_in(key_sweeps, number), plan.passes)
             run = partial(self.sweep, scene=sparse, plan=plan, number=number, warming=warming)
 
             def body(
-                carry: CatalogState, key: Array, run: Callable[..., CatalogState] = run
+                carry: CatalogState,
+                key: Array,
+                run: Callable[..., CatalogState] = run,
+                plan: PassPlan = plan,
             ) -> tuple[CatalogState, None]:
-                return run(carry, key), None
+                carry = run(carry, key)
+                if plan.extended_slots and plan.num_hmc:
+                    # Extended light and the background are strongly correlated.
+                    carry = update_background(jax.random.fold_in(key, 1), carry, scene)
+                return carry, None
 
-            state, _ = jax.lax.scan(body, state, keys)
-        settled = state.i >= int(self.tempering_fraction * self._num_warmup)
+            def all_passes(
+                state: CatalogState, body: Callable = body, keys: Array = keys
+            ) -> CatalogState:
+                return jax.lax.scan(body, state, keys)[0]
+
+            if self.points_first and plan.extended_slots and self.layout.has_point_plan:
+                state = jax.lax.cond(settled, all_passes, lambda state: state, state)
+            else:
+                state = all_passes(state)
         state = update_shared(key_shared, state, scene, self.layout, self.extended_radius, settled)
         if len(self.layout.ladder) > 1:
             state = exchange(key_exchange, state, len(self.layout.ladder))

@@ -41,7 +41,7 @@ from probcat.sampler.scene.scene import Scene, build_scene
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import CatalogState, ChainSample, grown_sources, initial_state
 from probcat.sampler.warmup.first_image import FirstImage, draws_alone
-from probcat.sampler.warmup.tempering import DENSITY_PENALTY, default_start_beta, fraction_of_warmup
+from probcat.sampler.warmup.tempering import plan_warmup
 from probcat.sampler.window.structures import SIGNAL_EDGES
 from probcat.samples.record import Growth, SamplingRecord
 
@@ -167,7 +167,8 @@ class Run:
         """Build everything that depends on the layout."""
         self.layout = layout
         planes = make_planes(self.images, self.links, self.radii, layout, self.prior_only)
-        has_extended, tolerance = self.prior.has_extended, self.settings.psf_tolerance
+        tolerance = self.settings.psf_tolerance
+        warmup = plan_warmup(self.images, self.prior, self.settings)
         self.scene: Scene = build_scene(
             planes,
             # The record of parameters would make every image compile again.
@@ -175,15 +176,16 @@ class Run:
             layout,
             tolerance=tolerance,
             large_size=self.large_size,
-            start_beta=self.settings.start_beta or default_start_beta(self.images, has_extended),
+            start_beta=warmup.start_beta,
         )
         self.kernel = CatalogKernel(
             layout,
             self.radii[0][1],
             num_warmup=self.num_warmup,
-            density_penalty=DENSITY_PENALTY if has_extended else 0.0,
-            tempering_fraction=fraction_of_warmup(self.settings.tempering_fraction, has_extended),
+            density_penalty=warmup.density_penalty,
+            tempering_fraction=warmup.fraction,
             fresh_at=self.num_alone,
+            points_first=warmup.points_first,
         )
         self.first_image = None
         if self.num_alone:

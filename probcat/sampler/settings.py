@@ -15,7 +15,7 @@ class SamplerSettings:
     window_interior : int
         Side in pixels of the square in a window whose sources move, in windows for point sources.
     window_interior_extended : int
-        The same in windows for all sources; 0 takes 32, or 16 in crowded fields.
+        The same in windows for all sources; 0 takes 64, or 32 in crowded fields.
     border : float
         Largest distance in pixels of a source outside the image; -1 takes one PSF FWHM, rounded
         up to half pixels.
@@ -24,7 +24,8 @@ class SamplerSettings:
     extended_radius : int
         Half-width in pixels of the stamp of a small extended source; 0 takes it from the PSF.
     passes, extended_passes : int
-        Number of placements of windows in a draw: for point sources, and for all sources.
+        Number of placements of windows in a draw: for point sources, and for all sources. 0 takes,
+        for all sources, as many as visit every source twice on average.
     birth_death, split_merge, merge_and_split, companion : int
         Number of moves of point sources of each type in the visit of a window.
     extended_moves : int
@@ -62,7 +63,7 @@ class SamplerSettings:
     psf_tolerance: float = DEFAULT_TOLERANCE
     extended_radius: int = 0
     passes: int = 8
-    extended_passes: int = 4
+    extended_passes: int = 0
     birth_death: int = 2
     split_merge: int = 14
     merge_and_split: int = 4
@@ -83,13 +84,13 @@ class SamplerSettings:
             "window_interior",
             "leapfrog_steps",
             "checkpoint_interval",
-            "extended_passes",
             "passes",
             "num_temperatures",
         ):
             if getattr(self, name) < 1:
                 raise InputError(f"[sampler] {name} = {getattr(self, name)}; it must be 1 or more")
         for name in (
+            "extended_passes",
             "birth_death",
             "split_merge",
             "merge_and_split",

@@ -15,7 +15,7 @@ from probcat.sampler.scene.calibration import background_priors
 from probcat.sampler.scene.scene import Scene
 from probcat.sampler.window.structures import EXTENDED, POINT, SIGNAL_EDGES, num_columns
 
-FIRST_STEP_SIZE = 0.2
+FIRST_STEP_SIZE = 0.3
 """Step size of the Hamiltonian moves before it adapts."""
 MOVE_NAMES = (*MOVES, "exchange")
 """Names of all moves that are counted."""

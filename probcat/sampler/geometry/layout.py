@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import numpy as np
+
 
 class SourceArray(NamedTuple):
     """An array of sources that may become full.
@@ -70,7 +72,7 @@ class PassPlan:
 
     def num_windows(self, layout: "Layout", axis: int) -> int:
         """Count the windows along an axis (0 is x)."""
-        return max(1, (layout.region_pixels(axis) + self.interior - 1) // self.size)
+        return self._num_along(layout.region_pixels(axis))
 
     def overhang(self, layout: "Layout", axis: int) -> int:
         """Count the pixels by which the first and last interior may leave the region.
@@ -79,10 +81,25 @@ class PassPlan:
         empty. More if the row of windows must be able to shift by a full window; if the interior
         exceeds the region, exactly the difference.
         """
-        length = layout.region_pixels(axis)
+        return self._overhang_along(layout.region_pixels(axis))
+
+    def coverage(self, length: int) -> float:
+        """Mean fraction of a region's pixels along an axis that the interiors of a sweep cover."""
+        count, overhang = self._num_along(length), self._overhang_along(length)
+        slide = length + 2 * overhang - self.interior - self.size * (count - 1) + 1
+        first = np.arange(slide)[:, None] - overhang + self.size * np.arange(count)
+        inside = np.minimum(first + self.interior, length) - np.maximum(first, 0)
+        return float(np.maximum(inside, 0).sum(axis=1).mean()) / length
+
+    def _num_along(self, length: int) -> int:
+        """Count the windows along an axis of a region."""
+        return max(1, (length + self.interior - 1) // self.size)
+
+    def _overhang_along(self, length: int) -> int:
+        """Count the pixels by which interiors may leave a region along an axis."""
         if self.interior >= length:
             return self.interior - length
-        further = self.num_windows(layout, axis) - 1
+        further = self._num_along(length) - 1
         spare = self.size * (further + 1) - length + self.interior - 1
         needed = -(-spare // 2) if further else 0
         return max(self.interior // 2, needed)
@@ -146,6 +163,11 @@ class Layout:
     num_chains: int
     ladder: tuple[float, ...] = (1.0,)
     frames: tuple[Frame, ...] = ()
+
+    @property
+    def has_point_plan(self) -> bool:
+        """Whether point sources have a class of windows of their own."""
+        return any(not plan.extended_slots for plan in self.plans)
 
     @property
     def bands(self) -> tuple[int, ...]:

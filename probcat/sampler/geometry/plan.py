@@ -17,6 +17,8 @@ from probcat.sampler.geometry.frames import build_frames, least_margin
 from probcat.sampler.geometry.layout import Layout, PassPlan, ladder
 from probcat.sampler.geometry.stamp_sizes import StampSizes, shared_radii, stamp_radii
 from probcat.sampler.geometry.window_sizes import (
+    FULL,
+    FULL_OF_ALL,
     UNEVEN,
     WindowSize,
     choose_windows,
@@ -38,9 +40,15 @@ sizes."""
 LARGE_REPEATS = 3
 """Number of times that each of `LARGE_MOVES` is in the schedule."""
 
-SPARSE_INTERIOR = 32
+VISITS = 2.0
+"""Mean number of visits of an extended source in a draw."""
+ENOUGH_VISITS = 0.1
+"""Fraction of a sweep that may be missing from that number."""
+WHOLE_PASSES = 4
+"""Number of visits in a draw of a window that covers the whole region."""
+SPARSE_INTERIOR = 64
 """Side in pixels of the interior of windows for all sources, in fields that are not crowded."""
-CROWDED_INTERIOR = 16
+CROWDED_INTERIOR = 32
 """Side in pixels of the interior of windows for all sources, in crowded fields."""
 LARGE_INTERIOR = 32
 """Side in pixels of the interior of windows for large sources."""
@@ -121,9 +129,13 @@ class Field:
             + ("companion_point",) * self.settings.companion
         )
 
-    def windows(self, interior: int, radii: Sequence[int]) -> WindowSize:
+    def num_passes(self, plan: PassPlan) -> int:
+        """Number of sweeps in which every source is visited `VISITS` times on average."""
+        return math.ceil(VISITS / math.prod(map(plan.coverage, self.region)) - ENOUGH_VISITS)
+
+    def windows(self, interior: int, radii: Sequence[int], full: int = FULL_OF_ALL) -> WindowSize:
         """Windows with room for stamps; see `choose_windows`."""
-        return choose_windows(interior, radii, self.region, self.links, self.crowding)
+        return choose_windows(interior, radii, self.region, self.links, self.crowding, full)
 
 
 def build_layout(
@@ -208,7 +220,7 @@ def _plan_classes(field: Field) -> list[tuple[WindowSize, PassPlan]]:
 
 def _plan_points(field: Field) -> tuple[WindowSize, PassPlan]:
     """Windows in which point sources alone move."""
-    windows = field.windows(field.settings.window_interior, field.point_radii)
+    windows = field.windows(field.settings.window_interior, field.point_radii, FULL)
     return windows, windows.plan(field.point_moves, field.settings.passes)
 
 
@@ -219,14 +231,20 @@ def _plan_all_sources(field: Field) -> tuple[WindowSize, PassPlan]:
     windows = field.windows(settings.window_interior_extended or interior, field.small_radii)
     slots = SOME if field.is_sparse else FEW
     slots = MANY if windows.is_whole else slots
-    moves = EXTENDED_ALONE * settings.extended_moves
+    # Interiors are smaller in crowded fields, and are visited more often.
+    repeats = settings.extended_moves if field.is_sparse else -(-settings.extended_moves // 2)
+    moves = EXTENDED_ALONE * repeats
     if prior.has_points:
-        moves += WITH_POINTS * settings.extended_moves
+        moves += WITH_POINTS * repeats
     if prior.has_points and not field.is_apart:
         # Companions of any host include those of points.
         moves += tuple(name for name in field.point_moves if name != "companion_point")
-    passes = settings.extended_passes if field.is_apart else settings.passes
-    return windows, windows.plan(moves, passes, slots, float(field.stamps.large_size))
+    plan = windows.plan(moves, 1, slots, float(field.stamps.large_size))
+    if windows.is_whole:
+        passes = settings.extended_passes or WHOLE_PASSES
+    else:
+        passes = settings.extended_passes or field.num_passes(plan)
+    return windows, replace(plan, passes=passes if field.is_apart else max(passes, settings.passes))
 
 
 def _refits(field: Field) -> tuple[str, ...]:

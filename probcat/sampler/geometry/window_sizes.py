@@ -14,12 +14,14 @@ UNEVEN = 1.7
 """Ratio of the density of sources where it is crowded to the mean density."""
 WHOLE = 1.25
 """A region no wider than `WHOLE` window sides is covered by one window with a margin of `SEAM`
-pixels, if that needs at most `FULL` point slots (every slot adds to the cost of each step of a
-Hamiltonian trajectory)."""
+pixels, if that needs few enough point slots."""
 SEAM = 2
 """Margin in pixels of the window that covers a whole region; no light is missed beyond it."""
 FULL = 96
-"""Largest number of point slots of a window that covers a whole region."""
+"""Largest number of point slots of a window for point sources alone that covers a whole region;
+every slot adds to the cost of each step of a Hamiltonian trajectory."""
+FULL_OF_ALL = 256
+"""The same of a window for all sources, in which trajectories move some of the point sources."""
 MIN_POINT_SLOTS = 16.0
 """Smallest number of point slots of a window."""
 MIN_POINT_SLOTS_OF_WHOLE = 40.0
@@ -79,6 +81,7 @@ def choose_windows(
     region: tuple[int, int],
     links: Sequence[Alignment],
     crowding: float,
+    full: int = FULL,
 ) -> WindowSize:
     """Choose windows with a margin for stamps, or one window for all of a small region.
 
@@ -94,6 +97,8 @@ def choose_windows(
         Relation of every image to the first one.
     crowding : float
         Expected number of sources per pixel.
+    full : int
+        Largest number of point slots of a window that covers the whole region.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def choose_windows(
     margin = least_margin(links, radii)
     small = max(region) <= WHOLE * (interior + 2 * margin)
     whole = point_slots(crowding * math.prod(region), MIN_POINT_SLOTS_OF_WHOLE)
-    if small and whole <= FULL:
+    if small and whole <= full:
         seams = tuple(math.ceil(SEAM * link.scale) for link in links)
         # One pixel more, as a window's walls cannot be reached from inside.
         return WindowSize(max(region) + 1, SEAM, whole, seams)

@@ -11,8 +11,9 @@ the local inverse variance of fluxes. To keep the masses fixed along a trajector
 :math:`N(\ln \mathrm{radius}, \tau^2)` are drawn first. They set the masses (`hmc_mass`), and their
 densities are part of the potential energy.
 
-Extended sources are expensive to render, so each trajectory moves only a few; the selection
-depends on nothing the trajectory changes.
+Where extended sources move too, the mass is a matrix over all sources (`hmc_metric`). These sources
+are expensive to render, so each trajectory moves only a few; the selection depends on nothing the
+trajectory changes.
 """
 
 from functools import partial
@@ -40,6 +41,8 @@ from probcat.sampler.moves.hmc_coordinates import (
     sources_at,
 )
 from probcat.sampler.moves.hmc_mass import (
+    NUM_EXTENDED,
+    NUM_POINTS,
     TAU,
     Trajectory,
     log_signal,
@@ -47,6 +50,16 @@ from probcat.sampler.moves.hmc_mass import (
     put_back,
     select_moving,
     take_selected,
+)
+from probcat.sampler.moves.hmc_metric import (
+    Anchor,
+    DenseMass,
+    dense_drift,
+    dense_kinetic,
+    dense_momentum,
+    draw_anchor,
+    fisher_mass,
+    unflatten,
 )
 from probcat.sampler.window.light import (
     ImageInWindow,
@@ -57,7 +70,17 @@ from probcat.sampler.window.light import (
     stamp_in_image,
 )
 from probcat.sampler.window.slots import active, all_fit
-from probcat.sampler.window.structures import FLUX, NUM_SHAPE, Model, Window, WindowState, X, Y
+from probcat.sampler.window.structures import (
+    EXTENDED,
+    FLUX,
+    NUM_SHAPE,
+    POINT,
+    Model,
+    Window,
+    WindowState,
+    X,
+    Y,
+)
 
 
 class _Phase(NamedTuple):
@@ -73,6 +96,8 @@ class _Phase(NamedTuple):
         Residual at these coordinates.
     log_prior_change : Array, shape ()
         Log prior at the end of the trajectory minus that at its start, once both are known.
+    failed : Array, shape (), bool
+        Whether a step had too many reflections.
     """
 
     at: Coordinates
@@ -80,6 +105,22 @@ class _Phase(NamedTuple):
     bare: Array
     residual: Array
     log_prior_change: Array
+    failed: Array
+
+
+class _Metric(NamedTuple):
+    """Mass of a trajectory in which extended sources move.
+
+    Attributes
+    ----------
+    mass : DenseMass
+        Mass matrix.
+    anchor : Anchor
+        Auxiliary coordinates that the matrix belongs to.
+    """
+
+    mass: DenseMass
+    anchor: Anchor
 
 
 def hmc(
@@ -110,42 +151,66 @@ def hmc(
         Whether there was anything to move.
     """
     key_normal, key_uniform = jax.random.split(rng_key)
-    uniform = jax.random.uniform(key_uniform, (2 + state.extended.shape[0],))
+    slots = [state.points.shape[0], state.extended.shape[0]]
+    dense = slots[EXTENDED] > 0
+    uniform = jax.random.uniform(key_uniform, (2 + sum(slots) if dense else 2,))
     u_step, u_accept, u_selection = uniform[0], uniform[1], uniform[2:]
-    everything, selected = state, select_moving(u_selection, state.extended)
-    state = state._replace(extended=take_selected(selected, state.extended))
+    everything = state
+    if dense:
+        choices = [
+            select_moving(u_selection[: slots[POINT]], state.points, NUM_POINTS),
+            select_moving(u_selection[slots[POINT] :], state.extended, NUM_EXTENDED),
+        ]
+        state = state._replace(
+            points=take_selected(choices[POINT], state.points),
+            extended=take_selected(choices[EXTENDED], state.extended),
+        )
     start = coordinates_of(model, state)
     bands = model.num_colours + 1
     sizes = [start.points.size, start.extended.size]
     scale_sizes = [bands * start.points.shape[0], (bands + 1) * start.extended.shape[0]]
-    normal = jax.random.normal(key_normal, (sum(sizes + scale_sizes),))
-    parts = jnp.split(normal, np.cumsum([*sizes, scale_sizes[0]]))
+    anchor_size = sum(sizes) if dense else 0
+    normal = jax.random.normal(key_normal, (sum(sizes + scale_sizes) + anchor_size,))
+    parts = jnp.split(normal, np.cumsum([*sizes, *scale_sizes]))
     path = prepare_trajectory(parts[2], parts[3], model, window, state, start)
     noise = Coordinates(
         parts[0].reshape(start.points.shape), parts[1].reshape(start.extended.shape)
     )
-    momentum = jax.tree.map(
-        lambda z, mass, mask: jnp.where(mask, jnp.sqrt(mass) * z, 0.0),
-        noise,
-        path.mass,
-        path.mask,
-    )
+    metric = None
+    if dense:
+        anchor = draw_anchor(unflatten(parts[4], start), path, start)
+        metric = _Metric(fisher_mass(model, window, path, anchor), anchor)
+    momentum = _draw_momentum(path, metric, noise)
     step = window.step_size * (0.7 + 0.6 * u_step)
-    end = _leapfrog(model, path, start, momentum, state.residual, step, num_steps)
+    end = _leapfrog(model, path, metric, start, momentum, state.residual, step, num_steps)
 
     energy = log_likelihood_change(window, state.residual, end.residual) + end.log_prior_change
-    energy = energy + _kinetic(path, momentum) - _kinetic(path, end.momentum)
-    acceptance = jnp.where(jnp.isfinite(energy), jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
+    energy = energy + _kinetic(path, metric, momentum) - _kinetic(path, metric, end.momentum)
+    possible = jnp.isfinite(energy) & ~end.failed
+    acceptance = jnp.where(possible, jnp.exp(jnp.minimum(energy, 0.0)), 0.0)
     points, extended = sources_at(model, path.mask, end.at)
     accepted = all_fit(window, extended) & (u_accept < acceptance)
     occupied = jnp.any(active(state.points)) | jnp.any(active(state.extended))
-    moved = jnp.where(accepted, extended, state.extended)
+    points = jnp.where(accepted, points, state.points)
+    extended = jnp.where(accepted, extended, state.extended)
+    if dense:
+        points = put_back(choices[POINT], points, everything.points)
+        extended = put_back(choices[EXTENDED], extended, everything.extended)
     state = state._replace(
         residual=jnp.where(accepted, end.residual, state.residual),
-        points=jnp.where(accepted, points, state.points),
-        extended=put_back(selected, moved, everything.extended),
+        points=points,
+        extended=extended,
     )
     return state, acceptance, occupied
+
+
+def _draw_momentum(path: Trajectory, metric: _Metric | None, noise: Coordinates) -> Coordinates:
+    """Draw the momenta from standard normal numbers."""
+    if metric is not None:
+        return dense_momentum(metric.mass, noise, path.mask)
+    return jax.tree.map(
+        lambda z, mass, mask: jnp.where(mask, jnp.sqrt(mass) * z, 0.0), noise, path.mass, path.mask
+    )
 
 
 def _image(model: Model, path: Trajectory, at: Coordinates) -> Array:
@@ -204,8 +269,10 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))
 
 
-def _kinetic(path: Trajectory, momentum: Coordinates) -> Array:
+def _kinetic(path: Trajectory, metric: _Metric | None, momentum: Coordinates) -> Array:
     """Return the kinetic energy."""
+    if metric is not None:
+        return dense_kinetic(metric.mass, momentum)
     energy = jax.tree.map(lambda p, mass: 0.5 * jnp.sum(p**2 / mass), momentum, path.mass)
     return energy.points + energy.extended
 
@@ -213,6 +280,7 @@ def _kinetic(path: Trajectory, momentum: Coordinates) -> Array:
 def _leapfrog(
     model: Model,
     path: Trajectory,
+    metric: _Metric | None,
     start: Coordinates,
     momentum: Coordinates,
     residual: Array,
@@ -234,22 +302,28 @@ def _leapfrog(
         at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
         return at, jnp.concatenate([reflected, momentum[:, FLUX + 1 :]], axis=1)
 
-    def drift_all(phase: _Phase, time: Array) -> tuple[Coordinates, Coordinates]:
+    def drift_all(phase: _Phase, time: Array) -> tuple[Coordinates, Coordinates, Array | bool]:
+        if metric is not None:
+            return dense_drift(metric.mass, path, phase.at, phase.momentum, time)
         pairs = map(drift, phase.at, phase.momentum, path.mass, (time, time))
         (points, point_momentum), (extended, extended_momentum) = pairs
-        return Coordinates(points, extended), Coordinates(point_momentum, extended_momentum)
+        return Coordinates(points, extended), Coordinates(point_momentum, extended_momentum), True
+
+    def log_density(at: Coordinates) -> Array:
+        value = _log_prior(model, path, at)
+        return value if metric is None else value + metric.anchor.log_density(path.mask, at)
 
     def body(phase: _Phase, index: Array) -> tuple[_Phase, None]:
         first, last = index == 0, index == num_steps
-        drifted = drift_all(phase, jnp.where(first, 0.0, step))
+        *drifted, arrived = drift_all(phase, jnp.where(first, 0.0, step))
         at, reflected = jax.tree.map(
-            lambda new, old: jnp.where(first, old, new), drifted, (phase.at, phase.momentum)
+            lambda new, old: jnp.where(first, old, new), drifted, [phase.at, phase.momentum]
         )
         image, pull_back = jax.vjp(lambda at: _image(model, path, at), at)
         bare = jnp.where(first, phase.residual + image, phase.bare)
         residual = jnp.where(first, phase.residual, bare - image)
         (force,) = pull_back(light_score(path.window, residual))
-        log_prior, prior_force = jax.value_and_grad(lambda at: _log_prior(model, path, at))(at)
+        log_prior, prior_force = jax.value_and_grad(log_density)(at)
         kick = step * jnp.where(first | last, 0.5, 1.0)
         momentum = jax.tree.map(
             lambda p, g, h, mask: jnp.where(mask, p + kick * (g + h), 0.0),
@@ -260,9 +334,12 @@ def _leapfrog(
         )
         log_prior_change = jnp.where(first, -log_prior, phase.log_prior_change)
         log_prior_change = jnp.where(last, log_prior_change + log_prior, log_prior_change)
-        return _Phase(at, momentum, bare, residual, log_prior_change), None
+        failed = phase.failed | ~jnp.asarray(arrived)
+        return _Phase(at, momentum, bare, residual, log_prior_change, failed), None
 
-    begin = _Phase(start, momentum, residual, residual, jnp.zeros_like(step))
+    begin = _Phase(
+        start, momentum, residual, residual, jnp.zeros_like(step), jnp.zeros_like(step, bool)
+    )
     indices = jnp.arange(num_steps + 1, dtype=jnp.int32)
     return jax.lax.scan(body, begin, indices)[0]
 

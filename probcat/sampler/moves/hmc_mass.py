@@ -23,6 +23,8 @@ TAU = 0.3
 """Standard deviation of the auxiliary scales, which are natural logarithms."""
 NUM_EXTENDED = 6
 """Largest number of extended sources that move along one trajectory."""
+NUM_POINTS = 16
+"""Largest number of point sources that move along one trajectory with extended sources."""
 
 
 class Trajectory(NamedTuple):
@@ -51,36 +53,38 @@ class Trajectory(NamedTuple):
     upper_bound: Array
 
 
-def select_moving(uniform: Array, extended: Array) -> Array:
-    """Select the extended sources that move along a trajectory: occupied slots in random order.
+def select_moving(uniform: Array, sources: Array, number: int) -> Array:
+    """Select the sources that move along a trajectory: occupied slots in random order.
 
     Parameters
     ----------
     uniform : Array, shape (S,)
         Uniform random numbers.
-    extended : Array, shape (S, 6 + B)
-        Extended sources.
+    sources : Array, shape (S, columns)
+        Sources of one kind.
+    number : int
+        Largest number of sources.
 
     Returns
     -------
     Array of bool, shape (rows, S)
-        `NUM_EXTENDED` or fewer rows, each true at one slot. Empty slots come last.
+        As many rows, or fewer, each true at one slot. Empty slots come last.
     """
-    slots = extended.shape[0]
-    rank = jnp.argsort(jnp.argsort(jnp.where(active(extended), uniform, 2.0 + uniform)))
-    row = jnp.arange(min(slots, NUM_EXTENDED), dtype=jnp.int32)
+    slots = sources.shape[0]
+    rank = jnp.argsort(jnp.argsort(jnp.where(active(sources), uniform, 2.0 + uniform)))
+    row = jnp.arange(min(slots, number), dtype=jnp.int32)
     return row[:, None] == rank.astype(jnp.int32)[None]
 
 
-def take_selected(selected: Array, extended: Array) -> Array:
+def take_selected(selected: Array, sources: Array) -> Array:
     """Return the sources in the slots that `select_moving` selected, one for each row."""
-    return jnp.sum(jnp.where(selected[..., None], extended[None], 0.0), axis=1)
+    return jnp.sum(jnp.where(selected[..., None], sources[None], 0.0), axis=1)
 
 
-def put_back(selected: Array, moved: Array, extended: Array) -> Array:
+def put_back(selected: Array, moved: Array, sources: Array) -> Array:
     """Return all sources, with those in selected slots replaced by the moved ones."""
     spread = jnp.sum(jnp.where(selected[..., None], moved[:, None], 0.0), axis=0)
-    return jnp.where(jnp.any(selected, axis=0)[:, None], spread, extended)
+    return jnp.where(jnp.any(selected, axis=0)[:, None], spread, sources)
 
 
 def prepare_trajectory(

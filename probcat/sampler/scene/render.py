@@ -14,6 +14,9 @@ from probcat.sampler.scene.scene import Scene
 from probcat.sampler.window.light import profiles_in, stamp_in_image
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE
 
+BATCH = 8
+"""Number of extended sources that are rendered at once."""
+
 
 def render(
     scene: Scene, layout: Layout, points: Sources, extended: Sources, radius: int
@@ -68,12 +71,29 @@ def render_points(scene: Scene, index: int, sources: Sources, shape: tuple[int, 
 def render_extended(
     scene: Scene, index: int, sources: Sources, shape: tuple[int, int], radius: int
 ) -> Array:
-    """Light of all extended sources in one image, an array of the given shape."""
-    pixel, offset, flux = _in_image(scene, index, sources)
-    shapes, position = sources.marks[:, -NUM_SHAPE:], pixel.astype(jnp.float32) + offset
-    stamps = extended_stamps(scene, index, offset, flux, shapes, radius, position)
-    dark = jnp.zeros(shape, jnp.float32)
-    return add_stamps(dark, stamps, pixel[:, 1] - radius, pixel[:, 0] - radius)
+    """Light of all extended sources in one image, an array of the given shape.
+
+    Only occupied slots are rendered, some at a time, as most slots of a catalog are empty.
+    """
+    slots = sources.active.shape[0]
+    size = min(BATCH, slots)
+    order = jnp.argsort(~sources.active)
+    # The last batch is filled up with empty slots, so that all have one size.
+    order = jnp.pad(order, (0, -slots % size), constant_values=slots - 1)
+    number = (jnp.sum(sources.active, dtype=jnp.int32) + size - 1) // size
+    rank = jnp.arange(size, dtype=jnp.int32)
+
+    def add(batch: Array, image: Array) -> Array:
+        chosen = jax.lax.dynamic_slice(order, (batch * size,), (size,))
+        own = Sources(sources.pixel[chosen], sources.marks[chosen])
+        pixel, offset, flux = _in_image(scene, index, own)
+        # The slot that fills up the last batch counts once.
+        flux = jnp.where(batch * size + rank < slots, flux, 0.0)
+        shapes, position = own.marks[:, -NUM_SHAPE:], pixel.astype(jnp.float32) + offset
+        stamps = extended_stamps(scene, index, offset, flux, shapes, radius, position)
+        return add_stamps(image, stamps, pixel[:, 1] - radius, pixel[:, 0] - radius)
+
+    return jax.lax.fori_loop(0, number, add, jnp.zeros(shape, jnp.float32))
 
 
 def extended_stamps(
@@ -120,7 +140,7 @@ def extended_stamps(
         profiles = profiles_in(image, shape, affine)
         return flux * stamp_in_image(image, large, at[0], at[1], profiles, shape, position, side)
 
-    return jax.lax.map(stamp, (offset, flux, shapes, position), batch_size=16)
+    return jax.vmap(stamp)((offset, flux, shapes, position))
 
 
 def _in_image(scene: Scene, index: int, sources: Sources) -> tuple[Array, Array, Array]:

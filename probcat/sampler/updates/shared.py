@@ -68,6 +68,32 @@ def update_shared(
     return state._replace(sample=sample, residual=residual, sky_subtracted=sky_subtracted)
 
 
+def update_background(rng_key: Array, state: CatalogState, scene: Scene) -> CatalogState:
+    """Draw the background of every image, given the sources, in every chain.
+
+    Parameters
+    ----------
+    rng_key : Array
+        Random key.
+    state : CatalogState
+        State of all chains.
+    scene : Scene
+        Images and prior.
+
+    Returns
+    -------
+    CatalogState
+    """
+
+    def one(sample: ChainSample, residual: Planes, sky_subtracted: Planes, key: Array) -> tuple:
+        return draw_background(key, scene, sample, residual, sky_subtracted)
+
+    sample, residual, sky_subtracted = jax.vmap(one)(
+        state.sample, state.residual, state.sky_subtracted, chain_keys(rng_key, state)
+    )
+    return state._replace(sample=sample, residual=residual, sky_subtracted=sky_subtracted)
+
+
 def _update(
     sample: ChainSample,
     residual: Planes,

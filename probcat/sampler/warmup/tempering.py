@@ -1,19 +1,25 @@
-"""Inverse temperature of the likelihood at the start of the warm-up.
+"""The warm-up: inverse temperature of the likelihood, and kinds of sources that it starts with.
 
 Bright objects are built from their coarse shapes to their details, instead of the other way round:
-a galaxy that is found at full strength is found in many fragments.
+a galaxy that is found at full strength is found in many fragments. In crowded fields of stars it
+is the other way round as well: the blurred light of many stars looks like galaxies, which would
+then take their places. There the chains start with point sources alone.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import uniform_filter
 
+from probcat.image.peaks import count_peaks
 from probcat.numerics.robust import sky_level
 
 if TYPE_CHECKING:
     from probcat.image.image import Image
+    from probcat.model.prior.prior import Prior
+    from probcat.sampler.settings import SamplerSettings
 
 FRACTION = 0.75
 """Fraction of the warm-up with a tempered likelihood, with galaxies (which fragment if it is too
@@ -28,6 +34,59 @@ MAX_START_BETA = 1e-3
 """Largest inverse temperature at the start of the warm-up."""
 MIN_PIXEL_SIGNAL = 3.0
 """Signal-to-noise ratio above the sky of the faintest pixels that count."""
+CROWDED = 0.1
+"""Number of peaks in a square as wide as the FWHM of the PSF above which a field is crowded by
+stars. Deep fields of galaxies have about 0.03, the core of a globular cluster 0.2."""
+
+
+@dataclass(frozen=True)
+class WarmUp:
+    """How the chains of a run start.
+
+    Parameters
+    ----------
+    start_beta : float
+        Inverse temperature of the likelihood at the start.
+    fraction : float
+        Fraction of the warm-up in which the inverse temperature rises to one.
+    density_penalty : float
+        Decrease of the log density of sources at the start.
+    points_first : bool
+        Whether there are only point sources as long as the inverse temperature rises.
+    """
+
+    start_beta: float
+    fraction: float
+    density_penalty: float = 0.0
+    points_first: bool = False
+
+
+def plan_warmup(images: "Sequence[Image]", prior: "Prior", settings: "SamplerSettings") -> WarmUp:
+    """Choose the warm-up of a run from its images and settings.
+
+    Parameters
+    ----------
+    images : sequence of Image
+        Images to catalog.
+    prior : Prior
+        Prior of the catalog.
+    settings : SamplerSettings
+        Settings of the sampler; those that are given win.
+    """
+    points_first = prior.has_extended and prior.has_points and is_crowded(images[0])
+    with_extended = prior.has_extended and not points_first
+    return WarmUp(
+        start_beta=settings.start_beta or default_start_beta(images, with_extended),
+        fraction=fraction_of_warmup(settings.tempering_fraction, with_extended),
+        density_penalty=DENSITY_PENALTY if with_extended else 0.0,
+        points_first=points_first,
+    )
+
+
+def is_crowded(image: "Image") -> bool:
+    """Whether the peaks of an image are so dense that most of them must be stars."""
+    good = np.sum(image.weight > 0)
+    return bool(count_peaks(image) * float(image.psf.fwhm) ** 2 > CROWDED * good)
 
 
 def fraction_of_warmup(given: float, with_extended: bool) -> float:
