@@ -88,6 +88,7 @@ class _Blocks:
         self.compiled: list[bool] = []
         self.kept: list[Any] = []
         self.last: Any = None
+        self._programs: set[Any] = set()
         self.state = run.begin()
         jax.block_until_ready(self.state)
 
@@ -104,13 +105,16 @@ class _Blocks:
     def advance(self) -> None:
         """Make a block, measure its cost, and keep its draws after warm-up."""
         from probcat.sampler.collect import select_draws, to_block
-        from probcat.sampler.compiled_block import num_compilations
 
-        programs, start = num_compilations(), time.process_time()
+        alone = self.draws < self.run.num_alone
+        start = time.process_time()
         self.state, draws = self.run.advance(self.state, self.log)
         jax.block_until_ready((self.state, draws))
         self.cpu.append(time.process_time() - start)
-        self.compiled.append(num_compilations() > programs)
+        # Arrays that grow change the kernel, and a run on the first image alone has its own.
+        program = (alone, self.run.kernel)
+        self.compiled.append(program not in self._programs)
+        self._programs.add(program)
         layout, pixels = self.run.layout, float(self.run.scene.num_pixels)
         kept = select_draws(draws, self.run.num_warmup - self.draws + self.size, self.size)
         self.last = to_block(draws if kept is None else kept, layout, pixels, self.run.labels)
