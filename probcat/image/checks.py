@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,9 @@ def as_float(values: Any, where: str, what: str) -> np.ndarray:
 def as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
     """Return the PSF of an image, from samples or from a model of photutils.
 
+    The array of the PSF may be larger than the image: cutouts are often smaller than the stamp of
+    a star. A note then reminds of the oversampling, which such an array may lack.
+
     Parameters
     ----------
     psf : PSF or array_like, or photutils.psf.GriddedPSFModel or ImagePSF, or None
@@ -62,7 +66,8 @@ def as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
     Raises
     ------
     InputError
-        If there is no PSF, or the samples do not look like one.
+        If there is no PSF, its FWHM exceeds the shorter side of the image, or the samples do not
+        look like those of a PSF.
     """
     if psf is None:
         raise InputError(f"{where}: no PSF; give a PSF extension, --psf FILE or the psf argument")
@@ -79,15 +84,18 @@ def as_psf(psf: Any, oversampling: int, pixels: np.ndarray, where: str) -> PSF:
         point_spread = PSF.from_pixels(samples, oversampling=oversampling)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    if any(p > s * oversampling for p, s in zip(samples.shape, pixels.shape, strict=False)):
-        hint = "; if it is oversampled, say by how much" if oversampling == 1 else ""
+    hint = "if it is oversampled, give psf_oversampling"
+    if point_spread.fwhm > min(pixels.shape):
         raise InputError(
-            f"{where}: the PSF, {samples.shape} at {oversampling} samples a pixel, is larger than "
-            f"the image, {pixels.shape}{hint}"
+            f"{where}: the PSF has a FWHM of {point_spread.fwhm:.1f} px, more than the image, "
+            f"{pixels.shape}, is wide; {hint}"
         )
     reason = why_no_psf(samples)
     if reason:
         raise InputError(f"{where}: the PSF, {samples.shape}, does not look like one: {reason}")
+    if oversampling == 1 and np.any(np.array(samples.shape) > pixels.shape):
+        note = f"its array, {samples.shape}, is larger than the image; {hint}"
+        return replace(point_spread, notes=(*point_spread.notes, note))
     return point_spread
 
 

@@ -176,7 +176,7 @@ BAD_FILES = [
     ({"PSF": None}, {}, r"no PSF extension; give .* --psf FILE"),
     ({"PSF": np.full((15, 15), np.nan)}, {}, r"non-finite"),
     ({"PSF": np.zeros((15, 15))}, {}, r"sum of the PSF must be positive"),
-    ({"PSF": gaussian_samples(3.0, 41)}, {}, r"larger than the image, \(32, 40\)"),
+    ({"PSF": gaussian_samples(36.0, 101)}, {}, r"FWHM of 3\d\.\d px.*give psf_oversampling"),
     ({"PSF": np.ones((3, 15, 15))}, {}, r"3 planes"),
     ({"VAR": np.ones((32, 41))}, {}, r"VAR has shape \(32, 41\), SCI \(32, 40\)"),
     ({"MASK": np.ones((31, 40), np.uint8)}, {}, r"MASK has shape \(31, 40\), SCI \(32, 40\)"),
@@ -205,6 +205,15 @@ def test_bad_files_are_refused_in_two_lines_that_name_them(good, changes, option
         Image.read(path, **options)
     assert len(str(error.value).splitlines()) <= 2
     assert "image.fits" in str(error.value) or "nowhere.fits" in str(error.value)
+
+
+@pytest.mark.parametrize(("oversampling", "noted"), [(1, True), (3, False)])
+def test_psf_larger_than_the_image_is_kept_whole(good, oversampling, noted):
+    samples = gaussian_samples(3.0 * oversampling, 41 * oversampling)
+    image = Image.read(good(PSF=samples), psf_oversampling=oversampling)
+    assert image.psf.pixels.shape == samples.shape
+    np.testing.assert_allclose(image.psf.fwhm, 3.0, rtol=0.02)
+    assert any("larger than the image; if it is oversampled" in n for n in image.notes) == noted
 
 
 def test_files_that_are_not_fits_are_refused(tmp_path, good):

@@ -196,8 +196,8 @@ def in_electrons(hdus):
 
 
 def wider_psf(hdus):
-    grid = np.arange(-15.0, 16.0)
-    hdus["PSF"] = fits.ImageHDU(PSF.moffat(2.8, 3.0).evaluate_grid(grid, grid), name="PSF")
+    grid = np.arange(-40.0, 41.0)
+    hdus["PSF"] = fits.ImageHDU(PSF.moffat(28.0, 3.0).evaluate_grid(grid, grid), name="PSF")
 
 
 BAD = [
@@ -217,7 +217,7 @@ BAD = [
     (["g.fits", "--psf", "table.fits"], "table.fits: no extension PSF"),
     (["g.fits", "--psf", "quick.toml"], "quick.toml: not a readable FITS file"),
     (["g.fits", "--psf", "SCI"], "g.fits: the PSF is the image itself"),
-    (["wide.fits"], "wide.fits: the PSF, (31, 31) at 1 samples a pixel, is larger than the image"),
+    (["wide.fits"], "wide.fits: the PSF has a FWHM of 28.0 px, more than the image, (24, 22), is"),
     (["g.fits", "--estimate-psf"], "whole peaks are too few to estimate a PSF from; 5 are needed"),
     (["g.fits", "--psf-stars", "none.csv"], "none.csv: no such file"),
     (["g.fits", "--psf", "PSF", "--estimate-psf"], "g.fits: a PSF is given, and one is to be"),

@@ -1,9 +1,11 @@
-"""Sources whose centres lie outside the image."""
+"""Light that reaches beyond the image: centres outside, and PSFs larger than the image."""
 
 import jax
 import numpy as np
 
-from probcat import PSF, Prior, SamplerSettings, condense, sample, simulate_image
+from probcat import PSF, Image, Prior, SamplerSettings, condense, sample, simulate_image
+from probcat.model.simulate import render_light
+from probcat.pixels.model_image import posterior_model
 
 SHAPE = (20, 22)
 OUTSIDE = {"x": -1.2, "y": 9.6, "flux": 4000.0}
@@ -53,3 +55,36 @@ def test_star_outside_the_edge_keeps_its_light():
     assert catalog["flux_err"][row] < 0.15 * OUTSIDE["flux"]
     false = (catalog["x"] > -0.5) & (catalog["x"] < NEAR_EDGE) & (catalog["prob_exist"] > 0.5)
     assert not false.any()
+
+
+def test_psf_larger_than_the_image_loses_no_light():
+    """Wings of 41 px on 20x24 px; another renderer finds the same residual."""
+    axis = np.arange(-20.0, 21.0)
+    wings = PSF.moffat(3.5, 2.2, size=41).evaluate_grid(axis, axis)
+    sources = {"x": [3.3, 18.6], "y": [5.2, 14.8], "flux": [20000.0, 9000.0]}
+    psf = PSF.from_pixels(wings)
+    key = jax.random.key(1)
+    made = simulate_image(sources, psf, (20, 24), key, noise=2.0, background=3.0).image
+    image = Image.from_arrays(made.data, made.variance, psf=wings)
+    samples = sample(
+        image,
+        Prior.from_image(image, extended_fraction=0.0),
+        settings=SamplerSettings(passes=1, checkpoint_interval=5, merge_and_split=0, companion=0),
+        num_chains=2,
+        num_warmup=25,
+        num_samples=10,
+        progress_bar=False,
+    )
+    for chain in range(2):
+        active = samples.sources["active"][chain, -1]
+        last = {name: values[chain, -1][active] for name, values in samples.sources.items()}
+        # Fluxes have errors of 40 and 30; the priors of positions and fluxes hardly count.
+        np.testing.assert_allclose(np.sort(last["flux"])[-2:], [9000.0, 20000.0], atol=250.0)
+        light = render_light(last, psf, image.shape).sum(axis=0)
+        residual = image.data - light - samples.scalars["background"][chain, -1]
+        chi2 = np.mean(residual**2 * image.weight)
+        # The low-rank form of the PSF has errors of up to 0.002 of the peak.
+        np.testing.assert_allclose(samples.scalars["chi2_per_pixel"][chain, -1], chi2, rtol=0.1)
+        assert chi2 < 1.4
+    model = posterior_model(samples, image)
+    assert np.nanmean(model.residual**2) < 1.4
