@@ -53,8 +53,8 @@ class CatalogKernel(MCMCKernel):
         is not fitted by several fragments; it falls to zero as the inverse temperature rises.
     fresh_at : int
         Number of a draw at which the residual is also computed from scratch.
-    points_first : bool
-        Whether windows for all sources are left out as long as the inverse temperature rises.
+    points_alone : float
+        Fraction of the warm-up in which windows for all sources are left out.
 
     Examples
     --------
@@ -91,14 +91,14 @@ class CatalogKernel(MCMCKernel):
         tempering_fraction: float = 0.4,
         density_penalty: float = 0.0,
         fresh_at: int = 0,
-        points_first: bool = False,
+        points_alone: float = 0.0,
     ) -> None:
         self.layout = layout
         self.extended_radius = extended_radius
         self.tempering_fraction = tempering_fraction
         self.density_penalty = density_penalty
         self.fresh_at = fresh_at
-        self.points_first = points_first
+        self.points_alone = points_alone
         self._fixed_warmup = num_warmup
         self._num_warmup = num_warmup or 0
         self._sample_fn: Any = None
@@ -110,7 +110,7 @@ class CatalogKernel(MCMCKernel):
             self.tempering_fraction,
             self.density_penalty,
             self.fresh_at,
-            self.points_first,
+            self.points_alone,
             self._fixed_warmup,
             self._num_warmup,
         )
@@ -130,7 +130,7 @@ class CatalogKernel(MCMCKernel):
             self.tempering_fraction,
             self.density_penalty,
             self.fresh_at,
-            self.points_first,
+            self.points_alone,
         )
 
     @property
@@ -229,8 +229,9 @@ class CatalogKernel(MCMCKernel):
             ) -> CatalogState:
                 return jax.lax.scan(body, state, keys)[0]
 
-            if self.points_first and plan.extended_slots and self.layout.has_point_plan:
-                state = jax.lax.cond(settled, all_passes, lambda state: state, state)
+            if self.points_alone and plan.extended_slots and self.layout.has_point_plan:
+                complete = state.i >= int(self.points_alone * self._num_warmup)
+                state = jax.lax.cond(complete, all_passes, lambda state: state, state)
             else:
                 state = all_passes(state)
         state = update_shared(key_shared, state, scene, self.layout, self.extended_radius, settled)

@@ -185,7 +185,7 @@ class Run:
             density_penalty=warmup.density_penalty,
             tempering_fraction=warmup.fraction,
             fresh_at=self.num_alone,
-            points_first=warmup.points_first,
+            points_alone=warmup.points_alone,
         )
         self.first_image = None
         if self.num_alone:

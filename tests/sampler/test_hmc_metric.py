@@ -165,9 +165,9 @@ def test_too_many_reflections_are_reported(run):
 
 
 def test_anchors_scatter_by_their_precision(run):
-    _, _, path, at = make_path(run)
+    model, _, path, at = make_path(run)
     normal = jax.tree.map(jnp.ones_like, at)
-    anchor = draw_anchor(normal, path, at)
+    anchor = draw_anchor(model, normal, path, at)
     for place, precision, start in zip(anchor.at, anchor.precision, at, strict=True):
         np.testing.assert_allclose((place - start) ** 2 * precision, 1.0, rtol=1e-3)
     far = jax.tree.map(lambda value: value + 1.0, at)

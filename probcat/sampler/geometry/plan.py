@@ -63,11 +63,11 @@ CLOSE = 6
 """Smallest difference in pixels between the stamps of point and of extended sources for which
 point sources get a class of windows of their own."""
 
-FEW = 8
+FEW = 32
 """Number of extended slots of a window in a crowded field."""
-SOME = 16
+SOME = 32
 """Number of extended slots of a window in a field that is not crowded."""
-MANY = 32
+MANY = 48
 """Number of extended slots of a window that covers a whole region."""
 
 

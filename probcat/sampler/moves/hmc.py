@@ -178,7 +178,7 @@ def hmc(
     )
     metric = None
     if dense:
-        anchor = draw_anchor(unflatten(parts[4], start), path, start)
+        anchor = draw_anchor(model, unflatten(parts[4], start), path, start)
         metric = _Metric(fisher_mass(model, window, path, anchor), anchor)
     momentum = _draw_momentum(path, metric, noise)
     step = window.step_size * (0.7 + 0.6 * u_step)

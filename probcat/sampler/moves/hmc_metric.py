@@ -28,9 +28,13 @@ from probcat.sampler.window.structures import FLUX, NUM_SHAPE, POINT, Model, Win
 
 ANCHOR = 5.0
 """Standard deviation of an anchor's coordinate, in units of the error of an isolated source."""
-ANCHOR_LIMITS = (0.1, 0.7)
-"""Limits of that standard deviation: pixels for positions, natural logarithms for fluxes, and
-unconstrained coordinates for shapes."""
+POSITION_LIMITS = (0.05, 0.5)
+"""Limits of that standard deviation in pixels, for positions."""
+FLUX_LIMITS = (0.15, 0.5)
+"""The same in natural logarithms, for fluxes."""
+SHAPE_LIMITS = ((0.15, 0.5), (0.1, 0.5), (0.1, 0.5), (0.6, 1.0))
+"""The same in unconstrained coordinates, for radius, ellipticity and Sersic index. The index is
+strongly correlated with flux and radius, and the Fisher matrix depends little on it."""
 JITTER = 1e-4
 """Number added to the diagonal of the matrix of correlations, so that it is positive definite."""
 BOUNCES = 12
@@ -80,11 +84,13 @@ class DenseMass(NamedTuple):
     inverse: Array
 
 
-def draw_anchor(normal: Coordinates, path: Trajectory, start: Coordinates) -> Anchor:
+def draw_anchor(model: Model, normal: Coordinates, path: Trajectory, start: Coordinates) -> Anchor:
     """Draw the anchor around the start of a trajectory.
 
     Parameters
     ----------
+    model : Model
+        Model, which has the number of bands.
     normal : Coordinates
         Random numbers from the standard normal distribution.
     path : Trajectory
@@ -92,8 +98,16 @@ def draw_anchor(normal: Coordinates, path: Trajectory, start: Coordinates) -> An
     start : Coordinates
         Coordinates at the start.
     """
-    low, high = ANCHOR_LIMITS
-    width = jax.tree.map(lambda mass: jnp.clip(ANCHOR * jax.lax.rsqrt(mass), low, high), path.mass)
+    bands = model.num_colours + 1
+    limits = np.array([POSITION_LIMITS] * FLUX + [FLUX_LIMITS] * bands, np.float32)
+    both = Coordinates(limits, np.concatenate([limits, np.array(SHAPE_LIMITS, np.float32)]))
+    width = jax.tree.map(
+        lambda mass, limits: jnp.clip(
+            ANCHOR * jax.lax.rsqrt(mass), limits[None, :, 0], limits[None, :, 1]
+        ),
+        path.mass,
+        both,
+    )
     at = jax.tree.map(lambda q, w, z: q + w * z, start, width, normal)
     return Anchor(at, jax.tree.map(lambda w: w**-2, width))
 

@@ -38,6 +38,10 @@ CROWDED = 0.1
 """Number of peaks in a square as wide as the FWHM of the PSF above which a field is crowded by
 stars. Deep fields of galaxies have about 0.03, the core of a globular cluster 0.2."""
 
+POINTS_ALONE = 0.8
+"""Fraction of the warm-up with point sources alone, in fields crowded by stars. It ends when these
+explain the image: earlier, galaxies would fill the gaps between stars that are still missing."""
+
 
 @dataclass(frozen=True)
 class WarmUp:
@@ -51,14 +55,14 @@ class WarmUp:
         Fraction of the warm-up in which the inverse temperature rises to one.
     density_penalty : float
         Decrease of the log density of sources at the start.
-    points_first : bool
-        Whether there are only point sources as long as the inverse temperature rises.
+    points_alone : float
+        Fraction of the warm-up in which there are only point sources.
     """
 
     start_beta: float
     fraction: float
     density_penalty: float = 0.0
-    points_first: bool = False
+    points_alone: float = 0.0
 
 
 def plan_warmup(images: "Sequence[Image]", prior: "Prior", settings: "SamplerSettings") -> WarmUp:
@@ -79,7 +83,7 @@ def plan_warmup(images: "Sequence[Image]", prior: "Prior", settings: "SamplerSet
         start_beta=settings.start_beta or default_start_beta(images, with_extended),
         fraction=fraction_of_warmup(settings.tempering_fraction, with_extended),
         density_penalty=DENSITY_PENALTY if with_extended else 0.0,
-        points_first=points_first,
+        points_alone=POINTS_ALONE if points_first else 0.0,
     )
 
 
