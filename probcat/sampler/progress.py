@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
+from probcat.samples.chains import import_arviz
+
 if TYPE_CHECKING:
     from probcat.samples.diagnostics import Diagnostics
 
@@ -39,16 +41,17 @@ class Progress:
 
     Parameters
     ----------
-    total : int
-        Number of draws to make.
+    end : callable
+        Returns the number of draws at the next possible end of the run, from that made so far.
     done : int
         Number of draws made before.
     show : bool
         Whether to show the bar.
     """
 
-    def __init__(self, total: int, done: int, show: bool) -> None:
-        self._bar = tqdm(total=total, initial=done, disable=not show, unit="draw")
+    def __init__(self, end: Callable[[int], int], done: int, show: bool) -> None:
+        self._end = end
+        self._bar = tqdm(total=end(done), initial=done, disable=not show, unit="draw")
         self._agreement, self._judged_at, self._cost = "", -float("inf"), 0.0
 
     def __enter__(self) -> Progress:
@@ -74,26 +77,19 @@ class Progress:
         diagnose : callable
             Judges the draws so far.
         """
+        if self._bar.disable:
+            return
+        import_arviz()  # once, and no part of the cost
         start = time.monotonic()
-        if self._bar.disable or start - self._judged_at < self._cost / MAX_COST:
+        if start - self._judged_at < self._cost / MAX_COST:
             return
         name, rhat = diagnose().worst_rhat
-        self._agreement = f" R-hat={rhat:.2f} ({name})"
+        self._agreement = f"R-hat={rhat:.2f} ({name}) "
         self._judged_at = time.monotonic()
         self._cost = self._judged_at - start
 
-    def move(self, done: int, total: int, state: str) -> None:
-        """Move the bar.
-
-        Parameters
-        ----------
-        done : int
-            Number of draws made so far.
-        total : int
-            Number of draws to make.
-        state : str
-            State of the chains.
-        """
-        self._bar.total = total
-        self._bar.set_postfix_str(state + self._agreement, refresh=False)
+    def move(self, done: int, state: str) -> None:
+        """Move the bar to the number of draws made so far, and show the state of the chains."""
+        self._bar.total = self._end(done)
+        self._bar.set_postfix_str(self._agreement + state, refresh=False)
         self._bar.update(done - self._bar.n)

@@ -120,8 +120,7 @@ def sample(
     Raises
     ------
     InputError
-        If the image has no usable pixel, a setting is out of range, or `directory` holds another
-        run.
+        If an image has no usable pixel, a number is refused, or `directory` holds another run.
     """
     settings = settings or SamplerSettings()
     prior = Prior.from_image(image) if prior is None else prior.validate()
@@ -131,8 +130,8 @@ def sample(
         if not np.any(one.weight > 0):
             raise InputError(f"{one.name or 'image'}: no pixel has weight; all are masked or bad")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
-    counts = (num_warmup, num_samples, settings.checkpoint_interval)
-    rule = StoppingRule(*counts, until_converged, parse_duration(max_time))
+    size, seconds = settings.checkpoint_interval, parse_duration(max_time)
+    rule = StoppingRule(num_warmup, num_samples, size, until_converged, seconds)
     with show_phase("preparing", progress_bar):
         run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
     return run.execute(directory, progress_bar, rule)
@@ -208,14 +207,15 @@ class Run:
         self, directory: Path | str | None, progress_bar: bool, rule: StoppingRule | None = None
     ) -> "Samples":
         """Run to the end, from the start or from where the run in a directory stopped."""
-        size = self.settings.checkpoint_interval
-        rule = rule or StoppingRule(self.num_warmup, self.num_samples, size)
+        counts = self.num_warmup, self.num_samples, self.settings.checkpoint_interval
+        rule = rule or StoppingRule(*counts)
         store = Checkpoint(None if directory is None else Path(directory), self._identity())
         seconds = float((store.read() or {}).get("seconds", 0.0))
         state, done, blocks = self._begin_or_resume(store)
-        history, num_pixels = History(rule, done, blocks, seconds), float(self.scene.num_pixels)
+        history = History(rule, done, blocks, seconds)
+        num_pixels = float(self.scene.num_pixels)
         compiled: Any = None
-        with Progress(rule.end(done), done, progress_bar) as bar:
+        with Progress(rule.end, done, progress_bar) as bar:
             while not history.is_over(lambda: diagnose(self._kept(history)).converged):
                 program = self.kernel, int(state.i) < self.num_alone
                 bar.enter(history.phase if program == compiled else "compiling")
@@ -228,8 +228,7 @@ class Run:
                 store.save(state, arrays, len(blocks), history.progress(self.grown))
                 if history.num_kept >= MIN_DRAWS:
                     bar.judge(lambda: diagnose(self._kept(history)))
-                text = describe_progress(draws, num_pixels)
-                bar.move(history.done, rule.end(history.done), text)
+                bar.move(history.done, describe_progress(draws, num_pixels))
         return self._kept(history)
 
     def _kept(self, history: History) -> "Samples":
