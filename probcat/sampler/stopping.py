@@ -10,8 +10,8 @@ MAX_TIME = "10m"
 """Default time after which a run does not continue although its chains have not converged."""
 CHECKS_PER_RUN = 4
 """Number of checks of convergence in as many further draws as a run keeps at least."""
-DISCARDED_PART = 3
-"""Part of the draws after the warm-up, one third, that a run discards if it has to continue."""
+KEPT_OF_THREE = 2
+"""Number of every three draws after the warm-up, the last, that a run keeps if it continues."""
 
 
 @dataclass(frozen=True)
@@ -92,5 +92,5 @@ class StoppingRule:
             Number of draws made so far, warm-up included.
         """
         after = max(made - self.num_warmup, 0)
-        kept = max(self.num_samples, after - after // DISCARDED_PART)
+        kept = max(self.num_samples, -(-KEPT_OF_THREE * after // 3))
         return min(kept if self.until_converged else self.num_samples, after)
