@@ -211,14 +211,14 @@ def diagnose(
         rhat, limits = np.append(rhat, blocks.rhat), np.append(limits, max_rhat_of_light)
     ess, drift = ess_of(values), _drift(values)
     reasons = []
-    for name, one_rhat, one_ess, one_drift in zip(moving, rhat, ess, drift, strict=False):
+    for row, name in enumerate(moving):
         against = []
-        if not one_rhat <= max_rhat:
-            against.append(f"R-hat {one_rhat:.3f} > {max_rhat:g}")
-        if not one_ess >= min_ess:
-            against.append(f"ESS {one_ess:.0f} < {min_ess:g}")
-        if not abs(one_drift) <= max_drift:
-            against.append(f"drift {one_drift:+.2f} sd")
+        if not rhat[row] <= max_rhat:
+            against.append(f"R-hat {rhat[row]:.3f} > {max_rhat:g}")
+        if not ess[row] >= min_ess:
+            against.append(f"ESS {ess[row]:.0f} < {min_ess:g}")
+        if not abs(drift[row]) <= max_drift:
+            against.append(f"drift {drift[row]:+.2f} sd")
         if against:
             reasons.append(f"{name}: {', '.join(against)}")
     if blocks is not None and not blocks.rhat <= max_rhat_of_light:
@@ -227,14 +227,9 @@ def diagnose(
         names,
         values.mean(axis=(1, 2)),
         values.std(axis=(1, 2)),
-        rhat,
-        ess,
-        drift,
-        tuple(reasons),
-        full,
-        limits,
-        None if blocks is None else blocks.worst,
-        {} if blocks is None else {blocks.name: blocks.light},
+        *(rhat, ess, drift, tuple(reasons), full, limits),
+        worst_block=None if blocks is None else blocks.worst,
+        light={} if blocks is None else {blocks.name: blocks.light},
     )
 
 
