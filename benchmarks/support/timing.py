@@ -23,7 +23,7 @@ def convergence(values: np.ndarray) -> tuple[float, float]:
     """
     import xarray as xr
 
-    from probcat.samples.diagnostics import import_arviz
+    from probcat.samples.chains import import_arviz
 
     values = np.asarray(values, dtype=float)
     if np.ptp(values) == 0.0:

@@ -45,6 +45,8 @@ class CondensedCatalog:
             all fluxes.
         `rhat`
             Split R-hat of the object's light.
+        `prob_exist_mcse`, `ess_flux`
+            Monte Carlo standard error of `prob_exist`, and effective sample size of the flux.
         `alternative_group`, `num_alternatives`
             Brightest object of the group of objects that replace one another, 0 for an object in no
             group; and the number of the group's configurations with a probability of at least

@@ -11,7 +11,12 @@ from probcat.catalog.alternatives import Presence, group_columns
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.link import link, link_greedily
 from probcat.catalog.mixture import Points, Scales
-from probcat.catalog.statistics import covariances, moments, rhat_of_objects
+from probcat.catalog.statistics import (
+    covariances,
+    moments,
+    precision_of_objects,
+    rhat_of_objects,
+)
 from probcat.catalog.substructure import find_substructure, fold_substructure
 from probcat.errors import InputError
 from probcat.samples.per_image import image_record
@@ -141,6 +146,7 @@ def _collect(
     chain, draw = np.divmod(flat["sample"][member], max(samples.num_draws, 1))
     sizes = (size, samples.num_chains, samples.num_draws)
     columns["rhat"] = rhat_of_objects(index, chain, draw, values["flux"], sizes)
+    columns |= precision_of_objects(index, chain, draw, values["flux"], sizes)
     members = np.full(samples.sources["active"].shape, -1, dtype=np.int32)
     members[np.asarray(samples.sources["active"], dtype=bool)] = label
     position = np.stack([columns["x"], columns["y"]], axis=1)

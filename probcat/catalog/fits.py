@@ -25,6 +25,7 @@ _UCDS = (
     (r"(blend_id|alternative_group)", "meta.id.parent"),
     (r"flags", "meta.code.qual"),
     (r"ra_dec_corr", "stat.correlation;pos.eq"),
+    (r"prob_exist_mcse", "stat.error;stat.probability"),
     (r"prob_star", "stat.probability;src.class.starGalaxy"),
     (r"prob_.+", "stat.probability"),
     (r"position_angle", "pos.posAng"),

@@ -1,12 +1,13 @@
-"""Statistics of the members of objects: moments, quantiles, and agreement of the chains."""
+"""Statistics of the members of objects: moments, quantiles, agreement of chains, precision."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 import numpy as np
 
+from probcat.samples.chains import MIN_DRAWS, ess_of
 from probcat.samples.samples import SHAPE_NAMES, Samples
 
 QUANTILES = (0.16, 0.50, 0.84)
@@ -146,11 +147,69 @@ def rhat_of_objects(
     ndarray, shape (objects,)
         NaN if there are fewer than four draws.
     """
-    size, num_chains, num_draws = sizes
+    size, _, num_draws = sizes
     half = num_draws // 2
     if half < 2:
         return np.full(size, np.nan)
     found = np.empty(size)
+    for rows, full, _ in _light_of_objects(index, chain, draw, flux, sizes):
+        halves = np.stack([full[..., :half], full[..., -half:]], axis=2)
+        halves = halves.reshape(len(full), -1, half)
+        within = halves.var(axis=2, ddof=1).mean(axis=1)
+        between = halves.mean(axis=2).var(axis=1, ddof=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = np.sqrt((half - 1) / half + between / within)
+        found[rows] = np.where(within > 0, ratio, np.where(between > 0, np.inf, 1.0))
+    return found
+
+
+def precision_of_objects(
+    index: np.ndarray,
+    chain: np.ndarray,
+    draw: np.ndarray,
+    flux: np.ndarray,
+    sizes: tuple[int, int, int],
+) -> dict[str, np.ndarray]:
+    """Compute how precisely the draws determine probability and flux of every object.
+
+    Both follow from effective sample sizes of means (Vehtari et al. 2021, Bayesian Analysis 16,
+    667, section 4), which are small if chains differ. The mean flux of the members is a ratio of
+    two means, of flux and of existence; the variance of a ratio is that of the mean of
+    exists (flux - mean flux), divided by the square of the probability.
+
+    Parameters
+    ----------
+    index, chain, draw, flux, sizes
+        As in `rhat_of_objects`.
+
+    Returns
+    -------
+    dict of str to ndarray, shape (objects,)
+        `prob_exist_mcse`, the Monte Carlo standard error of the probability of existence; and
+        `ess_flux`, the squared ratio of the standard deviation of the flux to the Monte Carlo
+        standard error of its mean. Both are NaN if there are fewer than four draws.
+    """
+    size, _, num_draws = sizes
+    error, ess = np.full(size, np.nan), np.full(size, np.nan)
+    if num_draws < MIN_DRAWS:
+        return {"prob_exist_mcse": error, "ess_flux": ess}
+    for rows, full, exists in _light_of_objects(index, chain, draw, flux, sizes):
+        prob = exists.mean(axis=(1, 2), keepdims=True)
+        mean = full.mean(axis=(1, 2), keepdims=True) / prob
+        error[rows] = exists.std(axis=(1, 2)) / np.sqrt(ess_of(exists, "mean"))
+        ess[rows] = prob[:, 0, 0] * ess_of(exists * (full - mean), "mean")
+    return {"prob_exist_mcse": error, "ess_flux": ess}
+
+
+def _light_of_objects(
+    index: np.ndarray,
+    chain: np.ndarray,
+    draw: np.ndarray,
+    flux: np.ndarray,
+    sizes: tuple[int, int, int],
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Yield rows of objects with their light and existence, shape (rows, chains, draws)."""
+    size, num_chains, num_draws = sizes
     order = np.argsort(index, kind="stable")
     start = np.searchsorted(index[order], np.arange(size + 1))
     step = max(1, _CHUNK // (num_chains * num_draws))
@@ -158,12 +217,7 @@ def rhat_of_objects(
         high = min(low + step, size)
         part = order[start[low] : start[high]]
         full = np.zeros((high - low, num_chains, num_draws))
+        exists = np.zeros_like(full)
         full[index[part] - low, chain[part], draw[part]] = flux[part]
-        halves = np.stack([full[..., :half], full[..., -half:]], axis=2)
-        halves = halves.reshape(high - low, 2 * num_chains, half)
-        within = halves.var(axis=2, ddof=1).mean(axis=1)
-        between = halves.mean(axis=2).var(axis=1, ddof=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.sqrt((half - 1) / half + between / within)
-        found[low:high] = np.where(within > 0, ratio, np.where(between > 0, np.inf, 1.0))
-    return found
+        exists[index[part] - low, chain[part], draw[part]] = 1.0
+        yield slice(low, high), full, exists

@@ -45,6 +45,8 @@ _DESCRIPTIONS = {
     "half_light_radius_sky": "geometric mean of the semi-axes",
     "position_angle": "of the major axis, east of north",
     "rhat": "split R-hat of its light",
+    "prob_exist_mcse": "Monte Carlo standard error",
+    "ess_flux": "effective sample size of the flux",
     "flags": "bit mask, see the FLAG keywords",
 }
 """Descriptions of columns whose names do not suffice."""
@@ -57,6 +59,8 @@ _FURTHER = (
     "blend_id",
     "blendedness",
     "rhat",
+    "prob_exist_mcse",
+    "ess_flux",
     "flags",
 )
 """Columns that follow them, as far as the catalog has them."""

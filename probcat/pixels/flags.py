@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from probcat.samples.precision import MAX_PROB_MCSE, MIN_ESS_FLUX, is_imprecise
+
 if TYPE_CHECKING:
     from probcat.catalog.catalog import CondensedCatalog
     from probcat.image.image import Image
@@ -26,6 +28,7 @@ class Flag(IntFlag):
     CAPACITY = 8
     NOT_CONVERGED = 16
     CHAINS_DISAGREE = 32
+    IMPRECISE = 64
 
 
 MEANINGS = {
@@ -35,6 +38,7 @@ MEANINGS = {
     Flag.CAPACITY: "run: arrays were full after warm-up",
     Flag.NOT_CONVERGED: "run: not converged",
     Flag.CHAINS_DISAGREE: f"R-hat of its light > {_MAX_RHAT:g}",
+    Flag.IMPRECISE: f"prob_exist_mcse > {MAX_PROB_MCSE:g} or ess_flux < {MIN_ESS_FLUX:g}",
 }
 """What a bit means."""
 
@@ -53,7 +57,7 @@ def flag_run(catalog: CondensedCatalog, diagnostics: Diagnostics) -> np.ndarray:
     Parameters
     ----------
     catalog : CondensedCatalog
-        Objects; their column `rhat` is used.
+        Objects; their columns `rhat`, `prob_exist_mcse` and `ess_flux` are used.
     diagnostics : Diagnostics
         Diagnostics of the samples that were condensed.
 
@@ -68,6 +72,7 @@ def flag_run(catalog: CondensedCatalog, diagnostics: Diagnostics) -> np.ndarray:
         bits |= Flag.NOT_CONVERGED
     flags = np.full(len(catalog), int(bits), dtype=np.int32)
     flags[catalog["rhat"] > _MAX_RHAT] |= int(Flag.CHAINS_DISAGREE)
+    flags[is_imprecise(catalog)] |= int(Flag.IMPRECISE)
     return flags
 
 

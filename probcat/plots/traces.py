@@ -10,7 +10,7 @@ import numpy as np
 from probcat.errors import InputError
 from probcat.pixels.blends import find_brightest_blend
 from probcat.plots.drawing import new_figure, take_axes
-from probcat.samples.diagnostics import import_arviz
+from probcat.samples.chains import import_arviz
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

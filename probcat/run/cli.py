@@ -17,6 +17,7 @@ from probcat.run import options
 from probcat.run.options import GroupedCommand, add_options, option
 from probcat.run.settings import EXPORT_FORMATS, ImageSettings
 from probcat.sampler.compiler_log import silence_compiler
+from probcat.sampler.progress import show_phase
 
 _IMAGE_KEYS = {field.name for field in fields(ImageSettings)}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -60,8 +61,9 @@ def main() -> None:
 )
 def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
     """Catalog a simulated blend of stars and galaxies, and score the catalog against the truth."""
-    from probcat.run.demo import run_demo
-    from probcat.sampler.compiled_block import use_all_cores
+    with show_phase("starting", not quiet):
+        from probcat.run.demo import run_demo
+        from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
     with _resumable(out):
@@ -93,6 +95,7 @@ def run(
     out: Path,
     config: str | None,
     uncertain_psf: bool,
+    until_converged: bool | None,
     overwrite: bool,
     resume: bool,
     quiet: bool,
@@ -104,13 +107,16 @@ def run(
     of the first image. The results are catalog.fits, assignment.fits, model.fits, samples.nc,
     config.toml and figures.
     """
-    from probcat.model.prior.parameters import UNCERTAIN_PSF
-    from probcat.run.config import RunConfig, read_config
-    from probcat.run.pipeline import resume_run, start_run
-    from probcat.sampler.compiled_block import use_all_cores
+    with show_phase("starting", not quiet):
+        from probcat.model.prior.parameters import UNCERTAIN_PSF
+        from probcat.run.config import RunConfig, read_config
+        from probcat.run.pipeline import resume_run, start_run
+        from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
     given = _given(files=tuple(map(str, images)), **settings)
+    if until_converged is not None:
+        given["until_converged"] = until_converged
     if resume:
         if config is not None or overwrite or uncertain_psf or given:
             raise InputError("--resume takes all settings from --out; give no others with it")
@@ -120,6 +126,8 @@ def run(
     image = {key: given.pop(key) for key in list(given) if key in _IMAGE_KEYS}
     resolved = RunConfig() if config is None else read_config(config)
     resolved = resolved.update("image", **image).update("sampler", **given)
+    if "max_time" in given and not resolved.sampler.get("until_converged"):
+        raise InputError("--max-time ends a run that continues; add --until-converged")
     if uncertain_psf:
         resolved = resolved.update("prior", **UNCERTAIN_PSF)
     with _resumable(out):

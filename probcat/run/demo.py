@@ -22,8 +22,8 @@ NOISE = 1.0
 """Standard deviation of the sky noise of a pixel, in the unit of the image."""
 IMAGE = "demo.fits"
 """Name of the file of the simulated image."""
-SAMPLING = {"num_chains": 4, "num_warmup": 100, "num_samples": 100}
-"""Counts of the demonstration: about three minutes on two cores, compilation included."""
+SAMPLING = {"num_chains": 4, "num_warmup": 100, "num_samples": 100, "until_converged": True}
+"""Settings of ``[sampler]`` in the demonstration, which samples until its chains have converged."""
 _NUM_STARS, _NUM_GALAXIES, _NUM_GROUPS = 13, 7, 7
 _SCENE_SEED = 2
 _DETECTABLE = 10.0
@@ -90,7 +90,7 @@ def run_demo(
     overwrite: bool = False,
     progress_bar: bool = True,
     log: Callable[[str], None] = print,
-    **sampling: int | None,
+    **sampling: Any,
 ) -> Summary:
     """Simulate a blend, catalog it, and report completeness and purity against the truth.
 
@@ -100,8 +100,8 @@ def run_demo(
         Directory of the results; the image is written into it as ``demo.fits``.
     overwrite, progress_bar, log
         As in `probcat.run.pipeline.start_run`.
-    **sampling : int or None
-        Settings of ``[sampler]`` in place of the defaults and of `SAMPLING`.
+    **sampling
+        Settings of ``[sampler]`` in place of the defaults and of `SAMPLING`; None changes nothing.
 
     Returns
     -------

@@ -115,7 +115,26 @@ def sampling_options(defaults: Callable[[], Mapping[str, Any]]) -> list[Decorato
             type=click.IntRange(0),
             help="Draws of each chain that are discarded as warm-up.",
         ),
-        add("--num-samples", type=click.IntRange(1), help="Draws of each chain that are kept."),
+        add(
+            "--num-samples",
+            type=click.IntRange(1),
+            help="Draws of each chain that are kept; with --until-converged, the smallest number.",
+        ),
+        option(
+            "--until-converged/--no-until-converged",
+            group="Sampler",
+            defaults=defaults,
+            default=None,
+            help="Make further draws until the chains have converged.",
+        ),
+        option(
+            "--max-time",
+            group="Sampler",
+            defaults=defaults,
+            metavar="TIME",
+            help="With --until-converged, make no further draws after this time: seconds, or such "
+            "as 90s, 10m, 2h.",
+        ),
         add(
             "--num-temperatures",
             type=click.IntRange(1),

@@ -17,6 +17,7 @@ from probcat.run.files import CATALOG, CHAIN, CONFIG, PSFS, SAMPLES
 from probcat.run.inputs import read_input
 from probcat.run.refined_psfs import with_psfs, write_psfs
 from probcat.run.results import write_results
+from probcat.sampler.progress import show_phase
 from probcat.samples.summary import Summary, acceptance_table, summarize
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def start_run(
     """
     out = Path(out)
     check_directory(out, overwrite)
-    images = read_input(config)
+    with show_phase("reading", progress_bar):
+        images = read_input(config)
     for image in images:
         for note in image.notes:
             log(f"{image.name}: {note}")
@@ -101,7 +103,8 @@ def resume_run(
     """
     out = Path(out)
     config = read_run_config(out)
-    images = read_input(config)
+    with show_phase("reading", progress_bar):
+        images = read_input(config)
     resolved, prior, settings = _resolve(config, images)
     return _sample_and_write(resolved, images, prior, settings, out, progress_bar, log)
 
@@ -238,7 +241,8 @@ def _sample_and_write(
     if counts["prior_only"]:
         log("samples of the prior alone: no catalog and no maps are written")
         return summarize(samples)
-    return write_results(samples, images, config, out)
+    with show_phase("condensing", progress_bar):
+        return write_results(samples, images, config, out)
 
 
 def _resolve(config: RunConfig, images: list[Image]) -> tuple[RunConfig, Prior, SamplerSettings]:

@@ -15,6 +15,7 @@ from types import UnionType
 from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from probcat.errors import InputError
+from probcat.numerics.durations import parse_duration
 
 T = TypeVar("T")
 FileName: TypeAlias = str | os.PathLike
@@ -155,9 +156,14 @@ class RunSettings:
     num_warmup : int
         Draws of every chain that are discarded at the start.
     num_samples : int
-        Draws of every chain that are kept.
+        Draws of every chain that are kept; with `until_converged`, the smallest number of them.
     prior_only : bool
         Sample the prior alone, without the data.
+    until_converged : bool
+        Make further draws until the chains have converged.
+    max_time : float or str
+        Time after which no further draws are made in this way, as
+        `probcat.numerics.durations.parse_duration` takes it.
     """
 
     seed: int = 0
@@ -165,8 +171,14 @@ class RunSettings:
     num_warmup: int = 200
     num_samples: int = 200
     prior_only: bool = False
+    until_converged: bool = False
+    max_time: float | str = "10m"
 
     def __post_init__(self) -> None:
+        try:
+            parse_duration(self.max_time)
+        except InputError as error:
+            raise InputError(f"[sampler] max_time: {error}") from None
         for name, least in (("seed", 0), ("num_chains", 1), ("num_warmup", 0), ("num_samples", 1)):
             value = getattr(self, name)
             if value < least:

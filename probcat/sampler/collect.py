@@ -236,15 +236,26 @@ def as_numpy(draws: ChainSample) -> Any:
     return jax.tree.map(np.asarray, draws)
 
 
-def describe_progress(draws: ChainSample, num_pixels: float, warming: bool) -> str:
+def last_draws(blocks: Sequence[Block], count: int) -> list[Block]:
+    """Blocks of the last `count` draws; the first of them may be cut."""
+    kept: list[Block] = []
+    for block in reversed(blocks):
+        if count <= 0:
+            break
+        draws = slice(max(block.samples.num_draws - count, 0), None)
+        kept.insert(0, Block(block.samples.select_draws(draws), block.moves[:, draws]))
+        count -= block.samples.num_draws
+    return kept
+
+
+def describe_progress(draws: ChainSample, num_pixels: float) -> str:
     """One line on the last draw of every chain, for the progress bar."""
     last = select_draws(draws, draws.mu.shape[1] - 1, draws.mu.shape[1])
     assert last is not None
     number = sum(np.sum(sources.active) for sources in (last.points, last.extended))
     tried, accepted = np.sum(np.asarray(last.moves), axis=tuple(range(last.moves.ndim - 1)))
-    phase = "warm-up, " if warming else ""
     return (
-        f"{phase}N={float(number) / last.mu.size:.0f} lnL={np.mean(last.log_likelihood):.0f} "
+        f"N={float(number) / last.mu.size:.0f} lnL={np.mean(last.log_likelihood):.0f} "
         f"chi2/px={np.mean(last.chi2) / max(num_pixels, 1.0):.2f} "
         f"accepted={accepted / max(tried, 1.0):.1%} hmc={np.mean(last.hmc_acceptance):.0%}"
     )

@@ -4,7 +4,6 @@ The kernel also runs under `numpyro.infer.MCMC`. Here blocks of draws are scanne
 that driver, without its progress bar, compiles again at every call of ``run``.
 """
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,11 +13,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from tqdm.auto import tqdm
 
 from probcat.errors import InputError
 from probcat.image.alignment import align_images, band_names
 from probcat.model.prior.prior import Prior
+from probcat.numerics.durations import parse_duration
 from probcat.sampler.checkpoint import Checkpoint, digest, restore_state
 from probcat.sampler.collect import (
     Block,
@@ -26,7 +25,6 @@ from probcat.sampler.collect import (
     describe_progress,
     from_arrays,
     make_labels,
-    select_draws,
     to_arrays,
     to_block,
     to_samples,
@@ -35,14 +33,19 @@ from probcat.sampler.compiled_block import run_block
 from probcat.sampler.geometry.layout import SOURCE_ARRAYS, Layout, SourceArray
 from probcat.sampler.geometry.plan import build_layout
 from probcat.sampler.geometry.stamp_sizes import stamp_radii
+from probcat.sampler.history import History
 from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.progress import Progress, show_phase
 from probcat.sampler.scene.plane import make_planes
 from probcat.sampler.scene.scene import Scene, build_scene
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import CatalogState, ChainSample, grown_sources, initial_state
+from probcat.sampler.stopping import MAX_TIME, StoppingRule
 from probcat.sampler.warmup.first_image import FirstImage, draws_alone
 from probcat.sampler.warmup.tempering import plan_warmup
 from probcat.sampler.window.structures import SIGNAL_EDGES
+from probcat.samples.chains import MIN_DRAWS
+from probcat.samples.diagnostics import diagnose
 from probcat.samples.record import Growth, SamplingRecord
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ def sample(
     num_samples: int = NUM_SAMPLES,
     settings: SamplerSettings | None = None,
     prior_only: bool = False,
+    until_converged: bool = False,
+    max_time: float | str = MAX_TIME,
     directory: Path | str | None = None,
     progress_bar: bool = True,
 ) -> "Samples":
@@ -91,11 +96,17 @@ def sample(
     num_warmup : int
         Number of draws of every chain that are discarded first.
     num_samples : int
-        Number of draws of every chain that are kept.
+        Number of draws of every chain that are kept; with `until_converged`, the smallest number.
     settings : SamplerSettings, optional
         Settings of the sampler.
     prior_only : bool
         Whether to ignore the data and sample the prior.
+    until_converged : bool
+        Whether to make further draws until the chains have converged (`probcat.diagnose`). Of all
+        draws after the first `num_warmup`, the last two thirds are kept then.
+    max_time : float or str
+        Time after which no further draws are made in this way: seconds, or a text such as ``"90s"``
+        or ``"10m"``. The warm-up and `num_samples` draws are always completed.
     directory : path_like, optional
         Directory to keep blocks of draws in as they come; a run found there is resumed.
     progress_bar : bool
@@ -109,7 +120,7 @@ def sample(
     Raises
     ------
     InputError
-        If the image has no usable pixel, or `directory` holds another run.
+        If an image has no usable pixel, a number is refused, or `directory` holds another run.
     """
     settings = settings or SamplerSettings()
     prior = Prior.from_image(image) if prior is None else prior.validate()
@@ -119,8 +130,11 @@ def sample(
         if not np.any(one.weight > 0):
             raise InputError(f"{one.name or 'image'}: no pixel has weight; all are masked or bad")
     key = jax.random.key(rng_key) if isinstance(rng_key, int) else rng_key
-    run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
-    return run.execute(directory, progress_bar)
+    size, seconds = settings.checkpoint_interval, parse_duration(max_time)
+    rule = StoppingRule(num_warmup, num_samples, size, until_converged, seconds)
+    with show_phase("preparing", progress_bar):
+        run = Run(image, prior, settings, key, (num_chains, num_warmup, num_samples), prior_only)
+    return run.execute(directory, progress_bar, rule)
 
 
 class Run:
@@ -191,38 +205,52 @@ class Run:
         if self.num_alone:
             self.first_image = FirstImage.of(planes[0], self.kernel, self.scene, tolerance)
 
-    def execute(self, directory: Path | str | None, progress_bar: bool) -> "Samples":
+    def execute(
+        self, directory: Path | str | None, progress_bar: bool, rule: StoppingRule | None = None
+    ) -> "Samples":
         """Run to the end, from the start or from where the run in a directory stopped."""
-        start, cpu = time.monotonic(), time.process_time()
+        counts = self.num_warmup, self.num_samples, self.settings.checkpoint_interval
+        rule = rule or StoppingRule(*counts)
         store = Checkpoint(None if directory is None else Path(directory), self._identity())
+        seconds = float((store.read() or {}).get("seconds", 0.0))
         state, done, blocks = self._begin_or_resume(store)
-        total, size = self.num_warmup + self.num_samples, self.settings.checkpoint_interval
+        history = History(rule, done, blocks, seconds)
         num_pixels = float(self.scene.num_pixels)
-        with tqdm(total=total, initial=done, disable=not progress_bar, unit="draw") as bar:
-            while done < total:
-                state, draws = self.advance(state, bar.write)
-                kept = select_draws(draws, self.num_warmup - done, total - done)
-                done = min(done + size, total)
-                arrays = None
+        compiled: Any = None
+        with Progress(rule.end, done, progress_bar) as bar:
+            while not history.is_over(lambda: diagnose(self._kept(history)).converged):
+                program = self.kernel, int(state.i) < self.num_alone
+                bar.enter(history.phase if program == compiled else "compiling")
+                state, draws = self.advance(state, bar.note)
+                compiled = self.kernel, program[1]
+                kept = history.advance(draws)
                 if kept is not None:
                     blocks.append(to_block(kept, self.layout, num_pixels, self.labels))
-                    arrays = to_arrays(blocks[-1])
-                grown = [asdict(event) for event in self.grown]
-                progress = {"done": done, "blocks": len(blocks), "grown": grown}
-                store.save(state, arrays, len(blocks), progress)
-                warming = done <= self.num_warmup
-                bar.set_postfix_str(describe_progress(draws, num_pixels, warming), False)
-                bar.update(done - bar.n)
-        record = self.record(blocks, time.monotonic() - start, time.process_time() - cpu)
-        return to_samples(blocks, record.to_attrs())
+                arrays = None if kept is None else to_arrays(blocks[-1])
+                store.save(state, arrays, len(blocks), history.progress(self.grown))
+                if history.num_kept >= MIN_DRAWS:
+                    bar.judge(lambda: diagnose(self._kept(history)))
+                bar.move(history.done, describe_progress(draws, num_pixels))
+        return self._kept(history)
 
-    def record(self, blocks: Sequence[Block], seconds: float, cpu_seconds: float) -> SamplingRecord:
-        """Record of the run for its samples."""
+    def _kept(self, history: History) -> "Samples":
+        """Draws that are kept so far; the others count as warm-up."""
+        blocks, num_warmup = history.kept(), history.done - history.num_kept
+        return to_samples(blocks, self.record(blocks, *history.cost, num_warmup).to_attrs())
+
+    def record(
+        self,
+        blocks: Sequence[Block],
+        seconds: float,
+        cpu_seconds: float,
+        num_warmup: int | None = None,
+    ) -> SamplingRecord:
+        """Record of the run for its samples; by default with the warm-up that was asked for."""
         first, error = self.images[0], self.prior.psf_error_floor
         if error is not None:
             error = None if isinstance(error, dist.Distribution) else float(error)
         return SamplingRecord(
-            num_warmup=self.num_warmup,
+            num_warmup=self.num_warmup if num_warmup is None else num_warmup,
             bands=band_names(self.images),
             image_shapes=[image.shape for image in self.images],
             unit=str(first.unit),

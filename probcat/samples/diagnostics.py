@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr
 
+from probcat.samples.block_light import MAX_BLOCKS, block_light
+from probcat.samples.chains import MIN_DRAWS, ess_of, rhat_of
 from probcat.samples.samples import Samples
 
-_FLUX_QUANTILES = (0.25, 0.5, 0.75)
-"""Quantiles of all sampled fluxes above which sources are counted."""
-_MIN_DRAWS = 4
-"""Smallest number of draws per chain from which convergence can be judged."""
+_CUTS = (3, 10, 30)
+"""Multiples of the prior's lowest flux above which sources are counted."""
+_CUT_WIDTH = 0.2
+"""Width of a cut in the natural logarithm of the flux."""
+_MIN_REACH = 0.05
+"""Smallest fraction of draws with a source above a cut for which its count is judged."""
+_MIN_COUNT_SCATTER = 0.05
+"""Standard deviation below which a count of sources above a cut is constant."""
+_LIGHT = "light_at_"
+"""Start of the name of the light of a block, which ends in the position of the block."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,8 @@ class Diagnostics:
     Parameters
     ----------
     names : tuple of str
-        Quantities that vary between draws.
+        Quantities that vary between draws. The last one may be ``light_at_<x>_<y>``, the light of
+        the block of pixels whose R-hat is the 99 % quantile of those of all blocks.
     mean, std : ndarray, shape (n,)
         Mean and standard deviation over all draws.
     rhat : ndarray, shape (n,)
@@ -38,6 +46,12 @@ class Diagnostics:
         Arguments against convergence, one line each; empty if there are none.
     full_arrays : bool
         Whether an array of the sampler was full after warm-up, so that it had to be enlarged.
+    limits : ndarray, shape (n,)
+        Largest R-hat of each quantity that is no argument against convergence.
+    worst_block : tuple of float, optional
+        Position x, y of the block whose light has the largest R-hat, and that R-hat.
+    light : mapping of str to ndarray, shape (chain, draw)
+        The light of the block that is among the names, for a plot.
     """
 
     names: tuple[str, ...]
@@ -48,6 +62,9 @@ class Diagnostics:
     drift: np.ndarray
     reasons: tuple[str, ...]
     full_arrays: bool = False
+    limits: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    worst_block: tuple[float, float, float] | None = None
+    light: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def converged(self) -> bool:
@@ -56,19 +73,29 @@ class Diagnostics:
 
     @property
     def worst_rhat(self) -> tuple[str, float]:
-        """The quantity with the largest R-hat, and its value; ("none", nan) if there is none."""
-        return self._extreme(self.rhat)
+        """The quantity whose R-hat is the largest relative to its limit, and its value.
+
+        The value is NaN, and the name "none", if there is no quantity.
+        """
+        with np.errstate(invalid="ignore"):
+            index = _largest((self.rhat - 1.0) / (self.limits - 1.0))
+        return self._entry(index, self.rhat)
 
     @property
     def least_ess(self) -> tuple[str, float]:
-        """The quantity with the smallest effective sample size, and its value."""
-        return self._extreme(self.ess, -1.0)
+        """The quantity with the smallest effective sample size, and its value.
 
-    def _extreme(self, values: np.ndarray, sign: float = 1.0) -> tuple[str, float]:
-        if not np.isfinite(values).any():
-            return "none", float("nan")
-        index = int(np.nanargmax(sign * values))
-        return self.names[index], float(values[index])
+        The light of blocks is not judged by it.
+        """
+        in_block = np.array([name.startswith(_LIGHT) for name in self.names], dtype=bool)
+        index = _largest(np.where(in_block, np.nan, -self.ess))
+        return self._entry(index, self.ess)
+
+    def _entry(self, index: int | None, values: np.ndarray) -> tuple[str, float]:
+        """Name and value of a quantity."""
+        return (
+            ("none", float("nan")) if index is None else (self.names[index], float(values[index]))
+        )
 
     def __str__(self) -> str:
         width = max([len(name) for name in self.names], default=8)
@@ -80,12 +107,9 @@ class Diagnostics:
         return "\n".join([*lines, *self.reasons])
 
 
-def import_arviz() -> ModuleType:
-    """Import arviz without the notice that version 0.23 shows once a day."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        import arviz
-    return arviz
+def _largest(values: np.ndarray) -> int | None:
+    """Index of the largest value; None if all are NaN."""
+    return None if np.isnan(values).all() else int(np.nanargmax(values))
 
 
 def label_free(samples: Samples) -> dict[str, np.ndarray]:
@@ -100,8 +124,10 @@ def label_free(samples: Samples) -> dict[str, np.ndarray]:
     -------
     dict of str to float64 ndarray, shape (chain, draw)
         The scalars of the samples; `num_sources` and `total_flux`; `num_extended` if there are
-        extended sources; and `num_above_<p>`, the number of sources brighter than the p % quantile
-        of all sampled fluxes.
+        extended sources; and `num_above_<m>_flux_min`, the number of sources brighter than m times
+        the lowest flux of the prior, if the attributes have it. In this number a source of flux f
+        counts as Phi(ln(f / cut) / 0.2), with the normal distribution function Phi, so that a flux
+        that scatters about the cut does not make the number jump.
     """
     active = np.asarray(samples.sources["active"], dtype=bool)
     flux = np.where(active, samples.sources["flux"], 0.0).astype(np.float64)
@@ -111,20 +137,47 @@ def label_free(samples: Samples) -> dict[str, np.ndarray]:
     extended = np.asarray(samples.sources["is_extended"], dtype=bool) & active
     if extended.any():
         found["num_extended"] = extended.sum(axis=-1).astype(np.float64)
-    if active.any():
-        for level in _FLUX_QUANTILES:
-            above = flux > np.quantile(flux[active], level)
-            found[f"num_above_{100 * level:.0f}"] = above.sum(axis=-1).astype(np.float64)
+    return found | _counts_above(flux, samples.attrs)
+
+
+def _counts_above(flux: np.ndarray, attrs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Soft numbers of sources above fixed cuts that some draws reach; 0 is the flux of no source.
+
+    A count that is the same in nearly all draws would be judged by its rarest changes.
+    """
+    flux_min = (attrs.get("prior") or {}).get("flux_min")
+    found: dict[str, np.ndarray] = {}
+    if flux_min is None:
+        return {}
+    for multiple in _CUTS:
+        cut = multiple * float(flux_min)
+        if np.mean((flux > cut).any(axis=-1)) < _MIN_REACH:
+            continue
+        with np.errstate(divide="ignore"):
+            count = ndtr(np.log(flux / cut) / _CUT_WIDTH).sum(axis=-1)
+        if count.std() >= _MIN_COUNT_SCATTER:
+            found[f"num_above_{multiple}_flux_min"] = count
     return found
 
 
 def diagnose(
-    samples: Samples, *, max_rhat: float = 1.05, min_ess: float = 100.0, max_drift: float = 0.5
+    samples: Samples,
+    *,
+    max_rhat: float = 1.05,
+    min_ess: float = 100.0,
+    max_drift: float = 0.5,
+    max_rhat_of_light: float = 1.1,
+    max_blocks: int = MAX_BLOCKS,
 ) -> Diagnostics:
     """Judge the convergence of the chains.
 
     The two halves of a single chain are compared with each other. Quantities that never change,
-    such as a fixed background, are left out.
+    such as a fixed background, are left out. The light is compared in blocks of about one FWHM of
+    the PSF (`probcat.samples.block_light`). The largest R-hat of hundreds of blocks is large by
+    chance, so that only their 99 % quantile is judged, which of fewer than 100 blocks is the
+    largest. If four chains are worth 100 independent draws, a quantity exceeds the default limit
+    with a probability of 1 % (8 half chains: R-hat^2 - 1 is 0.08 chi^2 / 7 of 7 degrees of
+    freedom).
 
     Parameters
     ----------
@@ -132,7 +185,11 @@ def diagnose(
         Draws from the posterior.
     max_rhat, min_ess, max_drift : float
         Largest R-hat, smallest effective sample size and largest drift (in standard deviations)
-        that are no argument against convergence.
+        of a quantity of the whole catalog that are no argument against convergence.
+    max_rhat_of_light : float
+        Largest 99 % quantile of the R-hat of blocks that is no argument against convergence.
+    max_blocks : int
+        Largest number of blocks in which the light is compared.
 
     Returns
     -------
@@ -140,55 +197,89 @@ def diagnose(
     """
     full = _full_arrays(samples.attrs)
     moving = {name: v for name, v in label_free(samples).items() if np.ptp(v) > 0}
-    if not moving or samples.num_draws < _MIN_DRAWS:
+    if not moving or samples.num_draws < MIN_DRAWS:
         empty = np.zeros(0)
         reason = "too few draws to judge" if moving else "nothing varies between draws"
-        return Diagnostics((), empty, empty, empty, empty, empty, (reason,), full)
+        return Diagnostics((), empty, empty, empty, empty, empty, (reason,), full, empty)
     values = np.stack(list(moving.values()))
-    rhat, ess = _convergence(moving)
-    std = values.std(axis=(1, 2))
-    half = samples.num_draws // 2
-    change = values[:, :, -half:].mean(axis=(1, 2)) - values[:, :, :half].mean(axis=(1, 2))
-    drift = change / std
+    rhat, limits = rhat_of(values), np.full(len(values), max_rhat)
+    blocks = _judge_blocks(samples, max_blocks)
+    names = tuple(moving)
+    if blocks is not None:
+        names = (*names, blocks.name)
+        values = np.concatenate([values, blocks.light[None]])
+        rhat, limits = np.append(rhat, blocks.rhat), np.append(limits, max_rhat_of_light)
+    ess, drift = ess_of(values), _drift(values)
     reasons = []
-    for name, one_rhat, one_ess, one_drift in zip(moving, rhat, ess, drift, strict=True):
+    for row, name in enumerate(moving):
         against = []
-        if not one_rhat <= max_rhat:
-            against.append(f"R-hat {one_rhat:.3f} > {max_rhat:g}")
-        if not one_ess >= min_ess:
-            against.append(f"ESS {one_ess:.0f} < {min_ess:g}")
-        if not abs(one_drift) <= max_drift:
-            against.append(f"drift {one_drift:+.2f} sd")
+        if not rhat[row] <= max_rhat:
+            against.append(f"R-hat {rhat[row]:.3f} > {max_rhat:g}")
+        if not ess[row] >= min_ess:
+            against.append(f"ESS {ess[row]:.0f} < {min_ess:g}")
+        if not abs(drift[row]) <= max_drift:
+            against.append(f"drift {drift[row]:+.2f} sd")
         if against:
             reasons.append(f"{name}: {', '.join(against)}")
-    mean = values.mean(axis=(1, 2))
-    return Diagnostics(tuple(moving), mean, std, rhat, ess, drift, tuple(reasons), full)
+    if blocks is not None and not blocks.rhat <= max_rhat_of_light:
+        reasons.append(f"{blocks.name}: R-hat {blocks.rhat:.3f} > {max_rhat_of_light:g}, {blocks}")
+    return Diagnostics(
+        names,
+        values.mean(axis=(1, 2)),
+        values.std(axis=(1, 2)),
+        *(rhat, ess, drift, tuple(reasons), full, limits),
+        worst_block=None if blocks is None else blocks.worst,
+        light={} if blocks is None else {blocks.name: blocks.light},
+    )
+
+
+class _JudgedBlock(NamedTuple):
+    """The block at the 99 % quantile of R-hat, and the worst one: x, y and R-hat."""
+
+    name: str
+    rhat: float
+    light: np.ndarray
+    num_blocks: int
+    worst: tuple[float, float, float]
+
+    def __str__(self) -> str:
+        x, y, rhat = self.worst
+        return (
+            f"99 % quantile of the light in {self.num_blocks} blocks; "
+            f"worst {rhat:.3f} at ({x:.1f}, {y:.1f})"
+        )
+
+
+def _judge_blocks(samples: Samples, max_blocks: int) -> _JudgedBlock | None:
+    """Compare the light in blocks; None if there is none that varies."""
+    blocks = block_light(samples, max_blocks)
+    if blocks is None:
+        return None
+    moving = np.flatnonzero(np.ptp(blocks.light, axis=(1, 2)) > 0)
+    if not len(moving):
+        return None
+    rhat = rhat_of(blocks.light[moving])
+    order = np.argsort(-np.nan_to_num(rhat, nan=np.inf, posinf=np.inf), kind="stable")
+    chosen, worst = order[len(order) // 100], order[0]
+    x, y = blocks.x[moving], blocks.y[moving]
+    return _JudgedBlock(
+        f"{_LIGHT}{x[chosen]:.0f}_{y[chosen]:.0f}",
+        float(rhat[chosen]),
+        blocks.light[moving[chosen]],
+        len(moving),
+        (float(x[worst]), float(y[worst]), float(rhat[worst])),
+    )
+
+
+def _drift(values: np.ndarray) -> np.ndarray:
+    """Mean of the second half of the draws minus that of the first, in standard deviations."""
+    half = values.shape[2] // 2
+    change = values[:, :, -half:].mean(axis=(1, 2)) - values[:, :, :half].mean(axis=(1, 2))
+    drift: np.ndarray = change / values.std(axis=(1, 2))
+    return drift
 
 
 def _full_arrays(attrs: Mapping[str, Any]) -> bool:
     """Whether an array was enlarged after warm-up, by the numbers that the sampler recorded."""
     warmup = int(attrs.get("num_warmup", 0))
     return any(int(each["draw"]) >= warmup for each in attrs.get("grown", []))
-
-
-def _convergence(moving: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Compute R-hat and bulk ESS of arrays of shape (chain, draw)."""
-    import xarray as xr
-
-    arviz = import_arviz()
-    variables = {}
-    for name, values in moving.items():
-        if values.shape[0] == 1:
-            half = values.shape[1] // 2
-            values = np.stack([values[0, :half], values[0, -half:]])
-        variables[name] = (("chain", "draw"), values)
-    shape = next(iter(variables.values()))[1].shape
-    coords = {"chain": np.arange(shape[0]), "draw": np.arange(shape[1])}
-    dataset = xr.Dataset(variables, coords=coords)
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        # A quantity that is constant within chains gets an infinite R-hat, without a warning.
-        warnings.simplefilter("ignore")
-        rhat, ess = arviz.rhat(dataset), arviz.ess(dataset)
-    return tuple(  # type: ignore[return-value]
-        np.array([float(result[name]) for name in moving]) for result in (rhat, ess)
-    )

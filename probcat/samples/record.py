@@ -45,7 +45,8 @@ class SamplingRecord:
     Parameters
     ----------
     num_warmup : int
-        Number of draws of the warm-up of every chain.
+        Number of draws of the warm-up of every chain, with those that a run discarded because it
+        had to continue.
     bands : sequence of str
         Names of the bands; fluxes are in the first one unless they are named otherwise.
     image_shapes : sequence of (int, int)

@@ -6,23 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from probcat.samples.diagnostics import Diagnostics, diagnose
+from probcat.samples.precision import Columns, describe_imprecise
 
 if TYPE_CHECKING:
     from probcat.samples.samples import Samples
 
 INTERVAL = (0.05, 0.95)
 """Quantiles between which the number of sources is quoted."""
-
-
-class Columns(Protocol):
-    """A catalog whose columns are taken by name, such as `probcat.CondensedCatalog`."""
-
-    def __getitem__(self, name: str, /) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,8 @@ class Summary:
     chi2_per_pixel : float
         Posterior mean of chi2 per pixel with weight; NaN if it was not recorded.
     rhat, ess : tuple of (str, float)
-        Name and value of the quantity with the largest R-hat, and of the one with the smallest bulk
-        effective sample size (`probcat.samples.diagnostics.diagnose`).
+        Name and value of the quantity with the largest R-hat relative to its limit, and of the one
+        with the smallest bulk effective sample size (`probcat.samples.diagnostics.diagnose`).
     acceptance : dict of str to float
         Fraction of proposals that were accepted, by move.
     num_chains, num_draws : int
@@ -50,8 +45,11 @@ class Summary:
         Sum of the probabilities that objects exist; None without a catalog.
     convergence_of_n : tuple of float
         R-hat and bulk effective sample size of N; NaN if N never changes.
-    converged : bool
-        Whether there is no argument against convergence.
+    reasons : tuple of str
+        Arguments against the convergence of the chains.
+    imprecise : tuple of str
+        Objects whose probability or flux has a large Monte Carlo error, and what is imprecise
+        (`probcat.samples.precision`); empty without a catalog. They do not decide convergence.
     """
 
     num_objects: int | None
@@ -65,20 +63,36 @@ class Summary:
     seconds: float
     expected_objects: float | None = None
     convergence_of_n: tuple[float, float] = (math.nan, math.nan)
-    converged: bool = False
+    reasons: tuple[str, ...] = ()
+    imprecise: tuple[str, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether there is no argument against convergence."""
+        return not self.reasons
+
+    @property
+    def verdict(self) -> str:
+        """Sentence on whether the chains have converged, and what is to blame if not."""
+        if self.reasons:
+            return f"NOT CONVERGED: {_first_of(self.reasons, 'reasons')}"
+        if self.imprecise:
+            return f"converged, but for {_first_of(self.imprecise, 'objects')}"
+        return "converged"
 
     def rows(self) -> list[tuple[str, str]]:
         """Return the table as pairs of a name and a value."""
         median, low, high = self.num_sources
         rows = [
+            ("verdict", self.verdict),
             ("sources N", f"{median:.0f} (median; 90 % between {low:.0f} and {high:.0f})"),
             ("chi2 per pixel", f"{self.chi2_per_pixel:.3f}"),
-            ("R-hat, largest", f"{self.rhat[1]:.3f} ({self.rhat[0]})"),
-            ("ESS, smallest", f"{self.ess[1]:.0f} ({self.ess[0]})"),
+            ("R-hat, worst", f"{self.rhat[1]:.3f} ({self.rhat[0]})"),
+            ("ESS, least", f"{self.ess[1]:.0f} ({self.ess[0]})"),
             ("draws", f"{self.num_draws} in each of {self.num_chains} chains"),
         ]
         if self.num_objects is not None:
-            rows.insert(0, ("objects", f"{self.num_objects} (prob_exist > 0.5)"))
+            rows.insert(1, ("objects", f"{self.num_objects} (prob_exist > 0.5)"))
         if self.acceptance:
             parts = [f"{name} {100 * rate:.2g} %" for name, rate in self.acceptance.items()]
             rows.append(("accepted", ", ".join(parts)))
@@ -103,9 +117,10 @@ class Summary:
             "RHAT_N": (self.convergence_of_n[0], "R-hat of the number of sources"),
             "ESS_N": (self.convergence_of_n[1], "effective samples of the number of sources"),
             "CHI2PX": (self.chi2_per_pixel, "posterior mean chi2 per pixel"),
-            "RHAT": (self.rhat[1], f"largest R-hat: {self.rhat[0]}"),
+            "RHAT": (self.rhat[1], f"worst R-hat: {self.rhat[0]}"),
             "ESS": (self.ess[1], f"smallest ESS: {self.ess[0]}"),
             "CONVERGD": (self.converged, "no argument against convergence"),
+            "NIMPREC": (len(self.imprecise), "objects with a large Monte Carlo error"),
             "NCHAIN": (self.num_chains, "number of chains"),
             "NDRAW": (self.num_draws, "draws in each chain"),
         }
@@ -122,7 +137,7 @@ def summarize(
     samples : Samples
         Draws from the posterior.
     catalog : CondensedCatalog, optional
-        Catalog that was condensed from them; its column `prob_exist` is used.
+        Catalog that was condensed from them; its probabilities and their errors are used.
     diagnostics : Diagnostics, optional
         Diagnostics of the samples; by default they are computed.
 
@@ -146,8 +161,15 @@ def summarize(
         seconds=float(samples.attrs.get("seconds", math.nan)),
         expected_objects=None if catalog is None else float(np.sum(catalog["prob_exist"])),
         convergence_of_n=_convergence_of_n(diagnostics),
-        converged=diagnostics.converged,
+        reasons=diagnostics.reasons,
+        imprecise=() if catalog is None else describe_imprecise(catalog),
     )
+
+
+def _first_of(lines: tuple[str, ...], noun: str) -> str:
+    """First line, and the number of further ones."""
+    further = len(lines) - 1
+    return lines[0] + (f"; and {further} more {noun}" if further else "")
 
 
 def _number(value: float | None) -> float:

@@ -122,7 +122,8 @@ def test_condense_and_info_work_on_the_directory(image_path, calls, no_figures, 
     np.testing.assert_array_equal(fits.getdata(out / "catalog.fits")["x"], before["x"])
     result = probcat_command("info", out)
     assert result.exit_code == 0, result.output
-    assert result.output.startswith("  objects         3 (prob_exist > 0.5)\n  sources N")
+    assert result.output.startswith("  verdict         converged\n  objects ")
+    assert "\n  objects         3 (prob_exist > 0.5)\n  sources N" in result.output
     assert result.output.endswith((out / "config.toml").read_text())
 
 
@@ -320,11 +321,36 @@ def test_help_lists_options_in_groups_with_the_defaults_that_are_used():
     assert headings == ["Input", "PSF", "Noise", "Sampler", "Output", "Other"]
     shown = dict(re.findall(r"--([a-z-]+) N [^[]*\[default: (\d+)\]", text))
     assert {name.replace("-", "_"): int(value) for name, value in shown.items()} == {
-        **{k: v for k, v in asdict(RunSettings()).items() if k != "prior_only"},
+        **{k: v for k, v in asdict(RunSettings()).items() if type(v) is int},
         "num_temperatures": probcat.SamplerSettings().num_temperatures,
     }
     shown = dict(re.findall(r"--([a-z-]+) N [^[]*\[default: (\d+)\]", command_help("demo")))
     assert int(shown["num-warmup"]) == SAMPLING["num_warmup"]
+    assert "[default: --no-until-converged]" in text
+    assert "[default: --until-converged]" in command_help("demo")
+    assert "[default: 10m]" in text
+
+
+def test_until_converged_reaches_the_sampler(image_path, calls, no_figures, tmp_path):
+    given = ("--until-converged", "--max-time", "90s", "--prior-only")
+    result = probcat_command("run", image_path, "--out", tmp_path / "a", *given)
+    assert result.exit_code == 0, result.output
+    assert (calls[-1]["until_converged"], calls[-1]["max_time"]) == (True, "90s")
+    config = tmp_path / "a" / "config.toml"
+    again = ("--config", config, "--out", tmp_path / "b", "--no-until-converged")
+    result = probcat_command("run", *again)
+    assert result.exit_code == 0, result.output
+    assert calls[-1]["until_converged"] is False
+
+
+def test_time_that_would_not_be_used_is_refused(image_path, tmp_path):
+    result = probcat_command("run", image_path, "--out", tmp_path / "a", "--max-time", "5m")
+    assert result.exit_code == 2
+    assert "add --until-converged" in result.output
+    given = ("--until-converged", "--max-time", "soon")
+    result = probcat_command("run", image_path, "--out", tmp_path / "a", *given)
+    assert result.exit_code == 2
+    assert "[sampler] max_time: 'soon' is no duration" in result.output
 
 
 def command_help(command):

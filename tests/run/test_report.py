@@ -334,11 +334,12 @@ def test_a_new_run_takes_the_old_page_away(tmp_path):
 def test_convergence_is_judged_once_and_the_catalog_is_the_only_table(tmp_path, monkeypatch):
     calls = []
 
-    def convergence(moving):
-        calls.append(len(moving))
-        return np.ones(len(moving)), np.full(len(moving), 500.0)
+    def ess_of(values):
+        calls.append(len(values))
+        return np.full(len(values), 500.0)
 
-    monkeypatch.setattr("probcat.samples.diagnostics._convergence", convergence)
+    monkeypatch.setattr("probcat.samples.diagnostics.ess_of", ess_of)
+    monkeypatch.setattr("probcat.samples.diagnostics.rhat_of", lambda v: np.ones(len(v)))
     run = make_run(tmp_path, monkeypatch, bands=("g",))
     assert len(calls) == 1
     # Warnings are errors here, such as that of several tables in a file.

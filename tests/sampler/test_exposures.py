@@ -8,7 +8,7 @@ import pytest
 
 from probcat import PSF, Image, Prior, SamplerSettings, sample, simulate_image
 from probcat.model.prior.parameters import UNCERTAIN_PSF
-from probcat.samples.diagnostics import import_arviz
+from probcat.samples.chains import import_arviz
 
 STARS = {
     "x": np.array([9.3, 12.4, 22.6, 20.2, 5.5]),

@@ -59,7 +59,7 @@ def test_file_round_trip_is_exact(tmp_path):
 
 
 def test_arviz_reads_the_file(tmp_path):
-    from probcat.samples.diagnostics import import_arviz
+    from probcat.samples.chains import import_arviz
 
     az = import_arviz()
     samples = make_samples(draws=50)

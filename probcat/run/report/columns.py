@@ -40,6 +40,8 @@ _TITLES = {
     "half_light_radius_sky": "r half, sky",
     "position_angle": "pa",
     "rhat": "R-hat",
+    "prob_exist_mcse": "exists, MCSE",
+    "ess_flux": "ESS of flux",
 }
 """Titles of columns with long names."""
 

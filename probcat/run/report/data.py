@@ -11,7 +11,7 @@ import numpy as np
 from probcat.plots.drawing import asinh_scale, owners_picture, visible
 from probcat.run.report.packing import LEVELS, pack_stamps, quantise, shrink, shrink_factor
 from probcat.run.report.sky import sky_polynomial
-from probcat.samples.diagnostics import label_free
+from probcat.samples.diagnostics import diagnose, label_free
 from probcat.samples.samples import SHAPE_NAMES
 
 if TYPE_CHECKING:
@@ -222,7 +222,8 @@ def _existence(run: RunContents) -> tuple[dict[str, Any], Arrays]:
 
 def _traces(run: RunContents) -> tuple[dict[str, Any], Arrays]:
     """Thinned traces of quantities that do not depend on the order of sources."""
-    moving = {name: v for name, v in label_free(run.samples).items() if np.ptp(v) > 0}
+    traces = {**label_free(run.samples), **diagnose(run.samples).light}
+    moving = {name: v for name, v in traces.items() if np.ptp(v) > 0}
     count = run.samples.num_draws
     draws = np.unique(np.linspace(0, count - 1, min(count, _TRACE_POINTS)).round().astype(int))
     values = [np.asarray(v)[:, draws].astype(np.float64).ravel() for v in moving.values()]

@@ -18,8 +18,8 @@ from probcat.samples.summary import acceptance_table, summarize
 if TYPE_CHECKING:
     from probcat.run.report.contents import RunContents
 
-_MAX_REASONS = 8
-"""Largest number of arguments against convergence at the top of the page."""
+_MAX_LINES = 8
+"""Largest number of arguments against convergence, and of objects, at the top of the page."""
 
 
 def page_texts(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
@@ -44,7 +44,7 @@ def page_texts(run: RunContents, info: dict[str, Any]) -> dict[str, str]:
     return {
         "heading": escape(", ".join(dict.fromkeys(names))),
         "inputs": escape(_inputs(run)),
-        "verdict": _verdict(diagnostics),
+        "verdict": _verdict(diagnostics, summary.imprecise),
         "summary": _rows(summary.rows()),
         "diagnostics": _diagnostics(diagnostics),
         "settings": _settings(run),
@@ -67,24 +67,30 @@ def _rows(rows: Iterable[Sequence[str]]) -> str:
     return f"<table class='pairs'>{''.join(cells)}</table>"
 
 
-def _verdict(diagnostics: Diagnostics) -> str:
-    """Statement whether the chains have converged, with reasons if they have not."""
+def _verdict(diagnostics: Diagnostics, imprecise: tuple[str, ...]) -> str:
+    """Statement whether the chains have converged, with reasons, and imprecise objects."""
+    objects = f"These objects are imprecise:{_list(imprecise)}" if imprecise else ""
     if diagnostics.converged:
         name, rhat = diagnostics.worst_rhat
         least, ess = diagnostics.least_ess
         return (
             "<div class='verdict good'><b>The chains agree.</b> "
-            f"Largest R-hat {rhat:.3f} ({escape(name)}), smallest effective sample size {ess:.0f} "
-            f"({escape(least)}).</div>"
+            f"Worst R-hat {rhat:.3f} ({escape(name)}), smallest effective sample size {ess:.0f} "
+            f"({escape(least)}). {objects}</div>"
         )
-    shown = diagnostics.reasons[:_MAX_REASONS]
-    items = "".join(f"<li>{escape(reason)}</li>" for reason in shown)
-    if len(diagnostics.reasons) > len(shown):
-        items += f"<li>and {len(diagnostics.reasons) - len(shown)} more, see below</li>"
     return (
         "<div class='verdict bad' role='alert'><b>NOT CONVERGED.</b> Errors and probabilities "
-        f"below may be wrong: sample longer, or inspect the chains.<ul>{items}</ul></div>"
+        "below may be wrong: sample longer, or inspect the chains."
+        f"{_list(diagnostics.reasons)}{objects}</div>"
     )
+
+
+def _list(lines: tuple[str, ...]) -> str:
+    """List of the first lines, with the number of the others."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines[:_MAX_LINES])
+    if len(lines) > _MAX_LINES:
+        items += f"<li>and {len(lines) - _MAX_LINES} more, see below</li>"
+    return f"<ul>{items}</ul>"
 
 
 def _diagnostics(found: Diagnostics) -> str:
