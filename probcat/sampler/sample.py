@@ -61,8 +61,7 @@ NUM_SAMPLES = 200
 MOST_SOURCES = 1 << 22
 """Largest number of sources of a kind that a catalog may hold."""
 GRACE = 0.8
-"""Fraction of the warm-up in which full arrays are not enlarged: a young chain overshoots, and
-sources that find no room then are merely not born."""
+"""Fraction of the warm-up in which full arrays are not enlarged, as a young chain overshoots."""
 
 
 def sample(

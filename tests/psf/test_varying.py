@@ -16,8 +16,8 @@ from probcat.model.simulate import render_light
 from probcat.psf.position_weights import bilinear, polynomial, weights
 from probcat.sampler.geometry.membership import store_members
 from probcat.sampler.geometry.tiling import Sources, add
-from probcat.sampler.kernel import fresh_residual
 from probcat.sampler.moves import MOVES
+from probcat.sampler.residual import fresh_residual
 from probcat.sampler.scene.render import render, render_points
 from probcat.sampler.state import initial_state
 from probcat.sampler.sweep import Placement

@@ -8,7 +8,7 @@ import pytest
 from probcat import InputError, Prior, SamplerSettings
 from probcat.sampler.checkpoint import flatten_state, restore_state
 from probcat.sampler.collect import to_block
-from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.residual import fresh_residual
 from probcat.sampler.sample import Run
 from probcat.sampler.warmup.first_image import FRACTION, SEVERAL, draws_alone, prior_alone
 from tests.sampler.test_tiling import make_image

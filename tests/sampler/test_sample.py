@@ -12,7 +12,8 @@ from scipy import stats
 from probcat import PSF, Image, InputError, Prior, sample, simulate_image
 from probcat.sampler.checkpoint import Checkpoint
 from probcat.sampler.compiled_block import num_compilations
-from probcat.sampler.kernel import CatalogKernel, fresh_residual
+from probcat.sampler.kernel import CatalogKernel
+from probcat.sampler.residual import fresh_residual
 from probcat.sampler.settings import SamplerSettings
 from probcat.sampler.state import initial_state
 from tests.sampler.exactness.harness import (

@@ -9,7 +9,7 @@ from probcat import PSF, Image, Prior, SamplerSettings
 from probcat.sampler.geometry.layout import Layout, PassPlan
 from probcat.sampler.geometry.tiling import draw_tiling
 from probcat.sampler.geometry.window_sizes import SEAM
-from probcat.sampler.kernel import fresh_residual
+from probcat.sampler.residual import fresh_residual
 from probcat.sampler.sample import Run
 
 DRAWS = 600

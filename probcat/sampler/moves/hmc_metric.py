@@ -99,8 +99,9 @@ def draw_anchor(model: Model, normal: Coordinates, path: Trajectory, start: Coor
         Coordinates at the start.
     """
     bands = model.num_colours + 1
-    limits = np.array([POSITION_LIMITS] * FLUX + [FLUX_LIMITS] * bands, np.float32)
-    both = Coordinates(limits, np.concatenate([limits, np.array(SHAPE_LIMITS, np.float32)]))
+    limits = jnp.array([POSITION_LIMITS] * FLUX + [FLUX_LIMITS] * bands, jnp.float32)
+    shape_limits = jnp.array(SHAPE_LIMITS, jnp.float32)
+    both = Coordinates(limits, jnp.concatenate([limits, shape_limits]))
     width = jax.tree.map(
         lambda mass, limits: jnp.clip(
             ANCHOR * jax.lax.rsqrt(mass), limits[None, :, 0], limits[None, :, 1]

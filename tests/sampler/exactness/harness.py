@@ -27,8 +27,9 @@ from probcat.psf.varying import VaryingPSF
 from probcat.sampler.geometry.frames import build_frames, frame_origin, least_margin
 from probcat.sampler.geometry.layout import Layout, PassPlan
 from probcat.sampler.geometry.tiling import Sources
-from probcat.sampler.kernel import CatalogKernel, fresh_residual
+from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.moves import MOVES
+from probcat.sampler.residual import fresh_residual
 from probcat.sampler.scene.calibration import background_priors, calibrated, plane_noise
 from probcat.sampler.scene.plane import Plane
 from probcat.sampler.scene.render import render
