@@ -29,7 +29,8 @@ class SamplerSettings:
     birth_death, split_merge, merge_and_split, companion : int
         Number of moves of point sources of each type in the visit of a window.
     extended_moves : int
-        Number of moves of each type that involves extended sources in the visit of a window.
+        Number of births and deaths of extended sources in the visit of a window; other moves that
+        involve extended sources are made in proportion.
     refit_two_stars : int
         Number of fits of a galaxy against two stars in a draw, in a placement of windows of their
         own. They distinguish bright close pairs from galaxies.

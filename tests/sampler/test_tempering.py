@@ -5,16 +5,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from probcat import PSF, InputError, SamplerSettings, simulate_image
+from probcat import PSF, InputError, Prior, SamplerSettings, simulate_image
 from probcat.sampler.geometry.layout import Layout
 from probcat.sampler.kernel import CatalogKernel
 from probcat.sampler.warmup.tempering import (
+    DENSITY_PENALTY,
     FRACTION,
     FRACTION_OF_STARS,
     MAX_START_BETA,
     START_SIGNAL,
     default_start_beta,
     fraction_of_warmup,
+    plan_warmup,
 )
 
 
@@ -63,3 +65,27 @@ def test_reluctance_is_over_when_the_likelihood_is_whole():
     progress = [float(kernel._progress(jnp.int32(i))) for i in (0, 25, 50, 99, 200)]
     assert progress == [0.0, 0.5, 1.0, 1.0, 1.0]
     assert kernel != CatalogKernel(layout, 5, num_warmup=100, tempering_fraction=0.5)
+
+
+def crowd(number, side=44):
+    """Image of stars of one flux."""
+    rng = np.random.default_rng(2)
+    x, y = rng.uniform(0.0, side, (2, number))
+    sources = {"x": x, "y": y, "flux": np.full(number, 2e3)}
+    return simulate_image(
+        sources, PSF.gaussian(3.0), (side, side), jax.random.key(1), noise=1.0
+    ).image
+
+
+def test_crowded_fields_start_with_stars_alone():
+    dense, loose = crowd(80), crowd(4)
+    warmups = [
+        plan_warmup([image], Prior.from_image(image), SamplerSettings()) for image in (dense, loose)
+    ]
+    assert [warmup.points_alone > warmup.fraction for warmup in warmups] == [True, False]
+    assert [warmup.fraction for warmup in warmups] == [FRACTION_OF_STARS, FRACTION]
+    assert [warmup.density_penalty for warmup in warmups] == [0.0, DENSITY_PENALTY]
+    assert warmups[0].start_beta == MAX_START_BETA
+    given = SamplerSettings(start_beta=0.02, tempering_fraction=0.3)
+    warmup = plan_warmup([dense], Prior.from_image(dense), given)
+    assert (warmup.start_beta, warmup.fraction) == (0.02, 0.3)

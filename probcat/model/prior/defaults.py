@@ -10,6 +10,7 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
 from probcat.image.alignment import align_images
+from probcat.image.peaks import largest_half_light_radius
 from probcat.model.image_map import flux_ratio
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.model.prior.parameters import (
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
 
 DETECTION = 5.0
 """Flux limit in units of the error of an isolated point source."""
+USUAL_RADIUS = 3.0
+"""Upper limit of half-light radii in units of the FWHM of the PSF, unless the image has a wider
+object."""
+ROOM = 1.5
+"""The same limit in units of the estimated radius of that object."""
 
 
 def default_marks(images: "Sequence[Image]", overrides: dict[str, Any]) -> dict[str, Any]:
@@ -82,7 +88,7 @@ def _filled(
         # Most galaxies of deep images are a few tenths of an arcsecond wide, barely resolved.
         "half_light_radius_median": 0.35 * fwhm,
         "half_light_radius_min": 0.1 * fwhm,
-        "half_light_radius_max": 3.0 * fwhm,
+        "half_light_radius_max": _largest_radius(image),
         "background_mean": means if len(images) > 1 else means[0],
         "background_scatter": scatters if len(images) > 1 else scatters[0],
     }
@@ -91,6 +97,13 @@ def _filled(
         if values[name] is None:
             values[name] = _rounded(value)
     return PriorParameters(**values)
+
+
+def _largest_radius(image: "Image") -> float:
+    """Upper limit of half-light radii in pixels: a few FWHM, or more if an object is wider."""
+    usual = USUAL_RADIUS * float(image.psf.fwhm)
+    room = max(usual, 0.5 * max(image.shape))
+    return min(max(usual, ROOM * largest_half_light_radius(image)), room)
 
 
 def _flux_error(

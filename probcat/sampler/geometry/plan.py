@@ -30,10 +30,21 @@ if TYPE_CHECKING:
     from probcat.image.image import Image
     from probcat.model.prior.prior import Prior
 
-EXTENDED_ALONE = ("birth_death_extended", "companion_extended", "absorb_extended")
-"""Moves of extended sources that need no point sources in the model."""
-WITH_POINTS = ("companion_point_of_any", "absorb_point", "retype", "galaxy_to_stars")
-"""Moves of extended sources that involve point sources."""
+EXTENDED_ALONE = {
+    "birth_death_extended": 1.0,
+    "companion_extended": 2.0 / 3.0,
+    "absorb_extended": 1.0 / 3.0,
+}
+"""Moves of extended sources that need no point sources in the model, and how often they are made in
+a visit, in units of the setting `extended_moves`. Cheap moves that are often accepted are made more
+often (`benchmarks.programs.galaxies` counts both)."""
+WITH_POINTS = {
+    "companion_point_of_any": 1.0,
+    "absorb_point": 1.0 / 3.0,
+    "retype": 5.0 / 3.0,
+    "galaxy_to_stars": 1.0 / 6.0,
+}
+"""The same for moves of extended sources that involve point sources."""
 LARGE_MOVES = (*EXTENDED_ALONE, "companion_point_of_any", "absorb_point")
 """Moves in the windows of large sources; all other moves reach large sources through smaller
 sizes."""
@@ -232,10 +243,10 @@ def _plan_all_sources(field: Field) -> tuple[WindowSize, PassPlan]:
     slots = SOME if field.is_sparse else FEW
     slots = MANY if windows.is_whole else slots
     # Interiors are smaller in crowded fields, and are visited more often.
-    repeats = settings.extended_moves if field.is_sparse else -(-settings.extended_moves // 2)
-    moves = EXTENDED_ALONE * repeats
+    number = settings.extended_moves if field.is_sparse else -(-settings.extended_moves // 2)
+    moves = _repeated(EXTENDED_ALONE, number)
     if prior.has_points:
-        moves += WITH_POINTS * repeats
+        moves += _repeated(WITH_POINTS, number)
     if prior.has_points and not field.is_apart:
         # Companions of any host include those of points.
         moves += tuple(name for name in field.point_moves if name != "companion_point")
@@ -245,6 +256,12 @@ def _plan_all_sources(field: Field) -> tuple[WindowSize, PassPlan]:
     else:
         passes = settings.extended_passes or field.num_passes(plan)
     return windows, replace(plan, passes=passes if field.is_apart else max(passes, settings.passes))
+
+
+def _repeated(rates: dict[str, float], number: int) -> tuple[str, ...]:
+    """Schedule in which every move is made at least once, unless `number` is zero."""
+    counts = {name: max(1, round(rate * number)) if number else 0 for name, rate in rates.items()}
+    return tuple(name for name, count in counts.items() for _ in range(count))
 
 
 def _refits(field: Field) -> tuple[str, ...]:

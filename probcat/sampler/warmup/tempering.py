@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import uniform_filter
 
-from probcat.image.peaks import count_peaks
+from probcat.image.peaks import is_crowded
 from probcat.numerics.robust import sky_level
 
 if TYPE_CHECKING:
@@ -34,10 +34,6 @@ MAX_START_BETA = 1e-3
 """Largest inverse temperature at the start of the warm-up."""
 MIN_PIXEL_SIGNAL = 3.0
 """Signal-to-noise ratio above the sky of the faintest pixels that count."""
-CROWDED = 0.1
-"""Number of peaks in a square as wide as the FWHM of the PSF above which a field is crowded by
-stars. Deep fields of galaxies have about 0.03, the core of a globular cluster 0.2."""
-
 POINTS_ALONE = 0.8
 """Fraction of the warm-up with point sources alone, in fields crowded by stars. It ends when these
 explain the image: earlier, galaxies would fill the gaps between stars that are still missing."""
@@ -85,12 +81,6 @@ def plan_warmup(images: "Sequence[Image]", prior: "Prior", settings: "SamplerSet
         density_penalty=DENSITY_PENALTY if with_extended else 0.0,
         points_alone=POINTS_ALONE if points_first else 0.0,
     )
-
-
-def is_crowded(image: "Image") -> bool:
-    """Whether the peaks of an image are so dense that most of them must be stars."""
-    good = np.sum(image.weight > 0)
-    return bool(count_peaks(image) * float(image.psf.fwhm) ** 2 > CROWDED * good)
 
 
 def fraction_of_warmup(given: float, with_extended: bool) -> float:
