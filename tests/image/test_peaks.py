@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from numpyro.distributions import Distribution
 
 from probcat import PSF, Image, Prior, simulate_image
 from probcat.image.peaks import is_crowded, largest_half_light_radius
@@ -49,6 +50,14 @@ def test_prior_has_room_for_the_widest_object():
     )
     assert usual == pytest.approx(3.0 * PSF_FWHM, rel=0.02)
     assert 16.0 < wide <= 45.0
+
+
+def test_galaxies_are_rare_where_stars_crowd():
+    crowded = make_image(stars=300)
+    assert float(Prior.from_image(crowded).extended_fraction) == pytest.approx(0.01)
+    given = Prior.from_image(crowded, extended_fraction=0.4)
+    assert float(given.extended_fraction) == pytest.approx(0.4)
+    assert isinstance(Prior.from_image(make_image(stars=4)).extended_fraction, Distribution)
 
 
 def test_stars_crowd_a_field_and_galaxies_do_not():

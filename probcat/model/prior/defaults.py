@@ -10,7 +10,7 @@ from numpyro.distributions import constraints
 from numpyro.distributions.transforms import ExpTransform
 
 from probcat.image.alignment import align_images
-from probcat.image.peaks import largest_half_light_radius
+from probcat.image.peaks import is_crowded, largest_half_light_radius
 from probcat.model.image_map import flux_ratio
 from probcat.model.prior.colour_guess import guess_colours
 from probcat.model.prior.parameters import (
@@ -33,6 +33,9 @@ DETECTION = 5.0
 USUAL_RADIUS = 3.0
 """Upper limit of half-light radii in units of the FWHM of the PSF, unless the image has a wider
 object."""
+RARE = 0.01
+"""Fraction of extended sources in a field crowded by stars. If it were sampled, galaxies that make
+up for errors of the PSF would make further galaxies more likely, and take the places of stars."""
 ROOM = 1.5
 """The same limit in units of the estimated radius of that object."""
 
@@ -92,6 +95,8 @@ def _filled(
         "background_mean": means if len(images) > 1 else means[0],
         "background_scatter": scatters if len(images) > 1 else scatters[0],
     }
+    if is_crowded(image):
+        guesses["extended_fraction"] = RARE
     values = asdict(given)
     for name, value in (guesses | colours).items():
         if values[name] is None:
