@@ -35,6 +35,8 @@ FEWEST_ACCEPTED = dict.fromkeys(LONG, 3)
 WORK = {name: make_work([name], LONG.get(name, 5)) for name in MOVES}
 WORK["hmc"] = make_work([], 5, with_hmc=True)
 WORK["all"] = make_work(ALL_MOVES, 5, with_hmc=True, with_shared=True)
+STEP_SIZE = 0.25
+"""Step size of Hamiltonian trajectories."""
 RESIDUAL_ERROR = 2e-4
 """Rounding of the running residual in standard deviations, after 65 moves."""
 BRIGHT_MOVES = (
@@ -73,8 +75,11 @@ def run_moves(name, weight, num_chains, *, beta=1.0, prior=None, residual_error=
     layout = make_shared_layout(num_chains)
     scene = make_scene(layout, prior or make_prior(), weight)
     start = exact_state(jax.random.key(11), scene, layout, beta)
-    end = advance_by(WORK[name], jax.random.key(12), start, scene, layout)
+    end = advance_by(WORK[name], jax.random.key(12), start, scene, layout, STEP_SIZE)
     assert not np.asarray(end.sample.overflow).any()
+    # Step sizes adapt in the warm-up only.
+    for kept in (end.log_step, end.log_step_mean):
+        np.testing.assert_allclose(kept, np.log(STEP_SIZE), rtol=1e-6)
     check_acceptance(name, np.asarray(end.sample.moves)[:, : len(MOVES)])
     if bool(WORK[name].with_hmc):
         assert np.mean(end.sample.hmc_acceptance) > 0.3
