@@ -26,7 +26,7 @@ from tests.sampler.exactness.harness import (
     make_scene,
 )
 
-NUM_PAIRS = 1500
+NUM_PAIRS = 800
 # About 40 p values a test and two tests: a false alarm has probability 1e-4.
 LEAST_P = 1e-4 / (40 * 2)
 COLOURS = {
@@ -54,6 +54,7 @@ def exact_pairs(scene, layout):
     return state._replace(sample=sample, residual=residual)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images", ["one_image", "several_images"])
 def test_exchange_keeps_the_joint(images):
     faint = {"flux": dist.DoublyTruncatedPowerLaw(-1.8, 20.0, 300.0)}
@@ -63,11 +64,11 @@ def test_exchange_keeps_the_joint(images):
         scene = make_scene(layout, prior, 0.02)
     else:
         prior = make_prior(**faint, **COLOURS)
-        layout, scene = make_joint((), 0, 2 * NUM_PAIRS, 0.01, prior)
+        layout, scene = make_joint((), 0, 2 * NUM_PAIRS, 0.002, prior)
     start = exact_pairs(scene, layout)
     end = exchange(jax.random.key(72), start, 2)
     moved = np.asarray(end.sample.mu != start.sample.mu)
-    assert 0.1 < moved.mean() < 0.9
+    assert 0.05 < moved.mean() < 0.95
     cold = end._replace(
         sample=coldest(end.sample, 2), residual=tuple(plane[::2] for plane in end.residual)
     )

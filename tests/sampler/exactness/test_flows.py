@@ -74,7 +74,7 @@ def counted(order, scene, layout, batches, change=lambda state: state):
     for batch in range(batches):
         key_state, key_moves = jax.random.split(jax.random.fold_in(jax.random.key(51), batch))
         start = change(exact_state(key_state, scene, layout))
-        work = make_work(np.roll(order, batch), 1)
+        work = make_work([*order[batch % len(order) :], *order[: batch % len(order)]], 1)
         end = advance_by(work, key_moves, start, scene, layout)
         assert not np.asarray(end.sample.overflow).any()
         counts.append(np.asarray(end.sample.moves))
