@@ -72,16 +72,16 @@ def random_numbers(rng_key: Array, prior: Prior, number: int, with_shapes: bool)
         Whether any of the moves needs shapes from the prior, and the last ``NUM_MORE`` uniform
         random numbers. Otherwise these are constants.
     """
-    key_uniform, key_flux, key_shape = jax.random.split(rng_key, 3)
+    keys = jax.random.split(rng_key, 6)
+    key_uniform, key_flux, key_shape, key_more, key_colour, key_normal = keys
     uniform = jax.random.uniform(key_uniform, (number, NUM_UNIFORMS))
     more = jnp.zeros((number, NUM_MORE), jnp.float32)
     shapes = jnp.zeros((number, NUM_TRIES, NUM_SHAPE), jnp.float32)
     if with_shapes:
-        more = jax.random.uniform(jax.random.fold_in(rng_key, 2), more.shape)
+        more = jax.random.uniform(key_more, more.shape)
         shapes = sample_shape(prior, key_shape, shapes.shape[:2])
     colours = normal = jnp.zeros((number, 0), jnp.float32)
     if prior.num_colours:
-        key_colour, key_normal = jax.random.split(jax.random.fold_in(rng_key, 1))
         colours = sample_colour_prior(prior, key_colour, (number,))
         normal = jax.random.normal(key_normal, colours.shape)
     return RandomNumbers(
@@ -121,7 +121,9 @@ def decide(
     log_ratio = proposal.log_ratio + log_likelihood_change(window, residual_lower, residual_upper)
     log_ratio = jnp.where(proposal.upward, log_ratio, -log_ratio)
     fits = all_fit(window, proposal.sources[EXTENDED])
-    accepted = proposal.possible & fits & (jnp.log(uniform) < log_ratio)
+    # Rounding may put a drawn value where its density is zero: there is no way back from there.
+    proper = jnp.isfinite(proposal.log_ratio)
+    accepted = proposal.possible & fits & proper & (jnp.log(uniform) < log_ratio)
     residual = jnp.where(proposal.upward, residual_upper, residual_lower)
     state = state._replace(
         residual=jnp.where(accepted, residual, state.residual),

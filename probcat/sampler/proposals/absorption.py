@@ -53,7 +53,7 @@ class Geometry(NamedTuple):
     difference : Array, shape (B - 1,)
         Colours of the host minus those of the absorbed source.
     allowed : Array, bool
-        Whether the prior allows the shape that is new.
+        Whether the prior allows the current shape of the galaxy and the new one.
     """
 
     fraction: Array
@@ -113,7 +113,9 @@ def geometry_of(
         upward, (matrix - added) / (1.0 - fraction), (1.0 - fraction) * matrix + added
     )
     new_shape, positive = from_matrix(matrix, shape_now[3])
-    allowed = positive & _is_allowed(model, new_shape)
+    # What is asked of the new shape is asked of the current one too, so that a way back exists.
+    proper = from_matrix(to_matrix(shape_now), shape_now[3])[1] & _is_allowed(model, shape_now)
+    allowed = proper & positive & _is_allowed(model, new_shape)
     new_shape = jnp.where(allowed, new_shape, shape_now)
     merged_shape = jnp.where(upward, shape_now, new_shape)
     host_shape = jnp.where(upward, new_shape, shape_now)

@@ -11,6 +11,9 @@ where W holds the weights of the pixels and :math:`J = \partial m / \partial \th
 belong to a Gaussian factor that constrains the parameters that the data leave free. Proposals come
 from a mixture of two Gaussians around the fit with covariances :math:`s^2 H^{-1}`, where s is one
 of `MIXTURE_SCALES`.
+
+The reverse of a move repeats the fit with a residual R that differs by rounding, and must find the
+same optimum. Misfits are therefore never differences of large numbers, however bright the light.
 """
 
 from collections.abc import Callable
@@ -62,19 +65,25 @@ class Fit(NamedTuple):
 
 
 class _FitPoint(NamedTuple):
-    """Parameters that a fit has reached, with the misfit and the normal equations there."""
+    """Parameters that a fit has reached, with the light and the normal equations there."""
 
     params: Array
-    misfit: Array
+    light: Array
     hessian: Array
     slope: Array
 
 
 def misfit(window: Window, bare: Array, image: Array) -> Array:
-    """Return half of the chi-square of a unit-flux image with its best flux, up to a constant."""
-    score = total(window.weight * bare * image)
-    information = jnp.maximum(total(window.weight * image**2), 1e-30)
-    return -0.5 * jnp.maximum(score, 0.0) ** 2 / information
+    """Return half of the chi-square of a unit-flux image with its best flux."""
+    flux, _ = _best_flux(window, bare, image)
+    return 0.5 * total(window.weight * (bare - flux * image) ** 2)
+
+
+def _best_flux(window: Window, bare: Array, image: Array) -> tuple[Array, Array]:
+    """Return the flux of a unit-flux image that fits best, and the information on it."""
+    weighted = window.weight * image
+    information = jnp.maximum(total(weighted * image), 1e-30)
+    return jnp.maximum(total(weighted * bare), 0.0) / information, information
 
 
 def fit_parameters(
@@ -111,25 +120,27 @@ def fit_parameters(
     """
 
     def step(
-        carry: tuple[_FitPoint, Array, Array], _: None
+        carry: tuple[_FitPoint, Array, Array], number: Array
     ) -> tuple[tuple[_FitPoint, Array, Array], None]:
         accepted, damping, params = carry
         tried = _fit_point(render, window, bare, params, centre, width)
-        better = tried.misfit < accepted.misfit
+        change = _misfit_change(window, bare, accepted, tried, centre, width)
+        better = (number == 0) | (change < 0.0)
         accepted = jax.tree.map(lambda new, old: jnp.where(better, new, old), tried, accepted)
         damping = damping * jnp.where(better, DAMPING_DECREASE, DAMPING_INCREASE)
         scale = jax.lax.rsqrt(jnp.diagonal(accepted.hessian))
         matrix = accepted.hessian * scale[:, None] * scale[None, :]
         cholesky = jnp.linalg.cholesky(matrix + (RIDGE + damping) * jnp.eye(scale.shape[0]))
-        change = scale * _solve(cholesky, scale * accepted.slope)
-        return (accepted, damping, accepted.params + jnp.clip(change, -width, width)), None
+        shift = scale * _solve(cholesky, scale * accepted.slope)
+        return (accepted, damping, accepted.params + jnp.clip(shift, -width, width)), None
 
     # The first step only evaluates the start, so that `render` is compiled once.
     nothing = _FitPoint(
-        start, jnp.float32(jnp.inf), jnp.diag(1.0 / width**2), jnp.zeros_like(start)
+        start, jnp.zeros_like(bare), jnp.diag(1.0 / width**2), jnp.zeros_like(start)
     )
     first = (nothing, jnp.float32(FIRST_DAMPING / DAMPING_DECREASE), start)
-    (last, _, _), _ = jax.lax.scan(step, first, None, length=num_steps + 1)
+    numbers = jnp.arange(num_steps + 1, dtype=jnp.int32)
+    (last, _, _), _ = jax.lax.scan(step, first, numbers)
     sigma = jax.lax.rsqrt(jnp.diagonal(last.hessian))
     matrix = last.hessian * sigma[:, None] * sigma[None, :]
     cholesky = jnp.linalg.cholesky(matrix + RIDGE * jnp.eye(sigma.shape[0]))
@@ -146,20 +157,37 @@ def _fit_point(
 ) -> _FitPoint:
     """Return the misfit and the normal equations at parameters, with the best flux there."""
     image, tangent = render(params), jax.jacfwd(render)(params)
-    weighted = window.weight * image
-    information = jnp.maximum(total(weighted * image), 1e-30)
-    flux = jnp.maximum(total(weighted * bare), 0.0) / information
+    flux, information = _best_flux(window, bare, image)
+    light = flux * image
     # One row for each pixel and one column for each parameter.
     jacobian = flux * tangent.reshape(-1, params.shape[0])
-    weight, residual = window.weight.reshape(-1), (bare - flux * image).reshape(-1)
+    weight, residual = window.weight.reshape(-1), (bare - light).reshape(-1)
     weighted_jacobian = weight[:, None] * jacobian
     cross = weighted_jacobian.T @ image.reshape(-1)
     gram = weighted_jacobian.T @ jacobian - cross[:, None] * cross[None, :] / information
     deviation = (params - centre) / width
-    value = misfit(window, bare, image) + 0.5 * jnp.sum(deviation**2)
     hessian = gram + jnp.diag(1.0 / width**2)
     slope = weighted_jacobian.T @ residual - deviation / width
-    return _FitPoint(params, value, hessian, slope)
+    return _FitPoint(params, light, hessian, slope)
+
+
+def _misfit_change(
+    window: Window,
+    bare: Array,
+    accepted: _FitPoint,
+    tried: _FitPoint,
+    centre: Array,
+    width: Array,
+) -> Array:
+    """Return the misfit, constraint included, of the tried point minus that of the accepted one.
+
+    Both terms are products of a difference and a sum, whose rounding vanishes with the step.
+    """
+    difference, both = accepted.light - tried.light, accepted.light + tried.light
+    in_data = 0.5 * total(window.weight * difference * (2.0 * bare - both))
+    step = (tried.params - accepted.params) / width
+    middle = (0.5 * (tried.params + accepted.params) - centre) / width
+    return in_data + jnp.sum(step * middle)
 
 
 def _solve(cholesky: Array, value: Array) -> Array:

@@ -102,7 +102,12 @@ def select_shape(
     information = jax.vmap(total)(window.weight[None] * coloured**2)
     mean, precision = flux_conditional(model.prior, scores, information)
     low, _ = model.prior.flux_limits
-    log_weight = 0.5 * mean**2 * precision + log_mass_above(mean, precision, low)
+    # The likelihood at the mean flux, from the residual there: 0.5 * mean**2 * precision is the
+    # same but for a constant, and loses the differences between shapes of bright sources.
+    left = bare[None] - mean[:, None, None] * coloured
+    misfit = jax.vmap(total)(window.weight[None] * left**2)
+    log_likelihood = -0.5 * (misfit + mean**2 * (precision - information))
+    log_weight = log_likelihood + log_mass_above(mean, precision, low)
     chosen = jnp.where(is_new, choose_weighted(uniform, log_weight), 0)
     log_mean = jax.scipy.special.logsumexp(log_weight) - jnp.log(jnp.float32(shapes.shape[0]))
     return shapes[chosen], images[chosen], log_weight[chosen] - log_mean

@@ -106,7 +106,8 @@ def _update(
 ) -> tuple[ChainSample, Planes, Planes]:
     """Update one chain; returns its draw, residual and data minus background."""
     prior = scene.model.prior
-    key_mu, key_fraction, key_background, key_slope = jax.random.split(rng_key, 4)
+    keys = jax.random.split(rng_key, 6)
+    key_mu, key_fraction, key_background, key_slope, key_calibration, key_noise = keys
     num_points = jnp.sum(sample.points.active, dtype=jnp.int32).astype(jnp.float32)
     num_extended = jnp.sum(sample.extended.active, dtype=jnp.int32).astype(jnp.float32)
     sample = sample._replace(
@@ -124,12 +125,11 @@ def _update(
         key_background, scene, sample, residual, sky_subtracted
     )
     if scene.calibrates:
-        key = jax.random.fold_in(rng_key, 1)
         sample, residual = update_image_calibration(
-            key, scene, sample, residual, sky_subtracted, layout, extended_radius
+            key_calibration, scene, sample, residual, sky_subtracted, layout, extended_radius
         )
     if scene.variance:
-        moved = draw_noise(jax.random.fold_in(rng_key, 2), scene, sample, residual, sky_subtracted)
+        moved = draw_noise(key_noise, scene, sample, residual, sky_subtracted)
         sample = sample._replace(
             psf_error_floor=jnp.where(settled, moved.psf_error_floor, sample.psf_error_floor),
             noise_scale=jnp.where(settled, moved.noise_scale, sample.noise_scale),

@@ -43,6 +43,13 @@ COMMON_MOVES = ALL_MOVES[:-2]
 assert not any(name.startswith("refit") for name in COMMON_MOVES)
 EXTENDED_RADIUS = 8
 SHAPE = (18, 20)
+WIDE_SHAPE = (18, 60)
+"""Shape of an image that `WIDE_INTERIOR` divides into two windows."""
+WIDE_INTERIOR = 10
+ONE_WAY = {"merge_and_split"}
+"""Moves that keep the number of sources: they count as upward only."""
+ENOUGH_FLOW = 30
+"""Sum of squared net flows from which on their mean over their error is nearly normal."""
 
 
 def make_prior(**changes):
@@ -59,9 +66,11 @@ def make_prior(**changes):
     return prior.replace(**changes).validate()
 
 
-def make_layout(schedule, num_hmc, num_chains, passes=1, extended_slots=16):
-    plan = PassPlan(12, EXTENDED_RADIUS, 32, extended_slots, tuple(schedule), num_hmc, passes)
-    return Layout(SHAPE, 24, 1.3, 64, 32, (plan,), 5, num_chains)
+def make_layout(
+    schedule, num_hmc, num_chains, passes=1, extended_slots=16, shape=SHAPE, interior=12
+):
+    plan = PassPlan(interior, EXTENDED_RADIUS, 32, extended_slots, tuple(schedule), num_hmc, passes)
+    return Layout(shape, 24, 1.3, 64, 32, (plan,), 5, num_chains)
 
 
 class Work(NamedTuple):
@@ -122,11 +131,12 @@ def make_varying_psf(shape=SHAPE):
 
 def make_scene(layout, prior, weight, photon=0.0, psf=None):
     psf = PSF.moffat(2.6, 3.0, size=13) if psf is None else psf
-    weights = np.full(SHAPE, weight)
+    shape = layout.image_shape
+    weights = np.full(shape, weight)
     if weight > 0:
         weights[3:6, 4] = 0.0
-        weights *= np.linspace(0.7, 1.3, SHAPE[1])
-    plane = Plane(np.zeros(SHAPE), weights, psf, EXTENDED_RADIUS, photon=photon)
+        weights *= np.linspace(0.7, 1.3, shape[1])
+    plane = Plane(np.zeros(shape), weights, psf, EXTENDED_RADIUS, photon=photon)
     return build_scene([plane], prior, layout)
 
 
@@ -140,6 +150,8 @@ def make_joint(
     psfs=None,
     extended_slots=16,
     shared=None,
+    shape=SHAPE,
+    interior=12,
 ):
     """Scene of three images: a dither in the first band, and a finer, rotated one in another.
 
@@ -155,23 +167,29 @@ def make_joint(
     psfs = psfs or [PSF.moffat(fwhm, 3.0, size=13) for fwhm in (2.6, 2.4, 2.1)]
     radii = [EXTENDED_RADIUS, 10, EXTENDED_RADIUS]
     margin = least_margin(links, radii)
-    plan = PassPlan(12, margin, 32, extended_slots, tuple(schedule), num_hmc, 1)
-    layout = Layout(SHAPE, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
+    plan = PassPlan(interior, margin, 32, extended_slots, tuple(schedule), num_hmc, 1)
+    layout = Layout(shape, 14 + margin, 1.3, 64, 32, (plan,), 5, num_chains)
     layout = replace(layout, frames=build_frames(links, layout, [radii], radii))
     layout = with_trajectories_apart(layout, shared) if shared else layout
     planes = []
     for number, (link, psf, radius) in enumerate(zip(links, psfs, radii, strict=True)):
-        shape = SHAPE if number == 0 else (26, 27)
-        weights = np.full(shape, weight * (1.0, 0.8, 0.3)[number])
+        # The other images cover most of the first one.
+        sides = shape if number == 0 else (26, shape[1] + 7)
+        weights = np.full(sides, weight * (1.0, 0.8, 0.3)[number])
         weights[3:6, 4] = 0.0
         origin = (0, 0) if number == 0 else frame_origin(link, layout)
         given = (radius, radius, link.affine, origin, link.flux_factor, photon)
-        planes.append(Plane(np.zeros(shape), weights, psf, *given))
+        planes.append(Plane(np.zeros(sides), weights, psf, *given))
     return layout, build_scene(planes, prior, layout)
 
 
-def exact_state(rng_key, scene, layout):
-    """Independent exact draws of catalog and data, one a chain."""
+def exact_state(rng_key, scene, layout, beta=1.0):
+    """Independent exact draws of catalog and data, one a chain.
+
+    With an inverse temperature `beta` below one the noise has the variance that the tempered
+    likelihood gives it, so that the tempered joint is exact too. Variances must be given.
+    """
+    assert beta == 1.0 or not scene.variance
     keys = jax.random.split(rng_key, 8)
     prior, chains = scene.model.prior, layout.num_chains
     state = initial_state(keys[0], scene, layout)
@@ -208,9 +226,10 @@ def exact_state(rng_key, scene, layout):
         mu=mu,
         extended_fraction=fraction,
         flux_slope=slope,
+        beta=jnp.full_like(mu, beta),
     )
     draw = draw._replace(**exact_nuisances(keys[6], scene, draw))
-    residual, light = exact_planes(keys[5], scene, layout, draw)
+    residual, light = exact_planes(keys[5], scene, layout, draw, beta)
     return state._replace(sample=draw, residual=residual, sky_subtracted=light)
 
 
@@ -243,7 +262,7 @@ def exact_nuisances(rng_key, scene, draw):
     return found | {"background": jnp.concatenate(columns, axis=1)}
 
 
-def exact_planes(rng_key, scene, layout, draw):
+def exact_planes(rng_key, scene, layout, draw, beta=1.0):
     """Noise of the right variance as residuals, and data minus background, of every chain."""
     models = [None] * len(scene.weight)
     if scene.keeps_sky_subtracted:
@@ -252,7 +271,7 @@ def exact_planes(rng_key, scene, layout, draw):
     keys = jax.random.split(rng_key, len(models))
     for index, (key, weight, model) in enumerate(zip(keys, scene.weight, models, strict=True)):
         noise = jax.random.normal(key, (layout.num_chains, *weight.shape))
-        spread = jnp.broadcast_to(1.0 / jnp.where(weight > 0, weight, 1.0), noise.shape)
+        spread = jnp.broadcast_to(1.0 / jnp.where(weight > 0, beta * weight, 1.0), noise.shape)
         if scene.variance:
             spread = jax.vmap(
                 lambda d, m, i=index: variance(plane_noise(scene, d, m, i), jnp.zeros_like(m))
@@ -347,7 +366,8 @@ def _run(layout, with_globals, state, keys, scene):
 def compare_with_prior(state, scene, layout):
     """P values of everything that must still follow the joint, by name."""
     prior, draw = scene.model.prior, jax.tree.map(np.asarray, state.sample)
-    fresh = exact_state(jax.random.key(987), scene, layout)
+    beta = draw.beta
+    fresh = exact_state(jax.random.key(987), scene, layout, float(beta[0]))
     results = {}
     for name, sources in (("point", draw.points), ("extended", draw.extended)):
         other = getattr(fresh.sample, "points" if name == "point" else name)
@@ -385,7 +405,8 @@ def compare_with_prior(state, scene, layout):
     )
     pixels = sum(int(np.sum(np.asarray(weight) > 0)) for weight in scene.weight)
     if pixels:
-        results["chi2"] = stats.kstest(np.asarray(measured[0]), stats.chi2(pixels).cdf).pvalue
+        chi2 = beta * np.asarray(measured[0])
+        results["chi2"] = stats.kstest(chi2, stats.chi2(pixels).cdf).pvalue
     return results
 
 
@@ -421,3 +442,39 @@ def two_sample_counts(first, second):
     if pooled:
         pooled[-1] = pooled[-1] + kept
     return stats.chi2_contingency(np.array(pooled).T).pvalue
+
+
+def net_flows(moves):
+    """Moves accepted upward minus downward, shape (chain, move, 1 + bins): all, and by signal.
+
+    `moves` has the axes (chain, move, signal, direction, tried and accepted).
+    """
+    accepted = np.asarray(moves)[:, : len(MOVES), ..., 1]
+    net = accepted[..., 0] - accepted[..., 1]
+    return np.concatenate([net.sum(axis=2, keepdims=True), net], axis=2)
+
+
+def balance_of_flows(moves):
+    """P values that a move is accepted upward as often as downward, overall and by signal.
+
+    From an exact draw of the joint a reversible move leads from any set of states A to any set B
+    as often as from B to A. If its ratio is wrong by a factor c, acceptances upward and downward
+    are in the ratio c : 1, whatever else the move does.
+    """
+    net = net_flows(moves)
+    total, square = net.sum(axis=0), (net**2).sum(axis=0)
+    results = {}
+    for row, name in enumerate(MOVES):
+        for column in range(net.shape[2]):
+            if name not in ONE_WAY and square[row, column] >= ENOUGH_FLOW:
+                pull = abs(total[row, column]) / np.sqrt(square[row, column])
+                label = f"flow_{name}" + (f"_bin_{column - 1}" if column else "")
+                results[label] = 2.0 * stats.norm.sf(pull)
+    return results
+
+
+def with_twice_the_galaxies(state):
+    """State of chains that are told of twice the density of galaxies that they were drawn with."""
+    mu, fraction = state.sample.mu, state.sample.extended_fraction
+    wrong = {"mu": mu * (1.0 + fraction), "extended_fraction": 2.0 * fraction / (1.0 + fraction)}
+    return state._replace(sample=state.sample._replace(**wrong))
