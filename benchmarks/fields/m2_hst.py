@@ -26,6 +26,14 @@ FRAME_ORIGIN = (310, 630)
 """Pixel (x, y) of the SDSS frame that is the first pixel of the cutout."""
 PSF_RADIUS = 12
 """Half-width of the PSF of the cutout in pixels."""
+HST_LIMIT = 22.33
+"""Faintest magnitude in r of the truth of Liu et al. (2023), 1,000 electrons of HST."""
+STARNET_RADIUS = 0.5
+"""Largest distance in pixels along each axis of a match of Liu et al. (2023)."""
+STARNET_MAG_DIFFERENCE = 0.5
+"""Largest difference of magnitudes of a match of Liu et al. (2023)."""
+STARNET_BORDER = 5
+"""Width in pixels of the border that Liu et al. (2023) leave out."""
 
 
 def read_cutout(band: str, psf: str = "given") -> Any:
@@ -113,3 +121,30 @@ def score_stars(found: Any, truth: Any, shape: tuple[int, int], edges: np.ndarra
         shape=shape,
         border=BORDER,
     )
+
+
+def starnet_scores(found: Any, truth: Any, shape: tuple[int, int]) -> tuple[float, float, float]:
+    """Return F1, precision and recall with the matching of Liu et al. (2023).
+
+    Objects of probability above one half are matched to stars above `HST_LIMIT`, both outside the
+    border. Positions may differ by `STARNET_RADIUS` along each axis.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    def counted(sources: Any) -> np.ndarray:
+        x, y = sources.x, sources.y
+        inside = (x >= STARNET_BORDER) & (x <= shape[1] - STARNET_BORDER - 1)
+        inside &= (y >= STARNET_BORDER) & (y <= shape[0] - STARNET_BORDER - 1)
+        return inside & (sources.mag < HST_LIMIT)
+
+    true, own = counted(truth), counted(found) & (found.prob > 0.5)
+    dx, dy, dmag = (
+        np.abs(getattr(found, name)[own][:, None] - getattr(truth, name)[true])
+        for name in ("x", "y", "mag")
+    )
+    far = np.maximum(dx, dy)
+    allowed = (far < STARNET_RADIUS) & (dmag < STARNET_MAG_DIFFERENCE)
+    rows, cols = linear_sum_assignment(np.where(allowed, far, 10.0))
+    hits = int(allowed[rows, cols].sum())
+    precision, recall = hits / max(int(own.sum()), 1), hits / int(true.sum())
+    return 2.0 * precision * recall / max(precision + recall, 1e-9), precision, recall

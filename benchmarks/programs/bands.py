@@ -18,14 +18,6 @@ from benchmarks.support.timing import convergence, timed_draws, traces
 from probcat.model.prior.parameters import UNCERTAIN_PSF
 from probcat.sampler.compiled_block import use_all_cores
 
-HST_LIMIT = 22.33
-"""Faintest magnitude in r of the truth of Liu et al. (2023), 1,000 electrons of HST."""
-STARNET_RADIUS = 0.5
-"""Largest distance in pixels along each axis of a match of Liu et al. (2023)."""
-STARNET_MAG_DIFFERENCE = 0.5
-"""Largest difference of magnitudes of a match of Liu et al. (2023)."""
-STARNET_BORDER = 5
-"""Width in pixels of the border that Liu et al. (2023) leave out."""
 RATES = (0.1, 0.15, 0.2, 0.25, 0.3)
 """False-discovery rates at which the depths of sets of bands are compared."""
 
@@ -107,7 +99,7 @@ def _scores(catalog: Any, image: Any) -> dict[str, Any]:
     edges = np.arange(m2_hst.EDGES[0], m2_hst.EDGES[-1] + 0.1, 0.5)
     scores = m2_hst.score_stars(found, truth, image.shape, edges)
     click.echo(str(scores))
-    f1, precision, recall = _starnet(found, truth, image.shape)
+    f1, precision, recall = m2_hst.starnet_scores(found, truth, image.shape)
     depths = {f"{rate:.2f}": _depth(found, truth, rate, edges, image.shape) for rate in RATES}
     return {
         "half_complete_mag": _half_complete(edges, scores.completeness),
@@ -143,33 +135,6 @@ def _half_complete(edges: np.ndarray, completeness: np.ndarray) -> float:
     last = below[0]
     high, low = completeness[last - 1], completeness[last]
     return float(middle[last - 1] + 0.5 * (high - 0.5) / (high - low))
-
-
-def _starnet(found: Any, truth: Any, shape: tuple[int, int]) -> tuple[float, float, float]:
-    """F1, precision and recall with the matching of Liu et al. (2023).
-
-    Objects of probability above one half are matched to stars above `HST_LIMIT`, both outside the
-    border. Positions may differ by `STARNET_RADIUS` along each axis.
-    """
-    from scipy.optimize import linear_sum_assignment
-
-    def counted(sources: Any) -> np.ndarray:
-        x, y = sources.x, sources.y
-        inside = (x >= STARNET_BORDER) & (x <= shape[1] - STARNET_BORDER - 1)
-        inside &= (y >= STARNET_BORDER) & (y <= shape[0] - STARNET_BORDER - 1)
-        return inside & (sources.mag < HST_LIMIT)
-
-    true, own = counted(truth), counted(found) & (found.prob > 0.5)
-    dx, dy, dmag = (
-        np.abs(getattr(found, name)[own][:, None] - getattr(truth, name)[true])
-        for name in ("x", "y", "mag")
-    )
-    far = np.maximum(dx, dy)
-    allowed = (far < STARNET_RADIUS) & (dmag < STARNET_MAG_DIFFERENCE)
-    rows, cols = linear_sum_assignment(np.where(allowed, far, 10.0))
-    hits = int(allowed[rows, cols].sum())
-    precision, recall = hits / max(int(own.sum()), 1), hits / int(true.sum())
-    return 2.0 * precision * recall / max(precision + recall, 1e-9), precision, recall
 
 
 if __name__ == "__main__":
