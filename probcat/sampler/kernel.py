@@ -219,8 +219,9 @@ class CatalogKernel(MCMCKernel):
             ) -> tuple[CatalogState, None]:
                 carry = run(carry, key)
                 if plan.extended_slots and plan.num_hmc:
-                    # Extended light and the background are strongly correlated.
-                    carry = update_background(jax.random.fold_in(key, 1), carry, scene)
+                    # Extended light and the background are strongly correlated. Keys 0 and 1 are those of
+                    # the sweep itself.
+                    carry = update_background(jax.random.fold_in(key, 2), carry, scene)
                 return carry, None
 
             def all_passes(
