@@ -117,7 +117,7 @@ def test_wrong_density_shows_in_the_flows(name, layout):
     """A density of galaxies that changes between draw and move makes flows differ by a factor."""
     scene = crowded_scene(layout)
     order = [name, *["split_merge"] * (len(ALL_MOVES) - 1)]
-    counts = counted(order, scene, layout, NUM_BATCHES // 2, with_twice_the_galaxies)
+    counts = counted(order, scene, layout, NUM_BATCHES, with_twice_the_galaxies)
     up, down = accepted(counts, name)
     # The lower state of this move has a galaxy more than the upper one.
     factor = 0.5 if name == "galaxy_to_stars" else 2.0
