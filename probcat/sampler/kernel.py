@@ -219,8 +219,8 @@ class CatalogKernel(MCMCKernel):
             ) -> tuple[CatalogState, None]:
                 carry = run(carry, key)
                 if plan.extended_slots and plan.num_hmc:
-                    # Extended light and the background are strongly correlated. Keys 0 and 1 are those of
-                    # the sweep itself.
+                    # Extended light and the background are strongly correlated.
+                    # The sweep itself has used the keys 0 and 1.
                     carry = update_background(jax.random.fold_in(key, 2), carry, scene)
                 return carry, None
 
