@@ -81,9 +81,8 @@ def test_trajectories_in_noise_of_the_model_leave_the_joint_unchanged():
     assert np.mean(end.sample.hmc_acceptance) > 0.5
 
 
-@pytest.mark.parametrize(
-    "noise", [NOISE, pytest.param({}, marks=pytest.mark.slow)], ids=["of_the_model", "given"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("noise", [NOISE, {}], ids=["of_the_model", "given"])
 def test_offsets_and_flux_scales_leave_the_joint_unchanged(noise):
     moves = ["birth_death_point", "retype"]
     colours = dist.Normal(jnp.array([0.3]), jnp.array([0.5]))

@@ -38,6 +38,7 @@ def error_of_mean(values):
     return float(values.mean()), float(values.std() / np.sqrt(max(ess, 4.0)))
 
 
+@pytest.mark.slow
 def test_two_exposures_of_half_the_depth_are_one_of_full_depth():
     made = simulate_image(STARS, PSF_2_PX, SHAPE, jax.random.key(4), noise=NOISE).image
     split = np.random.default_rng(5).normal(0.0, NOISE, SHAPE)

@@ -45,6 +45,7 @@ from probcat.sampler.moves.hmc_mass import (
     NUM_POINTS,
     TAU,
     Trajectory,
+    diagonal_drift,
     log_signal,
     prepare_trajectory,
     put_back,
@@ -293,21 +294,10 @@ def _leapfrog(
     only evaluates the start, and the last one ends with half of a kick.
     """
 
-    def drift(at: Array, momentum: Array, mass: Array, time: Array) -> tuple[Array, Array]:
-        moved = at + time * momentum / mass
-        bounded, sign = _reflect(
-            moved[:, : FLUX + 1], path.lower_bound[None], path.upper_bound[None]
-        )
-        reflected = momentum[:, : FLUX + 1] * sign
-        at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
-        return at, jnp.concatenate([reflected, momentum[:, FLUX + 1 :]], axis=1)
-
     def drift_all(phase: _Phase, time: Array) -> tuple[Coordinates, Coordinates, Array | bool]:
         if metric is not None:
             return dense_drift(metric.mass, path, phase.at, phase.momentum, time)
-        pairs = map(drift, phase.at, phase.momentum, path.mass, (time, time))
-        (points, point_momentum), (extended, extended_momentum) = pairs
-        return Coordinates(points, extended), Coordinates(point_momentum, extended_momentum), True
+        return *diagonal_drift(path, phase.at, phase.momentum, time), True
 
     def log_density(at: Coordinates) -> Array:
         value = _log_prior(model, path, at)
@@ -342,12 +332,3 @@ def _leapfrog(
     )
     indices = jnp.arange(num_steps + 1, dtype=jnp.int32)
     return jax.lax.scan(body, begin, indices)[0]
-
-
-def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Fold values into [lower, upper]; the sign is negative after an odd number of reflections."""
-    width = jnp.maximum(upper - lower, 1e-6)
-    phase = jnp.mod(value - lower, 2.0 * width)
-    folded = jnp.where(phase <= width, phase, 2.0 * width - phase)
-    sign = jnp.where(phase <= width, 1.0, -1.0)
-    return jnp.clip(lower + folded, lower, jnp.maximum(upper, lower)), sign

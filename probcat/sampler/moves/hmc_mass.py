@@ -192,3 +192,46 @@ def _extended_mass(model: Model, scale: Array) -> Array:
     shape, index = bend + 1.0, 0.1 * bend + 1.0
     fluxes = snr_squared + _flux_floor(model)[None]
     return jnp.concatenate([position, position, fluxes, shape, shape, shape, index], axis=1)
+
+
+def diagonal_drift(
+    path: Trajectory, at: Coordinates, momentum: Coordinates, time: Array
+) -> tuple[Coordinates, Coordinates]:
+    """Move freely for some time with a mass for each coordinate, reflected at the bounds.
+
+    Parameters
+    ----------
+    path : Trajectory
+        Trajectory, which has the masses and the bounds.
+    at, momentum : Coordinates
+        Coordinates and momenta.
+    time : Array, shape ()
+        Duration.
+
+    Returns
+    -------
+    at, momentum : Coordinates
+        Coordinates and momenta afterwards.
+    """
+
+    def drift(at: Array, momentum: Array, mass: Array) -> tuple[Array, Array]:
+        moved = at + time * momentum / mass
+        bounded, sign = _reflect(
+            moved[:, : FLUX + 1], path.lower_bound[None], path.upper_bound[None]
+        )
+        reflected = momentum[:, : FLUX + 1] * sign
+        at = jnp.concatenate([bounded, moved[:, FLUX + 1 :]], axis=1)
+        return at, jnp.concatenate([reflected, momentum[:, FLUX + 1 :]], axis=1)
+
+    pairs = map(drift, at, momentum, path.mass)
+    (points, point_momentum), (extended, extended_momentum) = pairs
+    return Coordinates(points, extended), Coordinates(point_momentum, extended_momentum)
+
+
+def _reflect(value: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Fold values into [lower, upper]; the sign is negative after an odd number of reflections."""
+    width = jnp.maximum(upper - lower, 1e-6)
+    phase = jnp.mod(value - lower, 2.0 * width)
+    folded = jnp.where(phase <= width, phase, 2.0 * width - phase)
+    sign = jnp.where(phase <= width, 1.0, -1.0)
+    return jnp.clip(lower + folded, lower, jnp.maximum(upper, lower)), sign

@@ -92,7 +92,8 @@ def cases():
     """Every move alone and all together, without and with data."""
     for name in WORK:
         for weight, label in ((0.0, "prior_only"), (0.07, "with_data")):
-            marks = [pytest.mark.slow] if name in LONG and weight == 0.0 else []
+            long = name == "refit_star_and_galaxy" or (name in LONG and weight == 0.0)
+            marks = [pytest.mark.slow] if long else []
             yield pytest.param(name, weight, id=f"{name}-{label}", marks=marks)
 
 
