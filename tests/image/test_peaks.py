@@ -6,7 +6,12 @@ import pytest
 from numpyro.distributions import Distribution
 
 from probcat import PSF, Image, Prior, simulate_image
-from probcat.image.peaks import is_crowded, largest_half_light_radius
+from probcat.image.peaks import (
+    CROWDED,
+    count_peaks,
+    is_crowded,
+    largest_half_light_radius,
+)
 
 PSF_FWHM = 3.0
 
@@ -63,3 +68,9 @@ def test_galaxies_are_rare_where_stars_crowd():
 def test_stars_crowd_a_field_and_galaxies_do_not():
     assert is_crowded(make_image(stars=300))
     assert not is_crowded(make_image([3.0] * 5, stars=10))
+
+
+def test_a_small_cutout_of_few_stars_is_no_crowded_field():
+    cutout = make_image(stars=4, side=18)
+    assert count_peaks(cutout) * PSF_FWHM**2 > CROWDED * 18**2
+    assert not is_crowded(cutout)

@@ -1,9 +1,9 @@
 """The warm-up: inverse temperature of the likelihood, and kinds of sources that it starts with.
 
 Bright objects are built from their coarse shapes to their details, instead of the other way round:
-a galaxy that is found at full strength is found in many fragments. In crowded fields of stars it
-is the other way round as well: the blurred light of many stars looks like galaxies, which would
-then take their places. There the chains start with point sources alone.
+a galaxy that is found at full strength is found in many fragments. In fields crowded by stars,
+however, the blurred light of many stars looks like galaxies, which would then take their places.
+There the chains start with point sources alone.
 """
 
 from collections.abc import Sequence

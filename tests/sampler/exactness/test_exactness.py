@@ -135,21 +135,11 @@ def bright_prior():
     )
 
 
-@pytest.mark.parametrize("name", [*BRIGHT_MOVES, pytest.param("hmc", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name",
+    [*BRIGHT_MOVES, *(pytest.param(name, marks=pytest.mark.slow) for name in ("hmc", *LONG))],
+)
 def test_move_of_bright_sources_leaves_the_joint_unchanged(name):
-    p_values = run_moves(
-        name,
-        BRIGHT_WEIGHT,
-        num_chains=600,
-        prior=bright_prior(),
-        residual_error=BRIGHT_RESIDUAL_ERROR,
-    )
-    assert min(p_values.values()) > LEAST_P, p_values
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", list(LONG))
-def test_refits_of_bright_sources_leave_the_joint_unchanged(name):
     p_values = run_moves(
         name,
         BRIGHT_WEIGHT,
