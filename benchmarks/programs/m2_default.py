@@ -64,7 +64,7 @@ def main(options: Options) -> None:
         "false_discovery_rate": np.round(scores.false_discovery_rate, 3),
         "starnet": {"f1": f1, "precision": precision, "recall": recall},
         "rhat": dict(zip(verdict.names, np.round(verdict.rhat, 3).tolist(), strict=True)),
-        "growth_events": len(samples.attrs["grown"]),
+        "growth_events": len(samples.attrs.get("grown", [])),
     }
     options.finish(results, options.settings())
 
