@@ -8,15 +8,15 @@ catalog of the draw. Independent sources have the density of the prior,
 
 parts of galaxy j, with flux F and half-light radius h, have
 
-    \lambda_j = n q(m) \exp(-f / a F) / (a F) + t N(d; 0, w^2) F / (f + F)^2.
+    \lambda_j = n q(m) \exp(-f / a F) / (a F) + 2 t N(d; 0, w^2) F / (f + F)^2.
 
 The first term describes irregularities: n of them are expected, with a mean flux a F and an
 exponential profile q in the elliptical radius m that is `extent` times as large as the galaxy. Here
 a = s / (1 + (2 h / FWHM)^2), since irregularities are divided among the elements into which the PSF
-resolves the galaxy. The second term describes a second component, which exists with probability t
-and has any fraction of the light of both, at a distance of about w = c h, or of the resolution of
-the PSF. The brighter one of two extended components is the galaxy; a point may be brighter than the
-galaxy of which it is the nucleus.
+resolves the galaxy. The second term, which only extended sources have, describes a second component,
+such as a bulge in a disc. It exists with probability t and has any fraction of the light of both, at
+a distance of about w = c h, or of the resolution of the PSF; the brighter one of the two is the
+galaxy. A bright point on the centre of a galaxy, such as an active nucleus, is an object of its own.
 
 The defaults were tuned on `benchmarks.programs.objects` for ground-based COSMOS galaxies (n and s
 on an earlier version with more faint galaxies). Simulated smooth galaxies have no substructure:
@@ -62,7 +62,7 @@ class SubstructurePrior:
     extent : float
         Half-light radius of their distribution in units of the galaxy's.
     double : float
-        Probability of a second component, t.
+        Probability of a second extended component, t.
     centring : float
         Distance of its centre in units of the galaxy's half-light radius, c.
     blur : float
@@ -155,8 +155,8 @@ def part_density(
     variance = (prior.centring * size) ** 2 + (prior.blur * fwhm) ** 2
     double = np.exp(-0.5 * (dx**2 + dy**2) / variance) / (2.0 * np.pi * variance)
     double = double * whole / (flux[part] + whole) ** 2
-    # Either one of two extended components may be the fainter one.
-    double = np.where(np.asarray(one["is_extended"], bool)[part], 2.0, 1.0) * double
+    # The factor of two stands for either component being the fainter one.
+    double = np.where(np.asarray(one["is_extended"], bool)[part], 2.0, 0.0) * double
     return prior.number * irregular + prior.double * double
 
 
@@ -205,8 +205,7 @@ def _candidates(
     galaxy = np.repeat(galaxies, [len(each) for each in near])
     part = np.concatenate([np.zeros(0, np.int64), *map(np.asarray, near)]).astype(np.int64)
     fainter = one["flux"][part] < one["flux"][galaxy]
-    allowed = fainter | ~np.asarray(one["is_extended"], bool)[part]
-    part, galaxy = part[allowed], galaxy[allowed]
+    part, galaxy = part[fainter], galaxy[fainter]
     odds = part_density(one, part, galaxy, prior, fwhm) / density[part]
     kept = odds > _MIN_ODDS
     return part[kept], galaxy[kept], odds[kept]
