@@ -92,6 +92,7 @@ def two_images():
     ]
 
 
+@pytest.mark.slow
 def test_two_bands_give_both_fluxes(two_images):
     prior = Prior.from_image(two_images, extended_fraction=0.0)
     samples = sample(

@@ -35,13 +35,8 @@ def catalog(layout, sources, like):
     return Sources(jnp.asarray(pixel), jnp.asarray(marks))
 
 
-@pytest.mark.parametrize(
-    "move",
-    [
-        pytest.param(move, marks=[pytest.mark.slow] if move == "refit_two_stars" else [])
-        for move in CASES
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("move", list(CASES))
 def test_two_bright_sources_are_told_from_a_galaxy(move):
     stars, galaxies, taken_for = CASES[move]
     layout = make_layout([move] * 4, 0, CHAINS)
