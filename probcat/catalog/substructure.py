@@ -15,7 +15,7 @@ exponential profile q in the elliptical radius m that is `extent` times as large
 a = s / (1 + (2 h / FWHM)^2), since irregularities are divided among the elements into which the PSF
 resolves the galaxy. The second term, which only extended sources have, describes a second
 component, such as a bulge in a disc. It exists with probability t and has any fraction of the light
-of both, at a distance of about w = c h, or of the resolution of the PSF; the brighter one of both is
+of both, at a distance of about w = c h, or of the resolution of the PSF; the brighter of both is
 the galaxy. A bright point on the centre of a galaxy, such as an active nucleus, is an object of its
 own.
 
