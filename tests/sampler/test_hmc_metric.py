@@ -88,6 +88,7 @@ def make_path(run, occupied=(True, True, False)):
         mass=mass,
         lower_bound=jnp.append(window.lower_bound, jnp.log(low)),
         upper_bound=jnp.append(window.upper_bound, jnp.float32(8.0)),
+        tau=0.3,
     )
     return model, window, path, at
 

@@ -43,7 +43,6 @@ from probcat.sampler.moves.hmc_coordinates import (
 from probcat.sampler.moves.hmc_mass import (
     NUM_EXTENDED,
     NUM_POINTS,
-    TAU,
     Trajectory,
     diagonal_drift,
     log_signal,
@@ -253,7 +252,7 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
     """Return the log prior in the coordinates of a trajectory, auxiliary scales included."""
 
     def log_flux_terms(at: Array, scale: Array) -> Array:
-        deviation = (scale - log_signal(model, path.window, at)) / TAU
+        deviation = (scale - log_signal(model, path.window, at)) / path.tau
         log_flux = at[:, FLUX]
         colours = at[:, colour_columns(model)] - log_flux[:, None]
         value = log_flux_prior(model.prior, bounded_flux(model.prior, log_flux)) + log_flux
@@ -264,7 +263,7 @@ def _log_prior(model: Model, path: Trajectory, at: Coordinates) -> Array:
     if at.extended.shape[0] == 0:
         return value
     shapes, log_jacobian = to_shape(model.prior, at.extended[:, -NUM_SHAPE:])
-    deviation = (path.scales.extended[:, -1] - jnp.log(shapes[:, 0])) / TAU
+    deviation = (path.scales.extended[:, -1] - jnp.log(shapes[:, 0])) / path.tau
     terms = log_flux_terms(at.extended, path.scales.extended[:, :-1])
     terms = terms + log_shape_prior(model.prior, shapes) + log_jacobian - 0.5 * deviation**2
     return value + jnp.sum(jnp.where(path.mask.extended[:, 0], terms, 0.0))

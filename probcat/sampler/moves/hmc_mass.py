@@ -21,7 +21,9 @@ from probcat.sampler.window.structures import FLUX, RADIUS, Model, Window, Windo
 
 TAU = 0.3
 """Standard deviation of the auxiliary scales, which are natural logarithms."""
-NUM_EXTENDED = 6
+TAU_WITH_MATRIX = 1.0
+"""The same where the mass is a matrix; the scales then set only the widths of its anchor."""
+NUM_EXTENDED = 10
 """Largest number of extended sources that move along one trajectory."""
 NUM_POINTS = 16
 """Largest number of point sources that move along one trajectory with extended sources."""
@@ -43,6 +45,8 @@ class Trajectory(NamedTuple):
         Mass of every coordinate.
     lower_bound, upper_bound : Array, shape (3,)
         Bounds of x, y and the log flux in the first band.
+    tau : float
+        Standard deviation of the auxiliary scales.
     """
 
     window: Window
@@ -51,6 +55,7 @@ class Trajectory(NamedTuple):
     mass: Coordinates
     lower_bound: Array
     upper_bound: Array
+    tau: float
 
 
 def select_moving(uniform: Array, sources: Array, number: int) -> Array:
@@ -110,6 +115,7 @@ def prepare_trajectory(
     start : Coordinates
         Their coordinates.
     """
+    tau = TAU_WITH_MATRIX if state.extended.shape[0] else TAU
     in_points = active(state.points)
     in_extended = active(state.extended)
     mask = Coordinates(
@@ -117,11 +123,11 @@ def prepare_trajectory(
         jnp.broadcast_to(in_extended[:, None], start.extended.shape),
     )
     point_scale = log_signal(model, window, start.points)
-    point_scale += TAU * normal_points.reshape(point_scale.shape)
+    point_scale += tau * normal_points.reshape(point_scale.shape)
     radius = jnp.where(in_extended, state.extended[:, RADIUS], 1.0)
     signal = log_signal(model, window, start.extended)
     extended_scale = jnp.concatenate([signal, jnp.log(radius)[:, None]], axis=1)
-    extended_scale += TAU * normal_extended.reshape(extended_scale.shape)
+    extended_scale += tau * normal_extended.reshape(extended_scale.shape)
 
     low, high = model.prior.flux_limits
     huge = jnp.float32(1e30)
@@ -133,6 +139,7 @@ def prepare_trajectory(
         mass=mass,
         lower_bound=jnp.append(window.lower_bound, jnp.log(low)),
         upper_bound=jnp.append(window.upper_bound, jnp.log(jnp.minimum(high, huge))),
+        tau=tau,
     )
 
 

@@ -22,7 +22,7 @@ from jax import Array
 from probcat.model.prior.densities import to_shape
 from probcat.numerics.triangular import cholesky, inverse_of_root
 from probcat.sampler.moves.hmc_coordinates import Coordinates, band_fluxes
-from probcat.sampler.moves.hmc_mass import TAU, Trajectory
+from probcat.sampler.moves.hmc_mass import Trajectory
 from probcat.sampler.window.light import extended_unit_image, unit_image_per_band
 from probcat.sampler.window.structures import FLUX, NUM_SHAPE, POINT, Model, Window
 
@@ -135,9 +135,9 @@ def fisher_mass(model: Model, window: Window, path: Trajectory, anchor: Anchor) 
     )
     light = (light * jnp.sqrt(window.weight)[None]).reshape(light.shape[0], -1)
     matrix = jnp.matmul(light, light.T, precision="highest")
-    mask, prior = flatten(path.mask), flatten(_prior_curvature(model, anchor.precision))
+    mask, curvature = flatten(path.mask), flatten(_curvature(model, path, anchor.precision))
     matrix = jnp.where(mask[:, None] & mask[None], matrix, 0.0)
-    diagonal = jnp.where(mask, jnp.diagonal(matrix) + prior, 1.0)
+    diagonal = jnp.where(mask, jnp.diagonal(matrix) + curvature, 1.0)
     scale = jnp.sqrt(diagonal)
     correlation = matrix / (scale[:, None] * scale[None])
     unit = jnp.eye(scale.shape[0], dtype=jnp.float32)
@@ -148,17 +148,19 @@ def fisher_mass(model: Model, window: Window, path: Trajectory, anchor: Anchor) 
     return DenseMass(scale[:, None] * root, inverse / (scale[:, None] * scale[None]))
 
 
-def _prior_curvature(model: Model, precision: Coordinates) -> Coordinates:
+def _curvature(model: Model, path: Trajectory, precision: Coordinates) -> Coordinates:
     """Curvature of everything but the likelihood, in every coordinate."""
-    auxiliary, flux, bands = TAU**-2, FLUX, model.num_colours + 1
+    flux, bands = FLUX, model.num_colours + 1
 
     def one(precision: Array, is_extended: bool) -> Array:
-        own = np.full(precision.shape[1], 1.0 if is_extended else 0.0, np.float32)
-        own[:flux] = 0.05
-        own[flux : flux + bands] = 1.0 + auxiliary
+        prior = np.full(precision.shape[1], 1.0 if is_extended else 0.0, np.float32)
+        prior[:flux] = 0.05
+        prior[flux : flux + bands] = 1.0
+        has_scale = np.zeros_like(prior)
+        has_scale[flux : flux + bands] = 1.0
         if is_extended:
-            own[-NUM_SHAPE] += auxiliary
-        return precision + jnp.asarray(own)[None]
+            has_scale[-NUM_SHAPE] = 1.0
+        return precision + (prior + has_scale * jnp.float32(path.tau) ** -2)[None]
 
     return Coordinates(one(precision.points, False), one(precision.extended, True))
 
