@@ -25,6 +25,8 @@ from probcat.sampler.window.slots import one_hot
 
 TARGET_ACCEPTANCE = 0.8
 """Mean acceptance of Hamiltonian moves that the step size is adapted to."""
+TARGET_WITH_GALAXIES = 0.65
+"""The same where galaxies move, whose trajectories would otherwise be too short."""
 REFRESH = 8
 """Number of draws between two computations of the residual from scratch."""
 
@@ -287,18 +289,22 @@ class CatalogKernel(MCMCKernel):
         state, acceptance = make_pass(state, rng_key, scene, self.layout, number, step_size, order)
         settled = state.i.astype(jnp.float32) - self.tempering_fraction * self._num_warmup
         learning_rate = 0.3 / (1.0 + jnp.maximum(settled, 0.0)) ** 0.6
-        return _adapt(state, acceptance, warming, learning_rate, number)
+        target = TARGET_WITH_GALAXIES if plan.extended_slots else TARGET_ACCEPTANCE
+        return _adapt(state, acceptance - target, warming, learning_rate, number)
 
 
 def _adapt(
     state: CatalogState,
-    acceptance: Array,
+    excess: Array,
     warming: Array | bool,
     learning_rate: Array,
     number: int,
 ) -> CatalogState:
-    """Update a step size and its running mean during warm-up (Robbins & Monro 1951)."""
-    change = jnp.where(jnp.isnan(acceptance), 0.0, learning_rate * (acceptance - TARGET_ACCEPTANCE))
+    """Update a step size and its running mean during warm-up (Robbins & Monro 1951).
+
+    The excess is the mean acceptance minus its target, NaN if there was nothing to move.
+    """
+    change = jnp.where(jnp.isnan(excess), 0.0, learning_rate * excess)
     shift = jnp.where(one_hot(number, state.log_step.shape[1])[None], change[:, None], 0.0)
     log_step = jnp.clip(state.log_step + shift, -7.0, 0.5)
     mean = state.log_step_mean + 0.05 * (log_step - state.log_step_mean)

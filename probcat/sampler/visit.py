@@ -108,7 +108,8 @@ def visit_windows(
 
     def trajectory(state: WindowState, keys: Array) -> tuple[WindowState, tuple]:
         def one(visit: Visit, key: Array, state: WindowState) -> tuple:
-            return hmc(key, _own_model(model, visit), visit.window, state, num_leapfrog)
+            own = _own_model(model, visit)
+            return hmc(key, own, visit.window, state, num_leapfrog, plan.num_moving)
 
         state, acceptance, occupied = jax.vmap(one)(visits, keys, state)
         return state, (acceptance, occupied)

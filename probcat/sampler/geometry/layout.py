@@ -54,6 +54,8 @@ class PassPlan:
         Number of sweeps over windows of this class in a draw.
     largest : float
         Half-light radius along the major axis, in pixels, of the largest source whose stamp fits.
+    num_moving : int
+        Largest number of extended sources that move along one trajectory.
     """
 
     interior: int
@@ -64,6 +66,7 @@ class PassPlan:
     num_hmc: int
     passes: int
     largest: float = math.inf
+    num_moving: int = 6
 
     @property
     def size(self) -> int:

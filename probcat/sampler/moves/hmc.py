@@ -41,7 +41,6 @@ from probcat.sampler.moves.hmc_coordinates import (
     sources_at,
 )
 from probcat.sampler.moves.hmc_mass import (
-    NUM_EXTENDED,
     NUM_POINTS,
     Trajectory,
     diagonal_drift,
@@ -124,7 +123,12 @@ class _Metric(NamedTuple):
 
 
 def hmc(
-    rng_key: Array, model: Model, window: Window, state: WindowState, num_steps: int
+    rng_key: Array,
+    model: Model,
+    window: Window,
+    state: WindowState,
+    num_steps: int,
+    num_moving: int,
 ) -> tuple[WindowState, Array, Array]:
     """Make one trajectory of all point sources and of those extended sources that are selected.
 
@@ -140,6 +144,8 @@ def hmc(
         Residual and sources of the window.
     num_steps : int
         Number of leapfrog steps.
+    num_moving : int
+        Largest number of extended sources that move.
 
     Returns
     -------
@@ -159,7 +165,7 @@ def hmc(
     if dense:
         choices = [
             select_moving(u_selection[: slots[POINT]], state.points, NUM_POINTS),
-            select_moving(u_selection[slots[POINT] :], state.extended, NUM_EXTENDED),
+            select_moving(u_selection[slots[POINT] :], state.extended, num_moving),
         ]
         state = state._replace(
             points=take_selected(choices[POINT], state.points),

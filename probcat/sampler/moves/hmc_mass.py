@@ -23,8 +23,6 @@ TAU = 0.3
 """Standard deviation of the auxiliary scales, which are natural logarithms."""
 TAU_WITH_MATRIX = 1.0
 """The same where the mass is a matrix; the scales then set only the widths of its anchor."""
-NUM_EXTENDED = 10
-"""Largest number of extended sources that move along one trajectory."""
 NUM_POINTS = 16
 """Largest number of point sources that move along one trajectory with extended sources."""
 
