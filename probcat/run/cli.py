@@ -14,6 +14,7 @@ import click
 from probcat import __version__
 from probcat.errors import InputError
 from probcat.run import options
+from probcat.run.compilation_cache import use_compilation_cache
 from probcat.run.options import GroupedCommand, add_options, option
 from probcat.run.settings import EXPORT_FORMATS, ImageSettings
 from probcat.sampler.compiler_log import silence_compiler
@@ -21,6 +22,12 @@ from probcat.sampler.progress import show_phase
 
 _IMAGE_KEYS = {field.name for field in fields(ImageSettings)}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs for later runs, or say why not."""
+    if note := use_compilation_cache():
+        click.echo(note, err=True)
 
 
 class _Group(click.Group):
@@ -66,6 +73,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
         from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
+    _keep_programs()
     with _resumable(out):
         click.echo(run_demo(out, overwrite=overwrite, progress_bar=not quiet, **sampling))
 
@@ -114,6 +122,7 @@ def run(
         from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
+    _keep_programs()
     given = _given(files=tuple(map(str, images)), **settings)
     if until_converged is not None:
         given["until_converged"] = until_converged
