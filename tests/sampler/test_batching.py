@@ -93,7 +93,7 @@ def test_images_of_one_pixel_size_are_drawn_as_they_are_one_by_one(run, monkeypa
     extended = np.array([[31.6, 29.2, 6.0, 6.1, 5.8, 0.2, -0.1, 0.3, 0.1]], np.float32)
     at = Coordinates(jnp.asarray(points), jnp.asarray(extended))
     mask = jax.tree.map(lambda values: jnp.ones(values.shape, bool), at)
-    path = Trajectory(window, mask, at, at, window.lower_bound, window.upper_bound)
+    path = Trajectory(window, mask, at, at, window.lower_bound, window.upper_bound, 0.3)
     results = []
     for model, _ in (together, apart):
         image, pull_back = jax.vjp(partial(hmc._image, model, path), at)
