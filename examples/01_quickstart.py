@@ -22,6 +22,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 from astropy.table import Table
+from matplotlib.colors import to_rgb
 from matplotlib.patches import Ellipse
 
 import probcat
@@ -189,7 +190,7 @@ beside["true_flux"] = truth["flux"][true]
 beside["true_type"] = np.where(truth["is_extended"][true], "galaxy", "star")
 for name in beside.colnames[1:-1]:
     beside[name].format = ".2f" if name.startswith("prob") else ".1f"
-print(beside)
+beside.pprint(max_lines=-1, max_width=-1)
 missed = len(truth) - len(true)
 others = np.setdiff1d(np.arange(len(table)), mine)
 print(f"\ntrue sources without an object: {missed}")
@@ -238,7 +239,7 @@ def object_at(row):
 first, second = object_at(2), object_at(3)
 labels = maps.to_labels()
 owner = np.select([labels == first, labels == second, labels > 0], [0, 1, 2], 3)
-owner_colours = np.array([plt.matplotlib.colors.to_rgb(c) for c in (BLUE, ORANGE, "0.6", "w")])
+owner_colours = np.array([to_rgb(c) for c in (BLUE, ORANGE, "0.6", "w")])
 figure, axes = plt.subplots(
     1, 4, figsize=(12.5, 3.5), sharex=True, sharey=True, layout="constrained"
 )

@@ -150,8 +150,9 @@ with warnings.catch_warnings():
             "y": np.concatenate([first["y_fit"], again["y_centroid"]]),
         }
     )
+    positions = positions[np.isfinite(positions["x"]) & np.isfinite(positions["y"])]
     fitted = photometry(image.data - sky, error=error, init_params=positions)
-good = np.isfinite(fitted["flux_fit"]) & (fitted["flux_fit"] > 0)
+good = np.isfinite(fitted["flux_fit"]) & (np.asarray(fitted["flux_fit"]) > 0)
 fitted = fitted[good]
 peaks = Sources(fitted["x_fit"], fitted["y_fit"], magnitude(np.asarray(fitted["flux_fit"])))
 print(f"{len(first)} stars in the first pass, {len(peaks)} after the second one")

@@ -17,7 +17,6 @@
 # %%
 from pathlib import Path
 
-import corner
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
@@ -114,7 +113,7 @@ table = catalog.to_table(images)
 shown = ["object_id", "x", "y", "mag_r", "mag_g", "prob_exist", "prob_star", "alternative_group"]
 for name in shown[1:-1]:
     table[name].format = ".2f"
-print(table[shown])
+table[shown].pprint(max_lines=-1, max_width=-1)
 
 
 # %%
@@ -211,6 +210,8 @@ hosts, cores = (np.array(rows, int) for rows in zip(*pairs, strict=True)) if pai
 print(f"draws with a galaxy and a point source: {len(pairs)} of {catalog.members[..., 0].size}")
 
 # %%
+import corner
+
 if len(pairs) > 20:
     figure = plt.figure(figsize=(6.4, 6.4))
     corner.corner(

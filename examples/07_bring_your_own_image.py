@@ -79,7 +79,8 @@ wcs = WCS(naxis=2)
 wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
 wcs.wcs.crval, wcs.wcs.crpix = (150.1, 2.2), (SIDE / 2, SIDE / 2)
 wcs.wcs.cdelt = -0.2 / 3600, 0.2 / 3600
-header = wcs.to_header() | fits.Header({"BUNIT": "adu", "FILTER": "r", "MAGZERO": 27.0})
+header = wcs.to_header()
+header.update({"BUNIT": "adu", "FILTER": "r", "MAGZERO": 27.0})
 fits.PrimaryHDU(made.image.data, header).writeto("field.fits")
 fits.info("field.fits")
 
@@ -133,7 +134,7 @@ plt.show()
 # settings.
 
 # %%
-# !probcat info short | head -40
+# !probcat info short | sed -n 1,40p
 
 # %% [markdown]
 # The verdict says `NOT CONVERGED`, and the list below the table names the quantities in which the
@@ -145,7 +146,7 @@ plt.show()
 
 # %%
 # !probcat run --config short/config.toml --out long --quiet \
-#     --num-warmup 100 --num-samples 100 --until-converged --max-time 5m | tail -12
+#     --num-warmup 100 --num-samples 100 --until-converged --max-time 5m | tail -n 12
 
 # %%
 for run in ("short", "long"):
@@ -179,7 +180,7 @@ plt.show()
 # %%
 table = Table.read("long/catalog.fits")
 columns = ["object_id", "ra", "dec", "mag_r", "mag_r_err", "prob_exist", "prob_star", "flags"]
-table[columns].pprint(max_lines=14)
+table[columns].pprint(max_lines=14, max_width=-1)
 
 # %%
 sure = table["prob_exist"] > 0.5
@@ -211,5 +212,5 @@ Picture("long/residual.png", width=760)
 
 # %%
 # !probcat export long --format ds9 --min-prob 0.5
-# !head -8 long/catalog.reg
+# !sed -n 1,8p long/catalog.reg
 # !probcat report long
