@@ -74,7 +74,7 @@ def main() -> None:
     """Execute the notebooks that the command line names, or all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="notebooks, such as 01_quickstart; default: all")
-    parser.add_argument("--timeout", type=int, default=1800, help="seconds that a cell may take")
+    parser.add_argument("--timeout", type=int, default=3600, help="seconds that a cell may take")
     arguments = parser.parse_args()
     names = [Path(name).stem for name in arguments.names]
     names = names or sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
