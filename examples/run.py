@@ -43,15 +43,29 @@ def execute(source: Path, timeout: int) -> Path:
         resources={"metadata": {"path": str(source.parent)}},
     )
     client.execute()
-    for cell in notebook.cells:
-        for output in cell.get("outputs", []):
-            if output["output_type"] == "stream":
-                output["text"] = last_state(output["text"])
+    tidy(notebook)
     target = source.with_suffix(".ipynb")
     nbformat.write(notebook, target)
     if target.stat().st_size > MAX_BYTES:
         raise SystemExit(f"{target} has {target.stat().st_size} bytes; make its figures smaller")
     return target
+
+
+def tidy(notebook: nbformat.NotebookNode) -> None:
+    """Join the pieces of what a cell printed, and keep only the last state of progress bars."""
+    for cell in notebook.cells:
+        outputs = []
+        for output in cell.get("outputs", []):
+            name = output.get("name")
+            if name and outputs and outputs[-1].get("name") == name:
+                outputs[-1]["text"] += output["text"]
+            else:
+                outputs.append(output)
+        for output in outputs:
+            if output["output_type"] == "stream":
+                output["text"] = last_state(output["text"])
+        if "outputs" in cell:
+            cell["outputs"] = outputs
 
 
 def last_state(text: str) -> str:
@@ -66,6 +80,7 @@ def use_this_python(folder: str) -> None:
     paths = [str(Path(folder) / "share" / "jupyter"), os.environ.get("JUPYTER_PATH", "")]
     os.environ["JUPYTER_PATH"] = os.pathsep.join(filter(None, paths))
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no log lines of the compiler
     # Without ipywidgets, progress bars are plain text, which every viewer shows.
     os.environ.setdefault("PYTHONWARNINGS", "ignore:IProgress not found")
 
@@ -78,6 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names = [Path(name).stem for name in arguments.names]
     names = names or sorted(path.stem for path in HERE.glob("[0-9][0-9]_*.py"))
+    (HERE / "figures").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         use_this_python(folder)
         for name in names:
