@@ -160,7 +160,7 @@ figure, (left, right) = plt.subplots(
 )
 for chain, colour in enumerate((BLUE, ORANGE, GREEN, RED)):
     left.plot(number[chain], color=colour, lw=1.0, label=f"chain {chain + 1}")
-left.set(xlabel="draw", ylabel="number of sources N")
+left.set(xlabel="draw", ylabel="number of sources N", yticks=np.unique(number))
 left.legend(ncols=4, fontsize=9, loc="upper center", bbox_to_anchor=(0.5, 1.15), frameon=False)
 values, counts = np.unique(number, return_counts=True)
 right.bar(values, counts / number.size, color=BLUE, width=0.8)
@@ -254,7 +254,11 @@ axes[3].set(title="one owner for each pixel", xlabel="x [px]", xlim=(17, 39), yl
 for ax in axes[1:]:
     ax.set_ylabel("")
     ax.plot(
-        *(truth[name][2:4] for name in ("x", "y")), "x", color="w" if ax is not axes[3] else "k"
+        *(truth[name][2:4] for name in ("x", "y")),
+        "x",
+        color=RED if ax is not axes[3] else "k",
+        ms=8,
+        mew=2,
     )
 plt.show()
 figure.savefig(FIGURES / "01_quickstart.png", dpi=60)
@@ -282,7 +286,7 @@ for number, one in enumerate((first, second)):
 #
 # `catalog.posterior` returns the draws of one object, from which any function of its properties has
 # a posterior. The shape of a galaxy is uncertain in more than one direction at once: a larger
-# half-light radius goes with a larger Sersic index and with more flux.
+# half-light radius, for example, goes with more flux.
 
 # %%
 import corner
