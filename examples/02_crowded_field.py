@@ -120,8 +120,9 @@ print(f"{per_beam:.2f} stars brighter than 22 mag in a square as wide as the PSF
 #
 # ## The traditional pipeline
 #
-# `DAOStarFinder` finds the peaks that stand out by five standard deviations of the noise.
-# `PSFPhotometry` then fits the PSF to all of them, neighbours together. The residual is searched
+# `DAOStarFinder` finds the peaks that stand out by five standard deviations of the noise. Its
+# defaults drop peaks close to a brighter one and peaks that are not round, which are most of the
+# stars here, so these limits are widened. `PSFPhotometry` then fits the PSF to all of them, neighbours together. The residual is searched
 # once more, and all stars are fitted again. PSF, noise and sky are the same as for probcat.
 
 # %%
@@ -129,7 +130,14 @@ fwhm, oversampling = image.psf.fwhm, image.psf.oversampling
 model = ImagePSF(image.psf.pixels, oversampling=oversampling)
 sky = float(np.percentile(image.data, 5))
 error = np.sqrt(image.variance)
-find = DAOStarFinder(threshold=5 * noise, fwhm=fwhm, exclude_border=False)
+# Peaks may be close to each other, and blends are neither round nor as sharp as a star.
+find = DAOStarFinder(
+    threshold=5 * noise,
+    fwhm=fwhm,
+    min_separation=0,
+    sharpness_range=(0, 2),
+    roundness_range=(-2, 2),
+)
 photometry = PSFPhotometry(
     model,
     fit_shape=2 * int(fwhm) + 1,
