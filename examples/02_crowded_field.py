@@ -121,9 +121,10 @@ print(f"{per_beam:.2f} stars brighter than 22 mag in a square as wide as the PSF
 # ## The traditional pipeline
 #
 # `DAOStarFinder` finds the peaks that stand out by five standard deviations of the noise. Its
-# defaults drop peaks close to a brighter one and peaks that are not round, which are most of the
-# stars here, so these limits are widened. `PSFPhotometry` then fits the PSF to all of them, neighbours together. The residual is searched
-# once more, and all stars are fitted again. PSF, noise and sky are the same as for probcat.
+# defaults drop peaks close to a brighter one and peaks that are not round, which loses many stars
+# in a crowded field, so these limits are widened. `PSFPhotometry` then fits the PSF to all of them,
+# neighbours together. The residual is searched once more, and all stars are fitted again. PSF and
+# noise are the same as for probcat.
 
 # %%
 fwhm, oversampling = image.psf.fwhm, image.psf.oversampling
