@@ -1,5 +1,6 @@
 """Detections of sep and photutils, hard labels, and shares of light built on them."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,12 +81,14 @@ def segment_photutils(detection: np.ndarray, fwhm: float) -> Segments:
         detect_sources,
         make_2dgaussian_kernel,
     )
+    from photutils.utils.exceptions import NoDetectionsWarning
 
     kernel = make_2dgaussian_kernel(fwhm, size=2 * int(fwhm) + 1)
     smooth = convolve(detection, kernel)
-    # Smoothing multiplies the noise by the root of the sum of the squared kernel.
-    limit = THRESHOLD * float(np.sqrt(np.sum(kernel.array**2)))
-    segments = detect_sources(smooth, limit, MIN_PIXELS)
+    # As in the documentation of photutils, the threshold is in units of the noise before smoothing.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        segments = detect_sources(smooth, THRESHOLD, MIN_PIXELS)
     if segments is None:
         none = np.zeros(0)
         return Segments(none, none, np.zeros(detection.shape, int), np.zeros((0, 2, 2)))

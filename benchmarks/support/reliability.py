@@ -37,12 +37,12 @@ def summarize_blends(scenes: Sequence[dict[str, Any]]) -> dict[str, Any]:
         pairs = np.array([pair for one in scenes for pair in one[name]], float).reshape(-1, 2)
         diagram = reliability(pairs[:, 0], pairs[:, 1], NUM_BINS)
         results[f"calibration_error_{name}"] = calibration_error(*diagram)
-        results[f"chance_error_{name}"] = _chance_error(pairs[:, 0])
+        results[f"chance_error_{name}"] = chance_error(pairs[:, 0])
         results[f"brier_{name}"] = brier_score(pairs[:, 0], pairs[:, 1])
-        results[f"reliability_{name}"] = _diagram(*diagram)
+        results[f"reliability_{name}"] = diagram_columns(*diagram)
     light = _light_diagram(scenes)
     results["calibration_error_light"] = calibration_error(*light)
-    results["reliability_light"] = _diagram(*light)
+    results["reliability_light"] = diagram_columns(*light)
     for name in ("light_correct", "light_brier"):
         results[name] = float(np.mean([one[name] for one in scenes]))
     total = {key: sum(one[key] for one in scenes) for key in ("true_sources", "found", "sure")}
@@ -64,7 +64,7 @@ def _light_diagram(scenes: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.nda
     return (*means, count)
 
 
-def _chance_error(prob: np.ndarray) -> float:
+def chance_error(prob: np.ndarray) -> float:
     """Mean calibration error of as many outcomes if all probabilities are right."""
     from probcat.metrics import expected_calibration_error
 
@@ -75,7 +75,7 @@ def _chance_error(prob: np.ndarray) -> float:
     )
 
 
-def _diagram(mean: np.ndarray, frequency: np.ndarray, count: np.ndarray) -> dict[str, Any]:
+def diagram_columns(mean: np.ndarray, frequency: np.ndarray, count: np.ndarray) -> dict[str, Any]:
     """Columns of a reliability diagram."""
     return {
         "mean": np.round(mean, 5),

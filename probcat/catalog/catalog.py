@@ -47,6 +47,10 @@ class CondensedCatalog:
             Split R-hat of the object's light.
         `prob_exist_mcse`, `ess_flux`
             Monte Carlo standard error of `prob_exist`, and effective sample size of the flux.
+        `prob_blend`, `prob_triple`
+            Fractions of the draws with a member in which at least two, or three, sources are in the
+            object's core, see `probcat.catalog.multiplicity`; only if the width of the PSF is
+            known.
         `alternative_group`, `num_alternatives`
             Brightest object of the group of objects that replace one another, 0 for an object in no
             group; and the number of the group's configurations with a probability of at least

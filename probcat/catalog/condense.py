@@ -11,6 +11,7 @@ from probcat.catalog.alternatives import Presence, group_columns
 from probcat.catalog.catalog import CondensedCatalog
 from probcat.catalog.link import link, link_greedily
 from probcat.catalog.mixture import Points, Scales
+from probcat.catalog.multiplicity import blend_columns, multiplicities
 from probcat.catalog.statistics import (
     covariances,
     moments,
@@ -150,6 +151,8 @@ def _collect(
     members = np.full(samples.sources["active"].shape, -1, dtype=np.int32)
     members[np.asarray(samples.sources["active"], dtype=bool)] = label
     position = np.stack([columns["x"], columns["y"]], axis=1)
+    if fwhm := float(samples.attrs.get("psf_fwhm") or 0.0):
+        columns |= blend_columns(multiplicities(position, flat, label, fwhm))
     # An object has a size if it is more often extended than a point.
     radii = np.where(columns["prob_star"] < 0.5, columns["half_light_radius"], 0.0)
     presence = Presence.from_members(

@@ -35,6 +35,8 @@ _DESCRIPTIONS = {
     "prob_exist": "fraction of draws that contain it",
     "prob_star": "fraction of its members that are points",
     "num_members": "number of draws that contain it",
+    "prob_blend": "probability that two or more sources are in its core",
+    "prob_triple": "probability that three or more sources are in its core",
     "num_components": "mean number of sources that are parts of it",
     "alternative_group": "brightest object of its alternatives, 0: none",
     "num_alternatives": "configurations of its group, prob >= 0.05",
@@ -53,6 +55,8 @@ _DESCRIPTIONS = {
 _MEMBERSHIP = ("prob_exist", "prob_star", "num_members")
 """Columns of every catalog that are copied as they are."""
 _FURTHER = (
+    "prob_blend",
+    "prob_triple",
     "num_components",
     "alternative_group",
     "num_alternatives",

@@ -133,19 +133,24 @@ def _images(
         # A power of two, on which the whole image of any source is right.
         size = 1 << int(np.ceil(np.log2(max(ny, nx, 16) / VALID)))
         tables = extended_tables(psf, size)
-    render = jax.jit(lambda x, y, marks: extended_image(tables.at(jnp.stack([x, y])), x, y, marks))
     half = psf.radius + 2
     for number, extended in enumerate(sources["is_extended"]):
         x, y, flux = (float(sources[name][number]) for name in ("x", "y", "flux"))
         if extended:
             marks = np.array([sources[name][number] for name in SHAPE_NAMES], np.float32)
-            unit = np.asarray(render(np.float32(x), np.float32(y), marks))[:ny, :nx]
+            unit = np.asarray(_unit_image(tables, np.float32(x), np.float32(y), marks))[:ny, :nx]
             yield number, (slice(0, ny), slice(0, nx)), flux * unit
             continue
         rows, cols = _near(y, half, ny), _near(x, half, nx)
         if len(rows) and len(cols):
             area = (slice(rows[0], rows[-1] + 1), slice(cols[0], cols[-1] + 1))
             yield number, area, flux * psf.at(x, y).evaluate_grid(cols - x, rows - y)
+
+
+@jax.jit
+def _unit_image(tables: Any, x: Any, y: Any, marks: Any) -> Any:
+    """Image of an extended source of unit flux."""
+    return extended_image(tables.at(jnp.stack([x, y])), x, y, marks)
 
 
 def _near(centre: float, half: int, length: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ import click
 from probcat import __version__
 from probcat.errors import InputError
 from probcat.run import options
+from probcat.run.compilation_cache import use_compilation_cache
 from probcat.run.options import GroupedCommand, add_options, option
 from probcat.run.settings import EXPORT_FORMATS, ImageSettings
 from probcat.sampler.compiler_log import silence_compiler
@@ -21,6 +23,12 @@ from probcat.sampler.progress import show_phase
 
 _IMAGE_KEYS = {field.name for field in fields(ImageSettings)}
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _keep_programs() -> None:
+    """Keep compiled programs for later runs, or say why not."""
+    if note := use_compilation_cache():
+        click.echo(note, err=True)
 
 
 class _Group(click.Group):
@@ -66,6 +74,7 @@ def demo(out: Path, overwrite: bool, quiet: bool, **sampling: Any) -> None:
         from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
+    _keep_programs()
     with _resumable(out):
         click.echo(run_demo(out, overwrite=overwrite, progress_bar=not quiet, **sampling))
 
@@ -114,6 +123,7 @@ def run(
         from probcat.sampler.compiled_block import use_all_cores
 
     use_all_cores()
+    _keep_programs()
     given = _given(files=tuple(map(str, images)), **settings)
     if until_converged is not None:
         given["until_converged"] = until_converged
@@ -132,6 +142,39 @@ def run(
         resolved = resolved.update("prior", **UNCERTAIN_PSF)
     with _resumable(out):
         click.echo(start_run(resolved.check(), out, overwrite=overwrite, progress_bar=not quiet))
+
+
+@main.command(short_help="Simulate blends for training and comparing deblenders.")
+@option(
+    "--challenge",
+    "folder",
+    metavar="DIRECTORY",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Directory of the set: images, true masks, shares of light, and catalogs.",
+)
+@option("-n", "--number", type=int, default=100, show_default=True, help="Number of images.")
+@option("--survey", metavar="NAME", help="Camera of a survey, such as LSST or HSC (surveycodex).")
+@option("--band", default="i", show_default=True, help="Band of the survey.")
+@option("--size", type=int, default=48, show_default=True, help="Side of an image in pixels.")
+@option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@add_options(options.QUIET)
+def simulate(
+    folder: Path, number: int, survey: str | None, band: str, size: int, seed: int, quiet: bool
+) -> None:
+    """Simulate blends of stars and galaxies with their true masks.
+
+    Objects are transparent: their masks overlap. `probcat compare DIRECTORY SUBMISSION` scores the
+    masks that another program found.
+    """
+    with show_phase("starting", not quiet):
+        from probcat.run.challenge import Camera, survey_camera, write_challenge
+
+    camera = survey_camera(survey, band) if survey else Camera(band=band)
+    made = write_challenge(
+        folder, number, camera=camera, size=size, seed=seed, progress_bar=not quiet
+    )
+    click.echo(f"{made}: {number} images of {size}x{size} px")
 
 
 @main.command(short_help="Condense the samples of a run again.")
@@ -237,8 +280,17 @@ def compare(directory: Path, truth: Path, file: str | None, **settings: Any) -> 
 
     TRUTH is a table of sources (x, y or ra, dec, and perhaps flux or mag and a type), a FITS
     file of noise-free images TRUTH_<band> of all components, or labels or masks (FITS, .npy,
-    .npz).
+    .npz). If DIRECTORY is a set that `probcat simulate --challenge` wrote, TRUTH is a submission:
+    a .npz file with masks of the same images.
     """
+    from probcat.run.challenge import MASKS, score_submission
+
+    if (directory / MASKS).is_file():
+        scores = score_submission(directory, truth)
+        click.echo("\n".join(f"{name:24} {value:.4f}" for name, value in scores.items()))
+        if file is not None:
+            Path(file).write_text(json.dumps(scores, indent=1))
+        return
     from probcat.run.compare import compare as compare_run
 
     comparison = compare_run(directory, truth, **_given(**settings))

@@ -58,8 +58,9 @@ ENOUGH_VISITS = 0.1
 WHOLE_PASSES = 3
 """Number of visits in a draw of a window that covers the whole region."""
 POINT_PASSES = 4
-"""Largest number of placements of windows for point sources in a draw where such a window visits
-them as well."""
+"""Largest number of placements of windows for point sources in a draw where a window for all
+sources covers the region, and smallest number for all sources where points have no windows of
+their own."""
 SPARSE_INTERIOR = 64
 """Side in pixels of the interior of windows for all sources, in fields that are not crowded."""
 CROWDED_INTERIOR = 32
@@ -266,7 +267,9 @@ def _plan_all_sources(field: Field) -> tuple[WindowSize, PassPlan]:
         passes = settings.extended_passes or WHOLE_PASSES
     else:
         passes = settings.extended_passes or field.num_passes(plan)
-    passes = passes if field.is_apart else max(passes, settings.passes)
+    if not field.is_apart:
+        # Points have no windows of their own.
+        passes = max(passes, min(settings.passes, POINT_PASSES))
     moving = MANY_MOVING if field.is_sparse else FEW_MOVING
     return windows, replace(plan, passes=passes, num_moving=moving)
 
