@@ -42,7 +42,7 @@ NUM_BATCHES = 80
 """Number of exact draws of all chains for the common moves together."""
 FEWEST = 400
 """Acceptances that are needed of every common move."""
-BATCHES_OF_REFITS = {"refit_two_stars": 6, "refit_star_and_galaxy": 5}
+BATCHES_OF_REFITS = {"refit_two_stars": 6, "refit_star_and_galaxy": 7}
 """Number of exact draws of all chains for moves that are tested alone, as fits take long."""
 FEWEST_OF_REFITS = 200
 """Acceptances that are needed of these."""
