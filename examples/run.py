@@ -52,10 +52,16 @@ def execute(source: Path, timeout: int) -> Path:
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Join the pieces of what a cell printed, and keep only the last state of progress bars."""
+    """Join the pieces of what a cell printed, and keep only the last state of progress bars.
+
+    Python's warning of `os.fork` is left out: shell commands of a notebook fork beside JAX's threads,
+    and only start another program.
+    """
     for cell in notebook.cells:
         outputs = []
         for output in cell.get("outputs", []):
+            if "os.fork() was called" in output.get("text", ""):
+                continue
             name = output.get("name")
             if name and outputs and outputs[-1].get("name") == name:
                 outputs[-1]["text"] += output["text"]
