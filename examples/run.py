@@ -54,8 +54,8 @@ def execute(source: Path, timeout: int) -> Path:
 def tidy(notebook: nbformat.NotebookNode) -> None:
     """Join the pieces of what a cell printed, and keep only the last state of progress bars.
 
-    Python's warning of `os.fork` is left out: shell commands of a notebook fork beside JAX's threads,
-    and only start another program.
+    Python's warning of `os.fork` is left out: shell commands of a notebook fork beside the threads
+    of JAX, and only start another program.
     """
     for cell in notebook.cells:
         outputs = []
