@@ -13,6 +13,7 @@ Sersic profiles: half-light radius log-uniform from 1 to 3 px, index uniform fro
 shear uniform up to 0.5.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,6 @@ class Renderer:
         seed : tuple of int
             Seed of all blends, and the number of this one.
         """
-        from probcat import Image
-
         rng = np.random.default_rng(seed)
         number = int(rng.integers(FEWEST, MOST + 1))
         star = rng.random(number) < 0.5
@@ -112,11 +111,24 @@ class Renderer:
         position = rng.normal(middle, SPREAD, (number, 2))
         position = np.clip(position, BORDER, np.array(SHAPE[::-1]) - 1.0 - BORDER)
         drawn = [self._source(bool(kind), rng) for kind in star]
-        flux = np.array([flux for _, flux in drawn])
+        profiles, fluxes = zip(*drawn, strict=True)
+        return self._observe(profiles, np.array(fluxes), position, star, rng)
+
+    def _observe(
+        self,
+        profiles: Sequence[Any],
+        flux: np.ndarray,
+        position: np.ndarray,
+        star: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Blend:
+        """Image of sources with background and noise."""
+        from probcat import Image
+
         light = np.array(
             [
-                self._image(profile, one, *at)
-                for (profile, one), at in zip(drawn, position, strict=True)
+                self._image(profile, float(one), *at)
+                for profile, one, at in zip(profiles, flux, position, strict=True)
             ]
         )
         data = light.sum(axis=0) + LEVEL + rng.normal(0.0, NOISE, SHAPE)

@@ -7,7 +7,7 @@ the brighter one is log-uniform as in `blends`, and the other one has between a 
 
 import numpy as np
 
-from benchmarks.fields.blends import FWHM, LEVEL, NOISE, SHAPE, Blend, Renderer
+from benchmarks.fields.blends import FWHM, SHAPE, Blend, Renderer
 
 SEPARATION = (0.2, 1.5)
 """Range of distances of the two sources of a pair, in units of the FWHM."""
@@ -26,8 +26,6 @@ class PairRenderer(Renderer):
         seed : tuple of int
             Seed of all images, and the number of this one.
         """
-        from probcat import Image
-
         rng = np.random.default_rng(seed)
         number = 1 + int(rng.random() < 0.5)
         star = rng.random(number) < 0.5
@@ -38,19 +36,8 @@ class PairRenderer(Renderer):
         position = np.array([middle, middle + apart])[:number]
         drawn = [self._source(bool(kind), rng) for kind in star]
         ratio = float(np.exp(rng.uniform(*np.log(RATIO))))
-        flux = np.array([one for _, one in drawn])
+        profiles, fluxes = zip(*drawn, strict=True)
+        flux = np.array(fluxes)
         if number == 2:
             flux[1] = ratio * flux[0]
-        light = np.array(
-            [
-                self._image(profile, float(one), *at)
-                for (profile, _), one, at in zip(drawn, flux, position, strict=True)
-            ]
-        )
-        data = light.sum(axis=0) + LEVEL + rng.normal(0.0, NOISE, SHAPE)
-        image = Image.from_arrays(
-            data.astype(np.float32), np.full(SHAPE, NOISE**2, np.float32), psf=self.psf, band="i"
-        )
-        sources = {"x": position[:, 0], "y": position[:, 1], "flux": flux}
-        sources["is_star"] = star.astype(float)
-        return Blend(image, sources, light)
+        return self._observe(profiles, flux, position, star, rng)

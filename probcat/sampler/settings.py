@@ -25,7 +25,10 @@ class SamplerSettings:
         Half-width in pixels of the stamp of a small extended source; 0 takes it from the PSF.
     passes, extended_passes : int
         Number of placements of windows in a draw: for point sources, and for all sources. 0 takes,
-        for all sources, as many as visit every source twice on average.
+        for all sources, as many as visit every source twice on average. Where a window for all
+        sources covers the whole image, 0 takes three, and `passes` counts as at most four. Where
+        point sources have no windows of their own, there are at least four for all sources, or
+        `passes` if that is smaller.
     birth_death, split_merge, merge_and_split, companion : int
         Number of moves of point sources of each type in the visit of a window.
     extended_moves : int

@@ -36,8 +36,8 @@ EXTENDED_ALONE = {
     "absorb_extended": 1.0 / 3.0,
 }
 """Moves of extended sources that need no point sources in the model, and how often they are made in
-a visit, in units of the setting `extended_moves`. What mixes slowest in the demonstration are the
-types of sources, so that most moves are `retype`, which is also the cheapest."""
+a visit, in units of the setting `extended_moves`. In the demonstration, types of sources mix
+slowest, so that `retype` is made most often; it costs half as much as a birth of a galaxy."""
 WITH_POINTS = {
     "companion_point_of_any": 2.0 / 3.0,
     "absorb_point": 1.0 / 6.0,
