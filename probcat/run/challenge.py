@@ -147,9 +147,11 @@ def write_challenge(
 
     camera, folder = camera or Camera(), Path(folder)
     if number < 1 or size < 16:
-        raise InputError(f"a challenge of {number} images of {size} px: at least 1 and 16 px")
+        raise InputError(
+            f"--number {number} --size {size}: a set needs at least one image of at least 16 px"
+        )
     if (folder / IMAGES).exists():
-        raise InputError(f"{folder} holds a challenge already; choose another directory")
+        raise InputError(f"{folder} already holds a set of blends; choose another directory")
     psf = PSF.moffat(camera.fwhm / camera.pixel_scale, MOFFAT_INDEX)
     noise = float(np.sqrt(camera.sky))
     images = np.zeros((number, size, size), np.float32)

@@ -47,7 +47,10 @@ def use_compilation_cache() -> str | None:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return f"compiled programs are not kept: {folder}: {reason} (set {VARIABLE})"
+        return (
+            f"compiled programs cannot be kept in {folder}: {reason}; "
+            f"set {VARIABLE} to another directory, or to off"
+        )
     # A damaged entry is compiled again.
     warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
     jax.config.update("jax_compilation_cache_dir", str(folder))

@@ -105,7 +105,7 @@ def test_commands_write_and_score(tmp_path):
     assert (tmp_path / "s.json").is_file()
     again = run(main, ["simulate", "--challenge", where, "-n", "2", "--quiet"])
     assert again.exit_code == 2
-    assert "holds a challenge already" in again.output
+    assert "already holds a set of blends" in again.output
 
 
 def test_the_camera_of_a_survey(tmp_path):
